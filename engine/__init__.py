@@ -1,0 +1,1 @@
+"""The lot, its life and its record: decides and commits."""

@@ -1,0 +1,499 @@
+"""The event taxonomy and the CloudEvents 1.0 envelope: typed, strict, pure.
+
+What may not enter: databases, clocks, HTTP. Each event type is one Struct tagged by its CloudEvents ``type``;
+its ``data`` block is closed (an unknown field is refused), its envelope is open to extension attributes, as
+CloudEvents asks. Quantities and measured values are :class:`decimal.Decimal`, read exactly from a JSON number
+or a decimal string, with at most six decimal places and twelve digits before the point; they never pass
+through a binary float, so a limit is compared with what was measured. Dates are calendar days of the plant.
+
+Sources: CloudEvents 1.0.2 (spec and JSON format), names after ISA-95 / B2MML V0700 and GS1 EPCIS 2.0.
+"""
+
+import hashlib
+import re
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Annotated, ClassVar, Literal, cast
+
+import msgspec
+from msgspec import Meta, Struct
+
+from engine.errors import EventInvalid
+
+#: Decimal places that Lotgate keeps of a quantity or a measured value.
+DECIMAL_PLACES = 6
+#: Values are below 10**12 in magnitude, so that a scaled value fits a signed 64-bit integer.
+MAX_INTEGER_DIGITS = 12
+#: The largest quantity one lot may have; anything above is a typing error somewhere.
+MAX_QUANTITY = Decimal(1_000_000_000)
+#: Measurements one event may carry.
+MAX_MEASUREMENTS = 2000
+
+Code = Annotated[str, Meta(min_length=1, max_length=64)]
+LotId = Annotated[str, Meta(min_length=1, max_length=64)]
+Text = Annotated[str, Meta(max_length=500)]
+Reference = Annotated[str, Meta(min_length=1, max_length=255)]
+
+
+class Closed(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """A data block: closed, so that a misspelt field is refused and never silently dropped."""
+
+
+class Quantity(Closed):
+    """An amount with its unit of measure."""
+
+    value: Decimal
+    unit: Annotated[str, Meta(min_length=1, max_length=16)]
+
+
+class Reason(Closed):
+    """Why somebody did something: a code of the plant's list and free words."""
+
+    code: Code
+    text: Text = ""
+
+
+class Receipt(Closed):
+    """Goods received from a supplier."""
+
+    item: Code
+    revision: Code
+    quantity: Quantity
+    supplier: Code
+    #: Receipt line of the receiving system, for example ``GR-1001/10``: the business key of a receipt.
+    receipt: Code
+    supplier_lot: Code | None = None
+    order: Code | None = None
+    plant: Code | None = None
+    location: Code | None = None
+    manufactured_on: date | None = None
+    expires_on: date | None = None
+    retest_on: date | None = None
+
+
+class Input(Closed):
+    """A lot and the quantity of it that went into another."""
+
+    lot: LotId
+    quantity: Quantity
+
+
+class Production(Closed):
+    """A lot that left production; not final in ERP until the gate clears it."""
+
+    item: Code
+    revision: Code
+    quantity: Quantity
+    #: Production order and confirmation number: the business key of a completion.
+    order: Code
+    confirmation: Code
+    plant: Code | None = None
+    location: Code | None = None
+    manufactured_on: date | None = None
+    expires_on: date | None = None
+    retest_on: date | None = None
+    inputs: list[Input] = []
+
+
+class Measurement(Closed):
+    """One recorded result: a measured value, a judged unit, or a count of nonconforming units."""
+
+    characteristic: Code
+    value: Decimal | None = None
+    unit: Annotated[str, Meta(max_length=16)] | None = None
+    sample: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
+    #: Qualitative: did this unit conform?
+    conforming: bool | None = None
+    #: Attribute counts: units inspected, and how many did not conform.
+    inspected: Annotated[int, Meta(ge=0, le=1_000_000_000)] | None = None
+    nonconforming: Annotated[int, Meta(ge=0, le=1_000_000_000)] | None = None
+    gauge: Code | None = None
+
+
+class Inspection(Closed):
+    """Results of an inspection lot, complete or in part."""
+
+    inspection: Code
+    measurements: Annotated[list[Measurement], Meta(min_length=1, max_length=MAX_MEASUREMENTS)]
+    #: Identity of this record in the laboratory system: the business key of a result record.
+    record: Code | None = None
+    inspector: Code | None = None
+
+
+class HoldOrder(Closed):
+    """A hold: several may stand on a lot at once, each with its owner and reason."""
+
+    hold: Code
+    reason: Reason
+    scope: Literal["lot", "item", "supplier", "order", "parent", "recall"] = "lot"
+    owner: Code | None = None
+
+
+class HoldLift(Closed):
+    """A hold ends; the others stay."""
+
+    hold: Code
+    reason: Reason
+
+
+class Release(Closed):
+    """Quality asks for the lot to be released; the release gate decides."""
+
+    reason: Reason | None = None
+
+
+class Disposition(Closed):
+    """What becomes of a blocked lot."""
+
+    decision: Literal["use_as_is", "rework", "regrade", "return_to_supplier", "scrap"]
+    reason: Reason
+    #: Rework order, RMA or cost centre, by decision.
+    reference: Code | None = None
+    #: Regrade: the item and revision it becomes, and the new lot.
+    item: Code | None = None
+    revision: Code | None = None
+    child: LotId | None = None
+    #: Concession: what the use is limited to.
+    restrictions: list[Code] = []
+
+
+class Reinspection(Closed):
+    """The lot is to be inspected again; earlier results are kept."""
+
+    reason: Reason
+
+
+class Consumption(Closed):
+    """Part or all of a lot went into a production order."""
+
+    quantity: Quantity
+    order: Code
+    #: Confirmation number of the consuming system: the business key.
+    confirmation: Code | None = None
+
+
+class Child(Closed):
+    """A lot that a split makes."""
+
+    lot: LotId
+    quantity: Quantity
+
+
+class Split(Closed):
+    """A lot is divided; quantities are conserved."""
+
+    children: Annotated[list[Child], Meta(min_length=1, max_length=100)]
+    reason: Reason | None = None
+
+
+class Shipment(Closed):
+    """The lot, or a part of it, left for a customer."""
+
+    shipment: Code
+    customer: Code
+    order: Code | None = None
+    #: Left out: the whole lot.
+    quantity: Quantity | None = None
+    #: Partial shipment: the id of the lot that leaves; ``<lot>-<shipment>`` when left out.
+    child: LotId | None = None
+
+
+class ShipmentVoid(Closed):
+    """A shipment was undone before the carrier took it."""
+
+    shipment: Code
+    reason: Reason
+
+
+class Return(Closed):
+    """A customer sent the lot back."""
+
+    rma: Code
+    quantity: Quantity
+    reason: Reason | None = None
+
+
+class Expiry(Closed):
+    """The clock saw the last day of shelf life pass."""
+
+    expired_on: date
+
+
+class Retest(Closed):
+    """The clock saw the retest date come."""
+
+    due_on: date
+
+
+class Revision(Closed):
+    """A specification that applies to the lot was revised."""
+
+    item: Code
+    revision: Code
+    reason: Reason | None = None
+
+
+class Event(Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
+    """The CloudEvents 1.0 envelope. ``subject`` is the lot: the ordering key."""
+
+    #: Name of the lifecycle trigger that this type asks for.
+    trigger: ClassVar[str]
+    #: Field of ``data`` that identifies the business document, against senders that mint new event ids.
+    business_field: ClassVar[str | None] = None
+
+    specversion: Literal["1.0"]
+    id: Reference
+    source: Reference
+    subject: LotId
+    time: Annotated[datetime, Meta(tz=True)] | None = None
+    datacontenttype: str | None = None
+    dataschema: Reference | None = None
+    correlationid: Reference | None = None
+    causationid: Reference | None = None
+    #: Per (source, subject): a later event has a greater sequence, compared as text of equal length, or as numbers.
+    sequence: Annotated[str, Meta(min_length=1, max_length=32)] | None = None
+    traceparent: str | None = None
+
+
+class LotReceived(Event, tag="lot.received.v1", frozen=True, kw_only=True):
+    trigger = "receive"
+    business_field = "receipt"
+    data: Receipt
+
+
+class LotProduced(Event, tag="lot.produced.v1", frozen=True, kw_only=True):
+    trigger = "produce"
+    business_field = "confirmation"
+    data: Production
+
+
+class InspectionRecorded(Event, tag="inspection.recorded.v1", frozen=True, kw_only=True):
+    trigger = "record_inspection"
+    business_field = "record"
+    data: Inspection
+
+
+class HoldApplied(Event, tag="hold.applied.v1", frozen=True, kw_only=True):
+    trigger = "hold"
+    business_field = "hold"
+    data: HoldOrder
+
+
+class HoldLifted(Event, tag="hold.lifted.v1", frozen=True, kw_only=True):
+    trigger = "lift_hold"
+    data: HoldLift
+
+
+class LotReleased(Event, tag="lot.released.v1", frozen=True, kw_only=True):
+    trigger = "release"
+    data: Release = Release()
+
+
+class LotDispositioned(Event, tag="lot.dispositioned.v1", frozen=True, kw_only=True):
+    trigger = "disposition"
+    data: Disposition
+
+
+class ReinspectionRequested(Event, tag="reinspection.requested.v1", frozen=True, kw_only=True):
+    trigger = "reinspect"
+    data: Reinspection
+
+
+class LotConsumed(Event, tag="lot.consumed.v1", frozen=True, kw_only=True):
+    trigger = "consume"
+    business_field = "confirmation"
+    data: Consumption
+
+
+class LotSplit(Event, tag="lot.split.v1", frozen=True, kw_only=True):
+    trigger = "split"
+    data: Split
+
+
+class LotShipped(Event, tag="lot.shipped.v1", frozen=True, kw_only=True):
+    trigger = "ship"
+    business_field = "shipment"
+    data: Shipment
+
+
+class ShipmentVoided(Event, tag="shipment.voided.v1", frozen=True, kw_only=True):
+    trigger = "void_shipment"
+    business_field = "shipment"
+    data: ShipmentVoid
+
+
+class LotReturned(Event, tag="lot.returned.v1", frozen=True, kw_only=True):
+    trigger = "return"
+    business_field = "rma"
+    data: Return
+
+
+class LotExpired(Event, tag="lot.expired.v1", frozen=True, kw_only=True):
+    trigger = "expire"
+    data: Expiry
+
+
+class LotRetestDue(Event, tag="lot.retest_due.v1", frozen=True, kw_only=True):
+    trigger = "retest_due"
+    data: Retest
+
+
+class SpecificationRevised(Event, tag="specification.revised.v1", frozen=True, kw_only=True):
+    trigger = "revise_specification"
+    data: Revision
+
+
+AnyEvent = (
+    LotReceived | LotProduced | InspectionRecorded | HoldApplied | HoldLifted | LotReleased | LotDispositioned
+    | ReinspectionRequested | LotConsumed | LotSplit | LotShipped | ShipmentVoided | LotReturned | LotExpired
+    | LotRetestDue | SpecificationRevised
+)  # fmt: skip
+
+#: CloudEvents type -> Struct, in the order of the taxonomy.
+TYPES: dict[str, type[Event]] = {cast(str, t.__struct_config__.tag): t for t in AnyEvent.__args__}
+
+_decoder = msgspec.json.Decoder(AnyEvent)
+_encoder = msgspec.json.Encoder()
+_PATH = re.compile(r" - at `\$?(?P<path>[^`]*)`$")
+#: Bytes that can put a control character into a decoded text: an escape, DEL, or a byte of a non-ASCII letter.
+_SUSPICIOUS = re.compile(rb"[\\\x7f\x80-\xff]")
+#: C0 and C1 control characters; CloudEvents 1.0 forbids them in attributes, and databases choke on them.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def decode_event(body: bytes) -> Event:
+    """Read one CloudEvent in structured JSON mode.
+
+    Raises EventInvalid with a JSON pointer: ``malformed`` for what is not JSON, otherwise for what does not
+    fit the type's schema, has a control character, or a number outside the plant's range.
+    """
+    try:
+        event = _decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise _unfit(error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise EventInvalid(f"The body is not JSON: {error}", malformed=True) from None
+    if _SUSPICIOUS.search(body):
+        refuse_control_characters(event)
+    check_numbers(event)
+    return event
+
+
+def encode_event(event: Event) -> bytes:
+    """One CloudEvent in structured JSON mode; ``decode_event`` reads it back equal."""
+    return _encoder.encode(event)
+
+
+def content(event: Event) -> bytes:
+    """The data block as Lotgate journals it: compact JSON, fields in the order of the taxonomy."""
+    return _encoder.encode(event.data)  # type: ignore[attr-defined]  # every member of AnyEvent has data
+
+
+def digest(event: Event, data: bytes) -> str:
+    """SHA-256 (hex) of what an event says: type, subject and data, not when or how it was sent."""
+    head = f"{event.__struct_config__.tag}\n{event.subject}\n".encode()
+    return hashlib.sha256(head + data).hexdigest()
+
+
+def event_key(source: str, identity: str) -> str:
+    """32 hex digits that stand for the immutable identity (source, id) of an event."""
+    return hashlib.sha256(f"{source}\n{identity}".encode()).hexdigest()[:32]
+
+
+def business_key(event: Event) -> str | None:
+    """The second line against scanners that mint new ids: type, lot and business document, or None."""
+    name = event.business_field
+    if name is None:
+        return None
+    value = getattr(event.data, name)  # type: ignore[attr-defined]
+    return f"{event.__struct_config__.tag}|{event.subject}|{value}" if value else None
+
+
+def scaled(value: Decimal) -> int:
+    """``value`` x 10**6 as an exact integer; ValueError when it has more places, or is out of range, or no number."""
+    if not value.is_finite() or value.adjusted() >= MAX_INTEGER_DIGITS:
+        raise ValueError("is not a number below 10**12")
+    shifted = value.scaleb(DECIMAL_PLACES)
+    whole = int(shifted)
+    if whole != shifted:
+        raise ValueError(f"has more than {DECIMAL_PLACES} decimal places; send it as it was measured")
+    return whole
+
+
+def check_numbers(event: Event) -> None:
+    """Refuse quantities and measured values that are not finite, too fine, too large or not positive."""
+    data = event.data  # type: ignore[attr-defined]
+    if isinstance(data, Inspection):
+        for index, measurement in enumerate(data.measurements):
+            _check_measurement(measurement, f"/data/measurements/{index}")
+        return
+    quantity = getattr(data, "quantity", None)
+    if quantity is not None:
+        _check_quantity(quantity, "/data/quantity")
+    for name in ("children", "inputs"):
+        for index, part in enumerate(getattr(data, name, ())):
+            _check_quantity(part.quantity, f"/data/{name}/{index}/quantity")
+
+
+def _check_measurement(measurement: Measurement, pointer: str) -> None:
+    value = measurement.value
+    if value is not None:
+        try:
+            scaled(value)
+        except ValueError as error:
+            raise EventInvalid(f"The measured value {value} {error}.", pointer + "/value") from None
+    elif measurement.conforming is None and measurement.inspected is None:
+        raise EventInvalid("A measurement needs a value, or conforming, or inspected and nonconforming.", pointer)
+    if measurement.inspected is not None and (
+        measurement.nonconforming is None or measurement.nonconforming > measurement.inspected
+    ):
+        raise EventInvalid("nonconforming must be given and at most inspected.", pointer + "/nonconforming")
+
+
+def _check_quantity(quantity: Quantity, pointer: str) -> None:
+    try:
+        scaled(quantity.value)
+    except ValueError as error:
+        raise EventInvalid(f"The quantity {quantity.value} {error}.", pointer + "/value") from None
+    if quantity.value <= 0:
+        raise EventInvalid(f"The quantity {quantity.value} must be greater than 0.", pointer + "/value")
+    if quantity.value > MAX_QUANTITY:
+        raise EventInvalid(f"The quantity {quantity.value} is above {MAX_QUANTITY}.", pointer + "/value")
+
+
+def refuse_control_characters(event: Event) -> None:
+    """Refuse C0 and C1 control characters and lone surrogates anywhere in the event."""
+    try:
+        _walk(msgspec.to_builtins(event), "")
+    except (UnicodeEncodeError, UnicodeDecodeError):
+        raise EventInvalid("A text holds half of a surrogate pair.", malformed=True) from None
+
+
+def _walk(value: object, pointer: str) -> None:
+    if isinstance(value, str):
+        if _CONTROL.search(value):
+            raise EventInvalid("Control characters are not allowed in any text.", pointer)
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            _walk(inner, f"{pointer}/{name}")
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            _walk(inner, f"{pointer}/{index}")
+
+
+def utc(moment: datetime) -> datetime:
+    """The same instant in UTC."""
+    return moment.astimezone(UTC)
+
+
+def _unfit(error: msgspec.ValidationError) -> EventInvalid:
+    text = str(error)
+    match = _PATH.search(text)
+    if match is None:
+        return EventInvalid(text)
+    pointer = re.sub(r"\[(\d+)\]", r"/\1", match["path"]).replace(".", "/").replace("[...]", "")
+    detail = text[: match.start()]
+    if pointer == "/type":
+        known = ", ".join(TYPES)
+        detail = f"{detail}. Known event types: {known}"
+    return EventInvalid(detail, pointer)

@@ -1,0 +1,353 @@
+"""The lot, and how one step changes it: ``evolve(lot, step) -> lot``, pure.
+
+Folding a lot's journal through :func:`evolve` gives exactly the stored state, because the pipeline itself uses
+nothing else. What may not enter: rules, guards (``decide``), clocks, databases.
+"""
+
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from engine import events as ev
+from engine.lifecycle import ABSENT
+
+
+class Hold(Struct, frozen=True, omit_defaults=True):
+    """An active hold."""
+
+    hold: str
+    reason: str
+    #: Who or what placed it: the event source, or ``rule`` for a rule's consequence.
+    source: str
+    scope: str = "lot"
+    text: str = ""
+    owner: str | None = None
+
+
+class Lot(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An identified quantity of one item, treated as one for quality."""
+
+    id: str
+    #: Number of journal entries: the entity tag of the lot.
+    version: int
+    #: One of engine.lifecycle.State, as its value.
+    state: str
+    item: str
+    revision: str
+    quantity: Decimal
+    unit: str
+    #: Instants of the first and the newest journal entry.
+    received_at: str
+    changed_at: str
+    supplier: str | None = None
+    supplier_lot: str | None = None
+    #: Receipt line, or production confirmation.
+    receipt: str | None = None
+    order: str | None = None
+    plant: str | None = None
+    location: str | None = None
+    manufactured_on: date | None = None
+    expires_on: date | None = None
+    retest_on: date | None = None
+    #: Active holds, oldest first.
+    holds: tuple[Hold, ...] = ()
+    #: Holds that ended, by id.
+    lifted: tuple[str, ...] = ()
+    #: A rejecting decision stands (a failed inspection) and no disposition has answered it.
+    rejected: bool = False
+    #: A complete inspection stands.
+    inspection_stands: bool = False
+    #: Journal version of the newest inspection record; 0 when there is none.
+    results_version: int = 0
+    #: Results up to this journal version belong to an earlier inspection (a re-inspection or a return came after).
+    results_after: int = 0
+    disposition: str | None = None
+    #: Customers a concession permits; empty: no restriction.
+    restrictions: tuple[str, ...] = ()
+    recall_open: bool = False
+    #: shipped, consumed, scrapped, returned, split, regraded; None while the lot lives.
+    closed: str | None = None
+    shipment: str | None = None
+    customer: str | None = None
+    parent: str | None = None
+    #: Newest ``sequence`` per event source.
+    sequences: dict[str, str] = {}
+    #: Hash of the newest journal entry.
+    head: str = ""
+
+    @property
+    def has_results(self) -> bool:
+        """True when results of the present inspection are recorded."""
+        return self.results_version > self.results_after
+
+
+class Completed(ev.Closed):
+    """Consequence: the lot moved by itself, because the lifecycle or a reaction said so."""
+
+    #: Rules whose verdict caused it, where a rule did.
+    rules: list[str] = []
+
+
+class SplitOff(ev.Closed):
+    """Consequence: the first entry of a lot that a split or a regrade made."""
+
+    parent: str
+    #: The lot as it begins, version 1.
+    lot: msgspec.Raw
+
+
+#: CloudEvents types of entries that only Lotgate itself writes, by lifecycle trigger.
+CONSEQUENCE_TYPES: dict[str, str] = {
+    "quarantine": "lot.quarantined.v1",
+    "dock_to_stock": "lot.accepted.v1",
+    "inspect": "inspection.completed.v1",
+    "reject": "lot.rejected.v1",
+    "release": "lot.released.v1",
+    "hold": "hold.applied.v1",
+    "split": "lot.split.v1",
+    "ship": "lot.shipped.v1",
+    "split_off": "lot.split_off.v1",
+}
+
+
+class Step(Struct, frozen=True):
+    """What one journal entry does to its lot: all that :func:`evolve` needs."""
+
+    lot: str
+    version: int
+    trigger: str
+    type: str
+    state_after: str
+    recorded_at: str
+    source: str
+    data: Any
+    sequence: str | None = None
+    #: A refused attempt changes nothing but the version.
+    refused: bool = False
+
+
+def evolve(lot: Lot | None, step: Step) -> Lot | None:
+    """The lot after ``step``; None stays None only for a refused attempt on a lot that does not exist."""
+    if step.refused:
+        return lot if lot is None else replace(lot, version=step.version, changed_at=step.recorded_at)
+    if lot is None:
+        lot = _BIRTHS[step.trigger](step)
+    else:
+        changes: dict[str, Any] = {
+            "version": step.version,
+            "state": step.state_after,
+            "changed_at": step.recorded_at,
+        }
+        change = _CHANGES.get(step.trigger)
+        if change is not None:
+            changes.update(change(lot, step))
+        lot = replace(lot, **changes)
+    if step.sequence is not None:
+        lot = replace(lot, sequences=lot.sequences | {step.source: step.sequence})
+    return lot
+
+
+def _received(step: Step) -> Lot:
+    data: ev.Receipt = step.data
+    return _born(step, data, supplier=data.supplier, supplier_lot=data.supplier_lot, receipt=data.receipt)
+
+
+def _produced(step: Step) -> Lot:
+    data: ev.Production = step.data
+    return _born(step, data, receipt=data.confirmation)
+
+
+def _born(step: Step, data: ev.Receipt | ev.Production, **more: Any) -> Lot:
+    return Lot(
+        id=step.lot,
+        version=step.version,
+        state=step.state_after,
+        item=data.item,
+        revision=data.revision,
+        quantity=data.quantity.value,
+        unit=data.quantity.unit,
+        received_at=step.recorded_at,
+        changed_at=step.recorded_at,
+        order=data.order,
+        plant=data.plant,
+        location=data.location,
+        manufactured_on=data.manufactured_on,
+        expires_on=data.expires_on,
+        retest_on=data.retest_on,
+        **more,
+    )
+
+
+def _split_off(step: Step) -> Lot:
+    data: SplitOff = step.data
+    return msgspec.json.decode(data.lot, type=Lot)
+
+
+_BIRTHS = {"receive": _received, "produce": _produced, "split_off": _split_off}
+
+
+def _inspected(lot: Lot, step: Step) -> dict[str, Any]:
+    return {"inspection_stands": True}
+
+
+def _recorded(lot: Lot, step: Step) -> dict[str, Any]:
+    return {"results_version": step.version}
+
+
+def _held(lot: Lot, step: Step) -> dict[str, Any]:
+    data: ev.HoldOrder = step.data
+    hold = Hold(data.hold, data.reason.code, step.source, data.scope, data.reason.text, data.owner)
+    changes: dict[str, Any] = {"holds": (*lot.holds, hold)}
+    if step.state_after == "shipped":
+        changes["recall_open"] = True
+    return changes
+
+
+def _lifted(lot: Lot, step: Step) -> dict[str, Any]:
+    data: ev.HoldLift = step.data
+    left = tuple(h for h in lot.holds if h.hold != data.hold)
+    changes: dict[str, Any] = {"holds": left, "lifted": (*lot.lifted, data.hold)}
+    if not left:
+        changes["recall_open"] = False
+    return changes
+
+
+def _rejected(lot: Lot, step: Step) -> dict[str, Any]:
+    return {"rejected": True}
+
+
+def _used_as_is(lot: Lot, step: Step) -> dict[str, Any]:
+    data: ev.Disposition = step.data
+    return {"rejected": False, "disposition": "use_as_is", "restrictions": tuple(data.restrictions)}
+
+
+def _reworked(lot: Lot, step: Step) -> dict[str, Any]:
+    return {"disposition": "rework", **_again(lot, step)}
+
+
+def _again(lot: Lot, step: Step) -> dict[str, Any]:
+    return {
+        "rejected": False,
+        "inspection_stands": False,
+        "results_after": step.version,
+        "restrictions": (),
+    }
+
+
+def _ended(how: str, disposition: str | None) -> Any:
+    def end(lot: Lot, step: Step) -> dict[str, Any]:
+        return {"closed": how, "disposition": disposition or lot.disposition}
+
+    return end
+
+
+def _consumed(lot: Lot, step: Step) -> dict[str, Any]:
+    data: ev.Consumption = step.data
+    left = lot.quantity - data.quantity.value
+    return {"quantity": left, "closed": "consumed" if left == 0 else None}
+
+
+def _expired(lot: Lot, step: Step) -> dict[str, Any]:
+    if any(h.hold == EXPIRED for h in lot.holds):
+        return {}
+    data: ev.Expiry = step.data
+    text = f"shelf life ended on {data.expired_on.isoformat()}"
+    changes: dict[str, Any] = {}
+    if step.state_after == "blocked":
+        changes["holds"] = (*lot.holds, Hold(EXPIRED, EXPIRED, step.source, text=text))
+    return changes
+
+
+def _shipped(lot: Lot, step: Step) -> dict[str, Any]:
+    data: ev.Shipment = step.data
+    return {"closed": "shipped", "shipment": data.shipment, "customer": data.customer}
+
+
+def _unshipped(lot: Lot, step: Step) -> dict[str, Any]:
+    changes: dict[str, Any] = {"closed": None, "shipment": None, "customer": None}
+    if step.state_after == "blocked" and not lot.holds:
+        text = "the release gate refused when the shipment was voided"
+        changes["holds"] = (Hold(GATE_SHUT, GATE_SHUT, step.source, text=text),)
+    return changes
+
+
+def _returned(lot: Lot, step: Step) -> dict[str, Any]:
+    data: ev.Return = step.data
+    return {
+        **_again(lot, step),
+        "closed": None,
+        "quantity": data.quantity.value,
+        "shipment": None,
+        "customer": None,
+    }
+
+
+def _split(lot: Lot, step: Step) -> dict[str, Any]:
+    data: ev.Split = step.data
+    left = lot.quantity - sum((c.quantity.value for c in data.children), Decimal(0))
+    return {"quantity": left, "closed": "split" if left == 0 else None}
+
+
+#: Ids of the holds that the lifecycle itself places.
+EXPIRED = "expired"
+GATE_SHUT = "release-gate"
+
+_CHANGES: dict[str, Any] = {
+    "inspect": _inspected,
+    "dock_to_stock": _inspected,
+    "record_inspection": _recorded,
+    "hold": _held,
+    "lift_hold": _lifted,
+    "reject": _rejected,
+    "use_as_is": _used_as_is,
+    "rework": _reworked,
+    "regrade": _ended("regraded", "regrade"),
+    "return_to_supplier": _ended("returned", "return_to_supplier"),
+    "scrap": _ended("scrapped", "scrap"),
+    "reinspect": _again,
+    "retest_due": _again,
+    "consume": _consumed,
+    "expire": _expired,
+    "ship": _shipped,
+    "void_shipment": _unshipped,
+    "return": _returned,
+    "split": _split,
+}
+
+_DATA_TYPES: dict[str, Any] = {
+    name: next(field.type for field in msgspec.structs.fields(struct) if field.name == "data")
+    for name, struct in ev.TYPES.items()
+} | {
+    "lot.quarantined.v1": Completed,
+    "lot.accepted.v1": Completed,
+    "inspection.completed.v1": Completed,
+    "lot.rejected.v1": Completed,
+    "lot.split_off.v1": SplitOff,
+}
+_decoders: dict[str, msgspec.json.Decoder[Any]] = {n: msgspec.json.Decoder(t) for n, t in _DATA_TYPES.items()}
+_snapshot = msgspec.json.Decoder(Lot)
+
+
+def decode_data(type_: str, text: str | bytes) -> Any:
+    """The typed data block of a journal entry; KeyError for a type that no release ever wrote."""
+    return _decoders[type_].decode(text)
+
+
+def decode_lot(snapshot: str | bytes) -> Lot:
+    """A stored snapshot as a Lot."""
+    return _snapshot.decode(snapshot)
+
+
+def state_of(lot: Lot | None) -> str:
+    """The lifecycle state, ABSENT for a lot that does not exist."""
+    return ABSENT if lot is None else lot.state
+
+
+def stays_on_hold(lot: Lot, without: str | None = None) -> bool:
+    """True when an active hold other than ``without`` stands."""
+    return any(h.hold != without for h in lot.holds)
+

@@ -1,0 +1,219 @@
+"""The tables, as SQLAlchemy Core sees them on both databases.
+
+Instants are text (ISO 8601, UTC, microseconds, ``Z``); due times that are compared with a clock are seconds since
+1970 as floats; quantities are decimal text; JSON is kept as text, byte for byte as it was hashed. The journal is
+append-only: triggers in the migrations refuse UPDATE and DELETE.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData()
+
+#: 64-bit identity on PostgreSQL, rowid on SQLite.
+Identity = BigInteger().with_variant(Integer(), "sqlite")
+
+#: The present state of each lot: the fold of its journal.
+lots = Table(
+    "lots",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("item", Text, nullable=False),
+    Column("revision", Text, nullable=False),
+    Column("supplier", Text),
+    Column("plant", Text),
+    Column("order_number", Text),
+    Column("quantity", Text, nullable=False),
+    Column("unit", Text, nullable=False),
+    Column("expires_on", Text),
+    Column("closed", Text),
+    Column("received_at", Text, nullable=False),
+    Column("changed_at", Text, nullable=False),
+    #: Hash of the newest journal entry.
+    Column("head", Text, nullable=False),
+    #: The whole Lot as JSON.
+    Column("snapshot", Text, nullable=False),
+    Index("lots_by_state", "state", "id"),
+    Index("lots_by_item", "item", "id"),
+    Index("lots_by_supplier", "supplier", "id"),
+)
+
+#: Every event that was answered with a decision, and that answer: what makes submission idempotent.
+events = Table(
+    "events",
+    metadata,
+    Column("position", Identity, primary_key=True, autoincrement=True),
+    Column("key", Text, nullable=False, unique=True),
+    Column("business_key", Text),
+    Column("source", Text, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("sequence", Text),
+    Column("digest", Text, nullable=False),
+    #: applied, refused, parked, stale, duplicate, expired
+    Column("outcome", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("lot_version", Integer),
+    Column("answer", Text, nullable=False),
+    Column("principal", Text, nullable=False),
+    Column("recorded_at", Text, nullable=False),
+)
+Index("events_business_key", events.c.business_key, unique=True,
+      sqlite_where=text("business_key IS NOT NULL"), postgresql_where=text("business_key IS NOT NULL"))  # fmt: skip
+Index("events_sequence", events.c.subject, events.c.source,
+      sqlite_where=text("sequence IS NOT NULL"), postgresql_where=text("sequence IS NOT NULL"))  # fmt: skip
+
+#: Append-only: what happened to each lot, and why. ``hash`` covers the whole row (engine/journal.py).
+journal = Table(
+    "journal",
+    metadata,
+    Column("position", Identity, primary_key=True, autoincrement=True),
+    Column("lot", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    #: event, consequence, refusal
+    Column("kind", Text, nullable=False),
+    Column("trigger", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("time", Text),
+    Column("recorded_at", Text, nullable=False),
+    Column("principal", Text, nullable=False),
+    Column("correlation_id", Text),
+    Column("causation_id", Text),
+    Column("traceparent", Text),
+    Column("state_before", Text, nullable=False),
+    Column("state_after", Text, nullable=False),
+    Column("rule_set", Text, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("evidence", Text, nullable=False),
+    Column("prev_hash", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    UniqueConstraint("lot", "version", name="journal_lot_version"),
+)
+
+#: Every hold that was ever placed.
+holds = Table(
+    "holds",
+    metadata,
+    Column("lot", Text, nullable=False),
+    Column("hold", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("owner", Text),
+    Column("applied_at", Text, nullable=False),
+    Column("applied_version", Integer, nullable=False),
+    Column("lifted_at", Text),
+    Column("lifted_version", Integer),
+    PrimaryKeyConstraint("lot", "hold"),
+)
+
+#: Recorded results, one row per accepted inspection record, never changed.
+results = Table(
+    "results",
+    metadata,
+    Column("lot", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("inspection", Text, nullable=False),
+    #: JSON array of measurements, as recorded.
+    Column("measurements", Text, nullable=False),
+    PrimaryKeyConstraint("lot", "version"),
+)
+
+#: The delivery ledger: what each target has still to be told (engine/ledger.py).
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Identity, primary_key=True, autoincrement=True),
+    Column("lot", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("target", Text, nullable=False),
+    #: pending, sending, delivered, superseded, dead, compensated
+    Column("state", Text, nullable=False, server_default="pending"),
+    #: The canonical stock status as JSON.
+    Column("payload", Text, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("fence", Integer, nullable=False, server_default="0"),
+    Column("lease_owner", Text),
+    Column("lease_until", Float),
+    Column("due_at", Float, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("delivered_at", Text),
+    Column("last_error", Text),
+    Column("exchange", Text),
+    UniqueConstraint("lot", "target", "version", name="deliveries_lot_target_version"),
+)
+Index("deliveries_open", deliveries.c.target, deliveries.c.due_at,
+      sqlite_where=text("state IN ('pending', 'sending')"),
+      postgresql_where=text("state IN ('pending', 'sending')"))  # fmt: skip
+Index("deliveries_dead", deliveries.c.target,
+      sqlite_where=text("state = 'dead'"), postgresql_where=text("state = 'dead'"))  # fmt: skip
+
+#: Events that arrived before what they depend on.
+parked = Table(
+    "parked",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("subject", Text, nullable=False),
+    #: ``lot:<id>`` or ``hold:<lot>|<hold>``
+    Column("waits_for", Text, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("principal", Text, nullable=False),
+    Column("parked_at", Text, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Index("parked_by_need", "waits_for"),
+    Index("parked_by_expiry", "expires_at"),
+)
+
+#: What somebody has to look at.
+escalations = Table(
+    "escalations",
+    metadata,
+    Column("id", Identity, primary_key=True, autoincrement=True),
+    #: parked-expired, delivery-dead, engines-disagree
+    Column("kind", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("opened_at", Text, nullable=False),
+    Column("acknowledged_at", Text),
+    Column("acknowledged_by", Text),
+)
+
+#: Keys of systems and people: only their SHA-256 is kept.
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("secret_hash", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("roles", Text, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("expires_at", Text),
+    Column("revoked_at", Text),
+)
+
+#: Rule sets that have judged, whole, by digest: so that an old decision can be judged again.
+rule_sets = Table(
+    "rule_sets",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    #: JSON object: file name -> text
+    Column("files", Text, nullable=False),
+    Column("stored_at", Text, nullable=False),
+)
