@@ -39,8 +39,8 @@ select
   (select count(*) from (
      select version, lag(version) over (partition by lot order by seq) before from applications)
    where version < before),
-  (select count(*) from lots where version <>
-     coalesce((select max(version) from applications a where a.lot = lots.lot), 0))
+  (select count(*) from lots left join (select lot, max(version) newest from applications group by lot) using (lot)
+   where version <> coalesce(newest, 0))
 """
 
 

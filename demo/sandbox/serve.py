@@ -58,6 +58,7 @@ def _serve(name: str, host: str, port: int, app: SandboxApp) -> None:
         access_log=False,
         log_level="warning",
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=_GRACE_SECONDS,
         limit_concurrency=_OPEN_CONNECTIONS,

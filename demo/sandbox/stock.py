@@ -144,7 +144,7 @@ def decode(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
         raise BadRequest(422, "invalid", str(error)) from None
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(400, "not-json", str(error)) from None
 
 
@@ -165,7 +165,7 @@ def _lot_of(raw: msgspec.Raw) -> str | None:
     """The lot a bad item speaks of, so that its sender can tell which one it was."""
     try:
         return msgspec.json.decode(raw, type=_Named).lot
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 

@@ -155,7 +155,7 @@ class SandboxApp:
 def _fault(body: bytes) -> Fault:
     try:
         return msgspec.json.decode(body, type=Fault)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest(422, "invalid", str(error)) from None
 
 
