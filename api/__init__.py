@@ -1,0 +1,1 @@
+"""The faces that people and systems see: HTTP today, the command line in ``api/cli``."""

@@ -1,0 +1,92 @@
+"""Who is calling: API keys, principals, coarse roles. Deny by default.
+
+What may not enter: routes and what they do. A key is looked up by its SHA-256 in a dictionary that is read anew
+from the ``api_keys`` table at most a second after any change; the key itself is nowhere kept, so the database
+opens nothing, and how long a look-up takes says nothing about any key.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import logging
+from collections.abc import Callable, Iterable
+
+from msgspec import Struct
+
+from engine.errors import LotgateError
+
+log = logging.getLogger("lotgate.api")
+
+#: A revoked key works at most this long.
+RELOAD_SECONDS = 1.0
+
+#: What each role may do. ``admin`` may everything.
+ROLES = ("read", "submit", "admin")
+
+
+class Principal(Struct, frozen=True):
+    """Somebody or something that holds a key; ``name`` goes into every event it sends."""
+
+    name: str
+    roles: frozenset[str]
+
+    def may(self, role: str) -> bool:
+        """Does the principal have ``role``? An administrator has all; who may submit may also read."""
+        return role in self.roles or "admin" in self.roles or (role == "read" and "submit" in self.roles)
+
+
+class KeyRow(Struct, frozen=True):
+    """A key that is valid now, as the store has it."""
+
+    #: SHA-256 of the key, hexadecimal.
+    secret_hash: str
+    name: str
+    roles: tuple[str, ...]
+
+
+#: Reads the keys that are neither revoked nor expired; may block.
+ReadKeys = Callable[[], Iterable[KeyRow]]
+
+
+class KeyRing:
+    """The keys that open this service, in memory."""
+
+    def __init__(self, read_keys: ReadKeys) -> None:
+        self._read_keys = read_keys
+        self._holders: dict[bytes, tuple[bytes, Principal]] = {}
+
+    def load(self) -> None:
+        """Read all valid keys; what was there before is replaced in one step."""
+        fresh: dict[bytes, tuple[bytes, Principal]] = {}
+        for row in self._read_keys():
+            digest = bytes.fromhex(row.secret_hash)
+            fresh[digest] = (digest, Principal(row.name, frozenset(row.roles)))
+        self._holders = fresh
+
+    async def keep_fresh(self) -> None:
+        """Read the keys again and again, off the event loop, until cancelled."""
+        while True:
+            await asyncio.sleep(RELOAD_SECONDS)
+            try:
+                await asyncio.to_thread(self.load)
+            except LotgateError as error:
+                # The last known keys stay: a database that is away for a moment locks nobody out.
+                log.warning("the API keys could not be read again: %s", error.detail)
+
+    def find(self, key: bytes) -> Principal | None:
+        """Whose key this is, or None."""
+        digest = hashlib.sha256(key).digest()
+        held = self._holders.get(digest)
+        if held is None or not hmac.compare_digest(held[0], digest):
+            return None
+        return held[1]
+
+    def authenticate(self, headers: dict[bytes, bytes]) -> Principal | None:
+        """The principal of a request: ``Authorization: Bearer`` or ``X-API-Key``; never a cookie."""
+        sent = headers.get(b"authorization")
+        if sent is None:
+            sent = headers.get(b"x-api-key")
+            return None if sent is None else self.find(sent)
+        if sent[:7].lower() != b"bearer ":
+            return None
+        return self.find(sent[7:])

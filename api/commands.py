@@ -1,0 +1,128 @@
+"""Typed commands: ``POST /v1/lots/{lot}/{command}`` with the data block of an event as its body.
+
+A command is sugar: it becomes the same event on the same pipeline, with source ``api/<principal>`` and the
+``Idempotency-Key`` as its id, so that a retry never acts twice. What may not enter: deciding anything.
+"""
+
+import asyncio
+import re
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, post
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Raw
+
+from api.answers import count, require, version_of, visit_of
+from api.body import MAX_EVENT_BYTES, Patience, whole
+from api.cloudevents import Mode, mode_of
+from api.door import Visit, path_part
+from api.problems import MEDIA_TYPE, Refused
+from engine.answer import Answer
+from engine.errors import EventInvalid
+from engine.events import Event, decode_event
+from engine.pipeline import Pipeline
+
+#: Name in the path -> CloudEvents type of the event that the command becomes.
+COMMANDS: dict[str, str] = {
+    "receive": "lot.received.v1",
+    "produce": "lot.produced.v1",
+    "inspect": "inspection.recorded.v1",
+    "hold": "hold.applied.v1",
+    "lift-hold": "hold.lifted.v1",
+    "release": "lot.released.v1",
+    "dispose": "lot.dispositioned.v1",
+    "reinspect": "reinspection.requested.v1",
+    "consume": "lot.consumed.v1",
+    "split": "lot.split.v1",
+    "ship": "lot.shipped.v1",
+    "void-shipment": "shipment.voided.v1",
+    "return": "lot.returned.v1",
+}
+#: RFC 8941 string, or the bare form that everybody sends.
+_QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"\Z')
+_MAX_KEY = 255
+_TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}\Z")
+
+
+def commands(pipeline: Pipeline, patience: Patience) -> HTTPRouteHandler:
+    """The route, for Litestar."""
+
+    @post("/v1/lots/{lot:str}/{command:str}")
+    async def do_command(request: Request[Any, Any, Any], lot: str, command: str) -> Response[bytes]:
+        """Act on a lot."""
+        visit = visit_of(request.scope)
+        require(visit, "submit")
+        body = await patience.wait(whole(request.receive, MAX_EVENT_BYTES, visit.headers.get(b"content-length")))
+        event = event_of(visit, path_part(lot), command, body)
+        expected = version_of(visit.headers.get(b"if-match"))
+        loop = asyncio.get_running_loop()
+        decided = await pipeline.submit_async(loop, event, visit.principal.name, expected)
+        count(event, decided)
+        return _answer(decided)
+
+    return do_command
+
+
+def event_of(visit: Visit, lot: str, command: str, body: bytes) -> Event:
+    """The event that a command stands for; raises Refused or EventInvalid with pointers into the body."""
+    tag = COMMANDS.get(command)
+    if tag is None:
+        raise Refused("not-found", f"There is no command {command}. Commands: {', '.join(COMMANDS)}.")
+    key = idempotency_key(visit.headers.get(b"idempotency-key"))
+    if body and mode_of(visit.headers) is not Mode.STRUCTURED:
+        raise Refused("unsupported-media-type", "The body of a command is application/json.")
+    event: dict[str, object] = {
+        "specversion": "1.0",
+        "id": key,
+        "source": f"api/{visit.principal.name}",
+        "type": tag,
+        "subject": lot,
+    }
+    trace = visit.headers.get(b"traceparent", b"")
+    if _TRACEPARENT.match(trace):
+        event["traceparent"] = trace.decode()
+    event["data"] = _checked(body) if body else {}
+    try:
+        return decode_event(msgspec.json.encode(event))
+    except EventInvalid as error:
+        # The caller sent the data block alone.
+        pointer = error.pointer.removeprefix("/data")
+        raise EventInvalid(error.detail, pointer, malformed=error.malformed) from None
+
+
+def _checked(body: bytes) -> Raw:
+    try:
+        return msgspec.json.decode(body, type=Raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise EventInvalid(f"The body is not JSON: {error}", malformed=True) from None
+
+
+def idempotency_key(header: bytes | None) -> str:
+    """The key of a command, quoted or not; raises Refused when it is missing, too long or unreadable."""
+    if not header:
+        raise Refused(
+            "idempotency-key-required",
+            "Send Idempotency-Key: a new value for each intention, the same for each retry of it.",
+            "Idempotency-Key",
+        )
+    text = header.decode("latin-1")
+    quoted = _QUOTED.match(text)
+    key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else text
+    if not key or len(key) > _MAX_KEY or not key.isascii() or not key.isprintable():
+        raise Refused(
+            "header-invalid", f"Idempotency-Key must be 1 to {_MAX_KEY} printable ASCII characters.", "Idempotency-Key"
+        )
+    return key
+
+
+def _answer(decided: Answer) -> Response[bytes]:
+    headers: dict[str, str] = {}
+    if decided.status < 400:
+        headers["location"] = f"/v1/events/{decided.key}"
+        if decided.version is not None:
+            headers["etag"] = f'"{decided.version}"'
+    if decided.replayed:
+        headers["idempotency-replayed"] = "true"
+    media_type = "application/json" if decided.status < 400 else MEDIA_TYPE
+    return Response(decided.body, status_code=decided.status, headers=headers, media_type=media_type)

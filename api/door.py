@@ -1,0 +1,144 @@
+"""The front door: every request passes it before Litestar routes it.
+
+It reads the headers once, bounds them, finds out who is calling and refuses strangers (deny by default), and
+hands on the path as it was sent, so that a lot id with ``%2F`` stays one path part. HEAD goes the way of GET.
+What may not enter: bodies, routes, anything that waits.
+"""
+
+import itertools
+import re
+import secrets
+from typing import Any, cast
+from urllib.parse import unquote
+
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+from msgspec import Struct
+
+from api.access import KeyRing, Principal
+from api.problems import Headers, encode
+from api.telemetry import REFUSED
+
+#: All header names and values together.
+MAX_HEADER_BYTES = 32 * 1024
+
+#: Open without a key; ``/problems/<code>`` too.
+PUBLIC = frozenset((b"/healthz", b"/readyz", b"/problems"))
+_PUBLIC_PREFIX = b"/problems/"
+#: These write their own headers (the hot path); no wrapper around ``send``.
+_SELF_WRITING = frozenset((b"/v1/events", b"/v1/events/batch"))
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}\Z")
+_BOUNDARY_HEADERS = (b"authorization", b"x-api-key", b"content-type", b"if-match", b"idempotency-key")
+
+NOBODY = Principal("", frozenset())
+
+
+class Visit(Struct):
+    """What the door found out about a request; ``scope["lotgate"]``."""
+
+    principal: Principal
+    #: Lower-case names; none that Lotgate acts on occurs twice.
+    headers: dict[bytes, bytes]
+    request_id: bytes
+
+
+class Door:
+    """ASGI application in front of Litestar."""
+
+    def __init__(self, app: ASGIApp, keys: KeyRing) -> None:
+        self._app = app
+        self._keys = keys
+        # Unique across processes and restarts without asking the kernel for randomness each time.
+        self._prefix = secrets.token_hex(6).encode() + b"-"
+        self._count = itertools.count(1)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            # Life span; web sockets find no route.
+            await self._app(scope, receive, send)
+            return
+        visit, refusal = self._receive(scope)
+        cast(dict[str, Any], scope)["lotgate"] = visit
+        raw_path = scope["raw_path"]
+        if refusal is not None:
+            await _refuse(refusal[0], refusal[1], raw_path, visit.request_id, send)
+            return
+        if raw_path in _SELF_WRITING:
+            await self._app(scope, receive, send)
+            return
+        if b"%" in raw_path:
+            scope["path"] = raw_path.decode("ascii", "replace")
+        if scope["method"] == "HEAD":
+            # A copy: the server looks at its own scope to leave the body out.
+            scope = cast(HTTPScope, {**scope, "method": "GET"})
+        await self._app(scope, receive, _signing(send, visit.request_id))
+
+    def _receive(self, scope: HTTPScope) -> tuple[Visit, tuple[str, str] | None]:
+        raw = scope["headers"]
+        headers: dict[bytes, bytes] = dict(raw)
+        request_id = headers.get(b"x-request-id")
+        if request_id is None or _REQUEST_ID.match(request_id) is None:
+            request_id = self._prefix + b"%x" % next(self._count)
+        total = 0
+        for name, value in raw:
+            total += len(name) + len(value)
+        principal = self._keys.authenticate(headers)
+        visit = Visit(principal or NOBODY, headers, request_id)
+        if total > MAX_HEADER_BYTES:
+            return visit, ("headers-too-large", f"The headers have {total} bytes; {MAX_HEADER_BYTES} are accepted.")
+        if principal is None and not _is_public(scope["raw_path"]):
+            return visit, ("unauthenticated", "Send a valid key: Authorization: Bearer <key>, or X-API-Key: <key>.")
+        if len(headers) != len(raw):
+            repeated = _repeated([name for name, _ in raw])
+            if repeated is not None:
+                return visit, ("header-invalid", f"The header {repeated.decode('latin-1')} was sent more than once.")
+        return visit, None
+
+
+def _is_public(raw_path: bytes) -> bool:
+    return raw_path in PUBLIC or raw_path.startswith(_PUBLIC_PREFIX)
+
+
+def _repeated(names: list[bytes]) -> bytes | None:
+    """The first header that Lotgate acts on and that occurs twice: which one counts would be a guess."""
+    for name in names:
+        if (name in _BOUNDARY_HEADERS or name.startswith(b"ce-")) and names.count(name) > 1:
+            return name
+    return None
+
+
+async def _refuse(code: str, detail: str, raw_path: bytes, request_id: bytes, send: Send) -> None:
+    REFUSED.labels(code).inc()
+    status, body = encode(code, detail, raw_path.decode("ascii", "replace"), request_id.decode())
+    headers: Headers = [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"x-request-id", request_id),
+    ]
+    if status == 401:
+        headers.append((b"www-authenticate", b'Bearer realm="lotgate"'))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _signing(send: Send, request_id: bytes) -> Send:
+    """``send`` that puts the request id and the security headers on the answer."""
+
+    async def signed(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [
+                *message.get("headers", []),
+                (b"x-request-id", request_id),
+                (b"x-content-type-options", b"nosniff"),
+                (b"cache-control", b"no-cache"),
+            ]
+            if message["status"] >= 400:
+                REFUSED.labels(str(message["status"])).inc()
+        await send(message)
+
+    return signed
+
+
+def path_part(text: str) -> str:
+    """A path part as it was meant; Litestar hands it on as it was sent."""
+    return unquote(text, errors="strict")

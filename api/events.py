@@ -1,0 +1,62 @@
+"""The hot path: one event in, the committed decision out.
+
+One ASGI handler without middleware, dependency injection or Litestar's lenient body decoding. It reads, decodes
+strictly, submits to the pipeline and waits until the decision is on disk. What may not enter: deciding anything.
+"""
+
+import asyncio
+
+from litestar import asgi
+from litestar.handlers import ASGIRouteHandler
+from litestar.types import Receive, Scope, Send
+
+from api.answers import admit, send_answer, send_options, send_problem, version_of, visit_of
+from api.batch import BatchPath
+from api.body import MAX_EVENT_BYTES, Gone, Patience, whole
+from api.cloudevents import Mode, mode_of, structured
+from engine.events import decode_event
+from engine.pipeline import Pipeline
+
+PATH = "/v1/events"
+
+
+class EventPath:
+    """``POST /v1/events``."""
+
+    def __init__(self, pipeline: Pipeline, patience: Patience, batch: BatchPath) -> None:
+        self._submit = pipeline.submit_async
+        self._patience = patience
+        self._batch = batch
+
+    def handler(self) -> ASGIRouteHandler:
+        """The route, for Litestar."""
+
+        @asgi(PATH, copy_scope=False)
+        async def receive_event(scope: Scope, receive: Receive, send: Send) -> None:
+            await self.answer(scope, receive, send)
+
+        return receive_event
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; every refusal is a problem, and counted."""
+        visit = visit_of(scope)
+        headers = visit.headers
+        try:
+            if scope["method"] == "OPTIONS":  # type: ignore[typeddict-item]  # an @asgi route is never a web socket
+                await send_options(visit.request_id, send)
+                return
+            admit(scope, visit)
+            mode = mode_of(headers)
+            if mode is Mode.BATCH or mode is Mode.LINES:
+                await self._batch.answer(scope, receive, send)
+                return
+            body = await self._patience.wait(whole(receive, MAX_EVENT_BYTES, headers.get(b"content-length")))
+            event = decode_event(body if mode is Mode.STRUCTURED else structured(headers, body))
+            expected = version_of(headers.get(b"if-match"))
+            decided = await self._submit(asyncio.get_running_loop(), event, visit.principal.name, expected)
+        except Gone:
+            return
+        except Exception as error:
+            await send_problem(error, scope, visit, send)
+            return
+        await send_answer(decided, event, visit.request_id, send)

@@ -1,0 +1,90 @@
+"""The web process: uvicorn with the limits that a plant network needs.
+
+What may not enter: routes. Run through :func:`run`; stops on SIGTERM within ``GRACEFUL_SECONDS``.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+if TYPE_CHECKING:
+    from engine.settings import Settings
+
+#: Requests in flight get this long after SIGTERM; process managers kill after 5 s.
+GRACEFUL_SECONDS = 4
+#: Connections and requests at once; above it new ones are answered 503 without being read.
+MAX_CONNECTIONS = 4096
+#: A request's head must be complete within this time after its first byte, or after the connection was made.
+HEAD_SECONDS = 15.0
+#: Bytes of a first request's head before the connection is cut. The door refuses from 32 KiB on.
+MAX_HEAD_BYTES = 256 * 1024
+#: Bytes thrown away behind a request that was answered early (413), before the connection is cut.
+MAX_DISCARD_BYTES = 16 * 1024 * 1024
+
+
+class PatientProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, which by itself waits for ever for the rest of a request's head, of any size."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base class
+        super().connection_made(transport)
+        self._begun: object = None
+        self._unclaimed_bytes = 0
+        self._stood_still: object = self
+        self._watch = self.loop.call_later(HEAD_SECONDS, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._watch.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        cycle = self.cycle
+        if cycle is not self._begun:
+            self._begun = cycle
+            self._unclaimed_bytes = 0
+        elif cycle is None or cycle.response_complete:
+            self._unclaimed_bytes += len(data)
+            if self._unclaimed_bytes > (MAX_HEAD_BYTES if cycle is None else MAX_DISCARD_BYTES):
+                self.transport.close()
+
+    def _look(self) -> None:
+        """Cut a connection that holds an incomplete head (and no keep-alive timer runs for) since the last look."""
+        if self.transport.is_closing():
+            return
+        cycle = self.cycle
+        waiting = (cycle is None or cycle.response_complete) and self.timeout_keep_alive_task is None
+        if waiting and (cycle is None or self._stood_still is cycle):
+            self.transport.close()
+            return
+        self._stood_still = cycle if waiting else self
+        self._watch = self.loop.call_later(HEAD_SECONDS, self._look)
+
+
+def configuration(app: Any, host: str, port: int) -> uvicorn.Config:
+    """How uvicorn runs ``app``."""
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        loop="uvloop",
+        http=PatientProtocol,
+        ws="none",
+        lifespan="on",
+        # 47 us a request; the journal is the record of what was asked and answered.
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=GRACEFUL_SECONDS,
+        limit_concurrency=MAX_CONNECTIONS,
+    )
+
+
+def run(settings: "Settings") -> None:
+    """Serve until SIGTERM or SIGINT."""
+    # Imported here: the application pulls in everything, and the command line asks for little of it.
+    from api.app import create_app
+
+    uvicorn.Server(configuration(create_app(settings), settings.host, settings.port)).run()
