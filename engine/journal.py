@@ -106,6 +106,7 @@ def step_of(entry: Entry, data: Any, sequence: str | None = None) -> Step:
         entry.recorded_at,
         entry.source,
         data,
+        entry.hash,
         sequence,
         entry.kind == "refusal",
     )
@@ -145,7 +146,7 @@ def verify_lot(lot: str, entries: Iterable[Entry], stored: Lot | None) -> tuple[
         except (KeyError, msgspec.MsgspecError) as error:
             return count, Break(lot, entry.version, f"its data block cannot be read: {error}")
         previous, state = entry.hash, entry.state_after
-    return count, _fold_break(lot, count, folded, stored, previous)
+    return count, _fold_break(lot, count, folded, stored)
 
 
 def _sequence(entry: Entry) -> str | None:
@@ -185,12 +186,12 @@ def _lawful(entry: Entry) -> bool:
     )
 
 
-def _fold_break(lot: str, count: int, folded: Lot | None, stored: Lot | None, head: str) -> Break | None:
+def _fold_break(lot: str, count: int, folded: Lot | None, stored: Lot | None) -> Break | None:
     if stored is None:
         return Break(lot, count, "the journal has no lot beside it") if folded is not None else None
     if folded is None:
         return Break(lot, count, "the lot has no journal")
-    if msgspec.structs.replace(folded, head=head) != stored:
+    if folded != stored:
         return Break(lot, count, "folding the journal does not give the stored state")
     return None
 

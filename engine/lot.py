@@ -65,6 +65,8 @@ class Lot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     results_version: int = 0
     #: Results up to this journal version belong to an earlier inspection (a re-inspection or a return came after).
     results_after: int = 0
+    #: The lot this one was split off from, while that lot's results stand for it too.
+    results_from: str | None = None
     disposition: str | None = None
     #: Customers a concession permits; empty: no restriction.
     restrictions: tuple[str, ...] = ()
@@ -125,6 +127,8 @@ class Step(Struct, frozen=True):
     recorded_at: str
     source: str
     data: Any
+    #: Hash of the journal entry.
+    head: str
     sequence: str | None = None
     #: A refused attempt changes nothing but the version.
     refused: bool = False
@@ -132,23 +136,19 @@ class Step(Struct, frozen=True):
 
 def evolve(lot: Lot | None, step: Step) -> Lot | None:
     """The lot after ``step``; None stays None only for a refused attempt on a lot that does not exist."""
+    changes: dict[str, Any] = {"version": step.version, "changed_at": step.recorded_at, "head": step.head}
     if step.refused:
-        return lot if lot is None else replace(lot, version=step.version, changed_at=step.recorded_at)
+        return None if lot is None else replace(lot, **changes)
     if lot is None:
         lot = _BIRTHS[step.trigger](step)
     else:
-        changes: dict[str, Any] = {
-            "version": step.version,
-            "state": step.state_after,
-            "changed_at": step.recorded_at,
-        }
+        changes["state"] = step.state_after
         change = _CHANGES.get(step.trigger)
         if change is not None:
             changes.update(change(lot, step))
-        lot = replace(lot, **changes)
     if step.sequence is not None:
-        lot = replace(lot, sequences=lot.sequences | {step.source: step.sequence})
-    return lot
+        changes["sequences"] = lot.sequences | {step.source: step.sequence}
+    return replace(lot, **changes)
 
 
 def _received(step: Step) -> Lot:
@@ -195,6 +195,8 @@ def _inspected(lot: Lot, step: Step) -> dict[str, Any]:
 
 
 def _recorded(lot: Lot, step: Step) -> dict[str, Any]:
+    if lot.results_from is not None:
+        return {"results_version": step.version, "results_from": None, "results_after": 0}
     return {"results_version": step.version}
 
 
@@ -234,6 +236,7 @@ def _again(lot: Lot, step: Step) -> dict[str, Any]:
         "rejected": False,
         "inspection_stands": False,
         "results_after": step.version,
+        "results_from": None,
         "restrictions": (),
     }
 

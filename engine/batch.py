@@ -1,0 +1,397 @@
+"""One batch on its way: what is known, what is loaded, the courses, and the rows they leave.
+
+A batch decides in order per lot and judges together: every lot's first event runs until rules must judge, all cases
+go to the judge at once, and so on. It reads through the committer's cursor and writes nothing itself.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from engine import events as ev
+from engine.answer import Answer, answer_of, notice, problem
+from engine.course import Course, Submission, Surroundings, lots_touched, submission
+from engine.effects import encode_status
+from engine.gather import Fact, result_facts
+from engine.journal import Entry
+from engine.lot import Lot
+from engine.store import writing
+from rules.rulebook import Case, Judgement
+
+log = logging.getLogger("lotgate.pipeline")
+
+#: How long an event waits for what it depends on, before somebody is told.
+PARKED_FOR_SECONDS = 7 * 24 * 3600.0
+_decode_measurements = msgspec.json.Decoder(list[ev.Measurement]).decode
+Way = Generator[Case, Judgement, None]
+
+
+class Judge(Protocol):
+    """Whoever judges a batch of cases: rules.judge.TwoChannelJudge."""
+
+    def judge(self, cases: Sequence[Case]) -> list[Judgement]:
+        """One judgement a case, in order."""
+        ...
+
+
+class Batch:
+    """Submissions that are decided and committed together. :meth:`decide`, then :meth:`rows`, then :meth:`answers`."""
+
+    def __init__(
+        self,
+        submissions: Sequence[Submission],
+        cursor: writing.Cursor,
+        statements: writing.Statements,
+        judge: Judge,
+        targets: tuple[str, ...],
+        surroundings: Callable[[Mapping[str, tuple[str, ...]]], Surroundings],
+    ) -> None:
+        self.submissions = submissions
+        self._cursor = cursor
+        self._statements = statements
+        self._judge = judge
+        self._targets = targets
+        #: The moment of the decision, given the targets that have not acknowledged.
+        self._surroundings = surroundings
+        self._lots: dict[str, Lot] = {}
+        self._stored: dict[str, Lot] = {}
+        self._results: dict[str, list[Fact]] = {}
+        self._answers: dict[int, Answer] = {}
+        #: Courses that ran, in order, with the index of their submission (None: it was parked earlier).
+        self._ran: list[tuple[int | None, Course]] = []
+        self._parked: dict[str, tuple[int | None, Course]] = {}
+        self._unparked: list[str] = []
+        #: Copies within the batch, with the index of the first.
+        self._twins: dict[int, int] = {}
+        #: Events that only repeat a business document.
+        self._repeats: list[tuple[int, Submission]] = []
+        #: Business documents that this batch has applied, with their event key.
+        self._documents: dict[str, str] = {}
+        self._around = surroundings({})
+
+    def answers(self) -> list[Answer]:
+        """One answer a submission, in order."""
+        return [self._answers[index] for index in range(len(self.submissions))]
+
+    # -- deciding ----------------------------------------------------------------------------------------------
+
+    def decide(self) -> None:
+        """Answer what is known, decide the rest in order, then whatever waited for it."""
+        fresh = self._recognise()
+        self._load([self.submissions[i] for i in fresh])
+        courses: list[tuple[int | None, Submission]] = [(i, self.submissions[i]) for i in fresh]
+        while courses:
+            arrived = self._run(courses)
+            courses = self._take_up(arrived)
+
+    def _recognise(self) -> list[int]:
+        """Answer replays and known documents; give the indices of the events that are new."""
+        subs = self.submissions
+        business = [s.business_key for s in subs if s.business_key is not None]
+        known = writing.read_known(self._cursor, self._statements, [s.key for s in subs], business)
+        by_key = {k.key: k for k in known}
+        self._documents = {k.business_key: k.key for k in known if k.business_key is not None}
+        first: dict[str, int] = {}
+        fresh: list[int] = []
+        for index, sub in enumerate(subs):
+            seen = by_key.get(sub.key)
+            if seen is not None:
+                self._answers[index] = _again(sub, seen.digest, seen.status, seen.answer, seen.lot_version, seen.outcome)
+            elif sub.key in first:
+                self._twins[index] = first[sub.key]
+            else:
+                first[sub.key] = index
+                fresh.append(index)
+        return fresh
+
+    def _settled_beforehand(self, index: int | None, sub: Submission) -> bool:
+        """Answer what needs no course: a known business document, or a lot that changed since it was read."""
+        if index is None:
+            return False
+        lot = self._lots.get(sub.event.subject)
+        first = None if sub.business_key is None else self._documents.get(sub.business_key)
+        if first is not None:
+            detail = f"This business document was recorded before, as event {first}; nothing was changed."
+            version = None if lot is None else lot.version
+            self._answers[index] = notice(sub, "duplicate", 200, detail, self._around.now, version=version)
+            self._repeats.append((index, sub))
+            return True
+        if sub.if_match is not None and (lot is None or lot.version != sub.if_match):
+            version, state = (None, None) if lot is None else (lot.version, lot.state)
+            detail = f"The lot is at version {version}, not at {sub.if_match}; read it again."
+            self._answers[index] = problem(sub, "precondition-failed", 412, detail, version=version, state=state)
+            return True
+        return False
+
+    def _load(self, subs: Sequence[Submission]) -> None:
+        statements, cursor = self._statements, self._cursor
+        ids: set[str] = set()
+        for sub in subs:
+            ids |= lots_touched(sub.event)
+        self._stored = writing.read_lots(cursor, statements, ids) if ids else {}
+        self._lots = dict(self._stored)
+        shipping = [s.event.subject for s in subs if isinstance(s.event, ev.LotShipped)]
+        undelivered = writing.read_undelivered(cursor, statements, shipping) if shipping else {}
+        self._around = self._surroundings(undelivered)
+        self._load_results(self._stored.values())
+
+    def _load_results(self, lots: Iterable[Lot]) -> None:
+        wanted = {lot.results_from or lot.id: lot for lot in lots if lot.has_results}
+        if not wanted:
+            return
+        rows = writing.read_results(self._cursor, self._statements, wanted)
+        for lot_id, version, inspection, measurements in rows:
+            lot = wanted[lot_id]
+            if lot.results_after < version <= lot.results_version:
+                facts = result_facts(inspection, _decode_measurements(measurements))
+                self._results.setdefault(lot.id, []).extend(facts)
+
+    def _run(self, waiting: list[tuple[int | None, Submission]]) -> list[str]:
+        """Run courses, in order per lot, judging together; gives what arrived: ``lot:…`` and ``hold:…|…``."""
+        queues = _Queues(waiting)
+        arrived: list[str] = []
+        while True:
+            active: list[tuple[int | None, Course, Generator[Case, Judgement, None], Case]] = []
+            self._start_ready(queues, active, arrived)
+            while active:
+                cases = [case for _, _, _, case in active]
+                judgements = self._judge.judge(cases)
+                going, active = active, []
+                for (index, course, way, _), judgement in zip(going, judgements, strict=True):
+                    case = self._advance(index, course, way, judgement, queues, arrived)
+                    if case is not None:
+                        active.append((index, course, way, case))
+                self._start_ready(queues, active, arrived)
+            if queues.empty:
+                return arrived
+
+    def _start_ready(self, queues: "_Queues", active: list[Any], arrived: list[str]) -> None:
+        while ready := queues.ready():
+            for index, sub in ready:
+                if self._settled_beforehand(index, sub):
+                    queues.done(sub)
+                    continue
+                course = Course(sub, self._lots, self._results.get(sub.event.subject, []), self._around)
+                way = course.run()
+                case = self._advance(index, course, way, None, queues, arrived)
+                if case is not None:
+                    active.append((index, course, way, case))
+
+    def _advance(
+        self, index: int | None, course: Course, way: Generator[Case, Judgement, None],
+        judgement: Judgement | None, queues: "_Queues", arrived: list[str],
+    ) -> Case | None:  # fmt: skip
+        """Take ``course`` to its next case, or to its end."""
+        try:
+            return next(way) if judgement is None else way.send(judgement)
+        except StopIteration:
+            self._finish(index, course, arrived)
+        except Exception:
+            log.exception("event %s of %s failed alone", course.submission.event.id, course.submission.event.source)
+            detail = "The event could not be decided; it was not kept. Its reference is in the log."
+            if index is not None:
+                self._answers[index] = problem(course.submission, "internal-error", 500, detail)
+        queues.done(course.submission)
+        return None
+
+    def _finish(self, index: int | None, course: Course, arrived: list[str]) -> None:
+        sub = course.submission
+        self._lots.update(course.lots)
+        if course.results:
+            self._results[sub.event.subject] = course.results
+        if course.early is not None:
+            self._parked[sub.key] = (index, course)
+        else:
+            self._parked.pop(sub.key, None)
+            self._ran.append((index, course))
+            if sub.business_key is not None and course.refusal is None and course.stale is None:
+                self._documents[sub.business_key] = sub.key
+        for entry in course.entries:
+            if entry.version == 1:
+                arrived.append(f"lot:{entry.lot}")
+            if entry.trigger == "hold" and entry.kind == "event":
+                arrived.append(f"hold:{entry.lot}|{sub.event.data.hold}")  # type: ignore[attr-defined]
+        if index is not None:
+            self._answers[index] = answer_of(course, self._targets)
+
+    def _take_up(self, arrived: list[str]) -> list[tuple[int | None, Submission]]:
+        """Events that waited for what has just arrived: of this batch, and parked earlier."""
+        if not arrived:
+            return []
+        needs = set(arrived)
+        taken: list[tuple[int | None, Submission]] = []
+        for key, (index, course) in list(self._parked.items()):
+            early = course.early
+            if early is not None and early.waits_for in needs:
+                del self._parked[key]
+                taken.append((index, course.submission))
+        for parked in writing.read_parked(self._cursor, self._statements, needs):
+            if parked.key in self._unparked:
+                continue
+            self._unparked.append(parked.key)
+            taken.append((None, submission(ev.decode_event(parked.event.encode()), parked.principal)))
+        missing = {i for _, sub in taken for i in lots_touched(sub.event)} - self._lots.keys()
+        if missing:
+            found = writing.read_lots(self._cursor, self._statements, missing)
+            self._stored.update(found)
+            self._lots.update(found)
+            self._load_results(found.values())
+        return taken
+
+    # -- writing -----------------------------------------------------------------------------------------------
+
+    def rows(self, due: float) -> writing.Rows:
+        """What the batch leaves, row by row; answers copies within the batch too. ``due``: seconds since 1970."""
+        rows = writing.Rows()
+        now = self._around.now
+        told: dict[str, tuple[int, str]] = {}
+        for index, course in self._ran:
+            answer = answer_of(course, self._targets) if index is None else self._answers[index]
+            self._event_row(rows, index, course.submission, answer, now)
+            rows.journal += [_journal_row(e) for e in course.entries]
+            rows.results += course.records
+            for lot_id, status in course.told.items():
+                told[lot_id] = (status.version, encode_status(status).decode())
+        for index, sub in self._repeats:
+            self._event_row(rows, index, sub, self._answers[index], now)
+        self._parked_rows(rows, now, due)
+        rows.unparked = self._unparked
+        rows.deliveries = [
+            (lot_id, version, target, payload, due, now)
+            for lot_id, (version, payload) in told.items()
+            for target in self._targets
+        ]
+        self._lot_rows(rows, now)
+        self._answer_twins()
+        return rows
+
+    def _event_row(
+        self, rows: writing.Rows, index: int | None, sub: Submission, answer: Answer, now: str
+    ) -> None:
+        text = answer.body.decode()
+        if index is None:
+            rows.answered.append((sub.key, answer.outcome, answer.status, answer.version, text))
+            return
+        event = sub.event
+        rows.events.append(
+            (sub.key, sub.business_key if answer.outcome == "applied" else None, event.source, event.id,
+             str(event.__struct_config__.tag), event.subject, event.sequence, sub.digest, answer.outcome,
+             answer.status, answer.version, text, sub.principal, now)
+        )  # fmt: skip
+
+    def _parked_rows(self, rows: writing.Rows, now: str, due: float) -> None:
+        for index, course in self._parked.values():
+            sub, early = course.submission, course.early
+            if early is None:
+                raise AssertionError("a parked course that is not early")
+            if index is not None:
+                self._event_row(rows, index, sub, self._answers[index], now)
+            else:
+                self._unparked.remove(sub.key)
+            text = ev.encode_event(sub.event).decode()
+            rows.parked.append(
+                (sub.key, sub.event.subject, early.waits_for, text, sub.principal, now, due + PARKED_FOR_SECONDS)
+            )
+
+    def _lot_rows(self, rows: writing.Rows, now: str) -> None:
+        for lot_id, lot in self._lots.items():
+            before = self._stored.get(lot_id)
+            if before is lot:
+                continue
+            rows.lots.append(_lot_row(lot))
+            old = {h.hold for h in before.holds} if before is not None else set()
+            new = {h.hold for h in lot.holds}
+            for hold in lot.holds:
+                if hold.hold not in old:
+                    rows.holds.append((lot_id, hold.hold, hold.reason, hold.text, hold.scope, hold.source,
+                                       hold.owner, now, lot.version))  # fmt: skip
+            rows.lifted += [(lot_id, name, now, lot.version) for name in sorted(old - new)]
+
+    def _answer_twins(self) -> None:
+        """Copies of an event in the same batch get the first one's answer."""
+        for index, first in self._twins.items():
+            sub, original = self.submissions[index], self._answers[first]
+            self._answers[index] = _again(
+                sub, self.submissions[first].digest, original.status, original.body.decode(), original.version,
+                original.outcome,
+            )  # fmt: skip
+
+
+class _Queues:
+    """Submissions in order per lot: one is ready when it is first in the queue of every lot it touches."""
+
+    def __init__(self, waiting: list[tuple[int | None, Submission]]) -> None:
+        self._queues: dict[str, deque[tuple[int | None, Submission]]] = {}
+        self._started: set[str] = set()
+        self._left = len(waiting)
+        for item in waiting:
+            for lot in lots_touched(item[1].event):
+                self._queues.setdefault(lot, deque()).append(item)
+        self._heads: list[str] = list(self._queues)
+
+    @property
+    def empty(self) -> bool:
+        return self._left == 0
+
+    def ready(self) -> list[tuple[int | None, Submission]]:
+        """Submissions that can start now, each given once."""
+        found = []
+        heads, self._heads = self._heads, []
+        for lot in heads:
+            line = self._queues.get(lot)
+            if not line:
+                continue
+            item = line[0]
+            key = item[1].key
+            if key not in self._started and all(
+                self._queues[other][0] is item for other in lots_touched(item[1].event)
+            ):
+                self._started.add(key)
+                found.append(item)
+        return found
+
+    def done(self, sub: Submission) -> None:
+        """``sub`` has run: whoever waited behind it comes to the front."""
+        self._left -= 1
+        for lot in lots_touched(sub.event):
+            line = self._queues[lot]
+            line.popleft()
+            if line:
+                # another lot's head may have waited for this one too
+                self._heads.extend(lots_touched(line[0][1].event))
+
+
+def _again(
+    sub: Submission, digest: str, status: int, answer: str, version: int | None, outcome: str
+) -> Answer:
+    """The first answer once more, or the refusal of other content under the same identity."""
+    if digest != sub.digest:
+        detail = (
+            f"Event {sub.event.id} of {sub.event.source} was already used for other content. "
+            "A changed event needs an id of its own."
+        )
+        return problem(sub, "event-id-reused", 409, detail)
+    status = 200 if status == 201 else status
+    return Answer(status, answer.encode(), sub.key, sub.event.subject, version, True, outcome)
+
+
+def _journal_row(entry: Entry) -> tuple[Any, ...]:
+    return (
+        entry.lot, entry.version, entry.kind, entry.trigger, entry.type, entry.source, entry.event_id, entry.time,
+        entry.recorded_at, entry.principal, entry.correlation_id, entry.causation_id, entry.traceparent,
+        entry.state_before, entry.state_after, entry.rule_set, entry.data, entry.evidence, entry.prev_hash,
+        entry.hash,
+    )  # fmt: skip
+
+
+def _lot_row(lot: Lot) -> tuple[Any, ...]:
+    return (
+        lot.id, lot.version, lot.state, lot.item, lot.revision, lot.supplier, lot.plant, lot.order,
+        format(lot.quantity, "f"), lot.unit, None if lot.expires_on is None else lot.expires_on.isoformat(),
+        lot.closed, lot.received_at, lot.changed_at, lot.head, msgspec.json.encode(lot).decode(),
+    )  # fmt: skip
+
+

@@ -1,0 +1,463 @@
+"""One event's way through the lifecycle: from what is known of the lot to journal entries and an answer.
+
+A course is a generator: whenever rules must judge, it yields a :class:`rules.rulebook.Case` and is sent the
+:class:`rules.rulebook.Judgement`; so the pipeline can judge the cases of a whole batch together, and the course
+itself touches neither a database nor a clock. It works on copies: a course that fails leaves nothing behind.
+"""
+
+from collections.abc import Generator, Mapping
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from engine import decide
+from engine import events as ev
+from engine.effects import StockStatus, must_be_told, stock_status
+from engine.gather import Fact, Facts, event_fact, gather, result_facts
+from engine.journal import GENESIS, Entry, entry_hash, step_of
+from engine.lifecycle import ABSENT, Situation, follow, gate_of, is_fact
+from engine.lot import CONSEQUENCE_TYPES, Completed, Lot, SplitOff, evolve
+from rules.compiled import Verdict
+from rules.rulebook import Case, Judgement, RuleBook, RuleVerdict
+
+#: Source of everything that Lotgate itself writes.
+OURSELVES = "lotgate"
+#: Automatic steps one event may set off; a longer chain is a loop in the rules.
+MAX_CONSEQUENCES = 16
+
+_encode = msgspec.json.Encoder().encode
+Judging = Generator[Case, Judgement, None]
+
+
+class Submission(Struct):
+    """An event on its way in, with what was worked out about it once."""
+
+    event: ev.Event
+    principal: str
+    #: 32 hex digits for (source, id).
+    key: str
+    #: The data block as it is journaled.
+    data: bytes
+    #: SHA-256 of type, subject and data.
+    digest: str
+    business_key: str | None
+    if_match: int | None = None
+
+
+def submission(event: ev.Event, principal: str, if_match: int | None = None) -> Submission:
+    """``event`` made ready for the pipeline."""
+    data = ev.content(event)
+    return Submission(
+        event, principal, ev.event_key(event.source, event.id), data, ev.digest(event, data),
+        ev.business_key(event), if_match,
+    )  # fmt: skip
+
+
+class Surroundings(Struct):
+    """What a course knows besides its lot."""
+
+    #: Instant of the decision, as text.
+    now: str
+    #: Ordinal of the plant's calendar day.
+    today: int
+    rulebook: RuleBook
+    #: Targets whose acknowledgement of the lot's present status is outstanding, by lot.
+    undelivered: Mapping[str, tuple[str, ...]]
+
+
+class Evidence(Struct, omit_defaults=True):
+    """What a decision rested on, as the journal keeps it."""
+
+    gate: str | None = None
+    engines: tuple[str, ...] = ()
+    agreed: bool = True
+    disagreement: str | None = None
+    verdicts: tuple[RuleVerdict, ...] = ()
+    #: Facts as the engines saw them: numbers x 10**6, dates as ordinals.
+    facts: Facts | None = None
+    sequence: str | None = None
+
+
+class Judged(Struct):
+    """One gate's judgement on the course's way."""
+
+    case: Case
+    judgement: Judgement
+
+
+class Course:
+    """One submission's way. After :meth:`run` is exhausted: ``entries``, ``lots``, ``refusal`` or ``early``/``stale``."""
+
+    __slots__ = (
+        "around", "before", "early", "entries", "judged", "known", "lots", "records", "refusal", "results", "stale",
+        "submission", "told", "trigger",
+    )  # fmt: skip
+
+    def __init__(
+        self, submission: Submission, lots: Mapping[str, Lot], results: list[Fact], around: Surroundings
+    ) -> None:
+        self.submission = submission
+        self.around = around
+        subject = submission.event.subject
+        #: Every lot that was loaded for the batch.
+        self.known = lots
+        self.before: Lot | None = lots.get(subject)
+        #: Lots as this course leaves them, by id.
+        self.lots: dict[str, Lot] = {} if self.before is None else {subject: self.before}
+        #: Result facts of the lot's present inspection.
+        self.results = results
+        self.entries: list[Entry] = []
+        #: (lot, version, inspection, measurements JSON) to be kept as results.
+        self.records: list[tuple[str, int, str, str]] = []
+        self.judged: list[Judged] = []
+        self.refusal: decide.Refusal | None = None
+        self.early: decide.Early | None = None
+        self.stale: decide.Stale | None = None
+        #: Lots that targets must be told of, with their new status.
+        self.told: dict[str, StockStatus] = {}
+        self.trigger = decide.trigger_of(submission.event)
+
+    @property
+    def lot(self) -> Lot | None:
+        """The subject as it stands now."""
+        return self.lots.get(self.submission.event.subject)
+
+    def touches(self) -> set[str]:
+        """Ids of every lot this course may change."""
+        return lots_touched(self.submission.event)
+
+    def run(self) -> Judging:
+        """Decide. Yields cases to judge; everything else is left in the attributes."""
+        event = self.submission.event
+        verdict = decide.admit(self.before, event)
+        if isinstance(verdict, decide.Early):
+            self.early = verdict
+            return
+        if isinstance(verdict, decide.Stale):
+            self.stale = verdict
+            return
+        if verdict is not None:
+            self._refuse(verdict)
+            return
+        yield from self._attempt()
+        self._tell()
+
+    # -- the event itself --------------------------------------------------------------------------------------
+
+    def _attempt(self) -> Judging:
+        event, trigger, lot = self.submission.event, self.trigger, self.before
+        undelivered = self.around.undelivered.get(event.subject, ())
+        failing = decide.guards(lot, event, trigger, self.around.today, undelivered) + self._children_exist()
+        state = ABSENT if lot is None else lot.state
+        if not failing and not self._possible(state, trigger):
+            self._refuse(decide.Refusal("transition-not-allowed", f"{trigger} is not possible while {state}."))
+            return
+        if trigger == "record_inspection":
+            self._add_results()
+        gate = gate_of(trigger)
+        judgement = yield from self._judge(gate, trigger)
+        fact = is_fact(trigger)
+        reasons = (*failing, *self._gate_reasons(gate, judgement, fact))
+        if trigger != "void_shipment" and reasons:
+            self._refuse(decide.Refusal("gate-failed", _gate_detail(gate, reasons), gate, reasons))
+            return
+        after = follow(state, trigger, decide.situation(lot, event, trigger, gate_open=not reasons))
+        if after is None:
+            self._refuse(decide.Refusal("transition-not-allowed", f"{trigger} is not possible while {state}."))
+            return
+        yield from self._carry_out(after, judgement)
+        if judgement is not None and fact and trigger != "void_shipment":
+            self._place_holds(judgement)
+        yield from self._follow_ups()
+
+    def _children_exist(self) -> tuple[RuleVerdict, ...]:
+        taken = [c for c in self.touches() if c != self.submission.event.subject and c in self.known]
+        return tuple(decide.child_exists(child) for child in sorted(taken))
+
+    def _possible(self, state: str, trigger: str) -> bool:
+        event = self.submission.event
+        return any(
+            follow(state, trigger, decide.situation(self.before, event, trigger, gate_open=opened)) is not None
+            for opened in (True, False)
+        )
+
+    def _carry_out(self, after: str, judgement: Judgement | None) -> Judging:
+        event = self.submission.event
+        if isinstance(event, ev.LotSplit):
+            self._event_entry(after, judgement)
+            for child in event.data.children:
+                self._split_off(child.lot, child.quantity.value)
+        elif isinstance(event, ev.LotShipped) and self._is_partial(event):
+            self._ship_a_part(event, after, judgement)
+        elif isinstance(event, ev.LotDispositioned) and event.data.decision == "regrade":
+            self._regrade(event, after, judgement)
+        else:
+            self._event_entry(after, judgement)
+        return
+        yield  # a generator like its callers, so that a later step may judge
+
+    def _event_entry(self, after: str, judgement: Judgement | None) -> None:
+        sub = self.submission
+        self._append(sub.event.subject, "event", self.trigger, str(sub.event.__struct_config__.tag), after,
+                     sub.event.data, sub.data.decode(), judgement)  # type: ignore[attr-defined]  # fmt: skip
+        if isinstance(sub.event, ev.InspectionRecorded):
+            entry = self.entries[-1]
+            text = _encode(sub.event.data.measurements).decode()
+            self.records.append((entry.lot, entry.version, sub.event.data.inspection, text))
+
+    def _add_results(self) -> None:
+        data: ev.Inspection = self.submission.event.data  # type: ignore[attr-defined]
+        self.results = [*self.results, *result_facts(data.inspection, data.measurements)]
+
+    # -- lots that a lot makes ---------------------------------------------------------------------------------
+
+    def _split_off(self, child: str, quantity: Decimal, **changes: Any) -> None:
+        parent = self.lot
+        if parent is None:
+            raise AssertionError("a split without a parent")
+        born = replace(
+            parent, id=child, version=1, quantity=quantity, parent=parent.id, closed=None, head="",
+            received_at=self.around.now, changed_at=self.around.now, sequences={}, lifted=(),
+            results_from=parent.results_from or (parent.id if parent.has_results else None), **changes,
+        )  # fmt: skip
+        data = SplitOff(parent=parent.id, lot=msgspec.Raw(_encode(born)))
+        self._append(child, "consequence", "split_off", CONSEQUENCE_TYPES["split_off"], born.state, data,
+                     _encode(data).decode(), None)  # fmt: skip
+
+    def _is_partial(self, event: ev.LotShipped) -> bool:
+        lot = self.before
+        return lot is not None and event.data.quantity is not None and event.data.quantity.value < lot.quantity
+
+    def _ship_a_part(self, event: ev.LotShipped, after: str, judgement: Judgement | None) -> None:
+        quantity = event.data.quantity
+        if quantity is None:
+            raise AssertionError("a partial shipment without a quantity")
+        child = event.data.child or f"{event.subject}-{event.data.shipment}"[:64]
+        split = ev.Split(children=[ev.Child(lot=child, quantity=quantity)])
+        self._append(event.subject, "event", "split", CONSEQUENCE_TYPES["split"], "released", split,
+                     _encode(split).decode(), judgement)  # fmt: skip
+        self._split_off(child, quantity.value)
+        self._append(child, "consequence", "ship", CONSEQUENCE_TYPES["ship"], after, event.data,
+                     self.submission.data.decode(), None)  # fmt: skip
+
+    def _regrade(self, event: ev.LotDispositioned, after: str, judgement: Judgement | None) -> None:
+        data, lot = event.data, self.before
+        if lot is None or data.item is None or data.revision is None or data.child is None:
+            self._refuse(decide.Refusal("gate-failed", "A regrade names the new item, its revision and the child lot."))
+            return
+        self._event_entry(after, judgement)
+        self._split_off(
+            data.child, lot.quantity, item=data.item, revision=data.revision, state="quarantined", holds=(),
+            rejected=False, inspection_stands=False, restrictions=(), disposition=None, results_version=0,
+            results_after=0,
+        )  # fmt: skip
+
+    # -- what follows by itself --------------------------------------------------------------------------------
+
+    def _follow_ups(self) -> Judging:
+        """Take automatic steps until none is left; the chain is bounded."""
+        cause = self.trigger
+        for _ in range(MAX_CONSEQUENCES):
+            lot = self.lot
+            if lot is None or lot.closed is not None:
+                return
+            taken = yield from self._next_automatic(lot, cause)
+            if taken is None:
+                return
+            cause = taken
+
+    def _next_automatic(self, lot: Lot, cause: str) -> Generator[Case, Judgement, str | None]:
+        if lot.state == "received":
+            return (yield from self._leave_receiving())
+        if lot.state == "quarantined" and lot.has_results and cause in ("record_inspection", "lift_hold"):
+            return (yield from self._complete_inspection())
+        if lot.state == "inspected" and cause in ("inspect", "dock_to_stock"):
+            return (yield from self._screen())
+        return None
+
+    def _leave_receiving(self) -> Generator[Case, Judgement, str | None]:
+        if "dock_to_stock" in self.around.rulebook.gates():
+            judgement = yield from self._judge("dock_to_stock", "dock_to_stock")
+            if judgement is not None and judgement.opens:
+                return self._consequence("dock_to_stock", judgement)
+        judgement = yield from self._judge(gate_of("quarantine"), "quarantine")
+        self._consequence("quarantine", judgement)
+        if judgement is not None:
+            self._place_holds(judgement)
+        return "quarantine"
+
+    def _complete_inspection(self) -> Generator[Case, Judgement, str | None]:
+        judgement = yield from self._judge(gate_of("inspect"), "inspect")
+        if judgement is not None and not judgement.opens:
+            return None
+        return self._consequence("inspect", judgement)
+
+    def _screen(self) -> Generator[Case, Judgement, str | None]:
+        """A lot has just become inspected: reject it, release it where a reaction says so, or leave it to people."""
+        judgement = yield from self._judge("release", "release")
+        if judgement is None:
+            return None
+        rejecting = decide.rejecting(judgement) if judgement.agreed else ()
+        if rejecting:
+            return self._consequence("reject", judgement, Completed(rules=list(rejecting)))
+        if self.trigger == "lift_hold" or not judgement.opens or not self._reaction("release", "inspected"):
+            return None
+        lot = self.lot
+        if lot is None or decide.is_expired(lot, self.around.today):
+            return None
+        return self._consequence("release", judgement, ev.Release())
+
+    def _reaction(self, do: str, after: str) -> bool:
+        facts = self.judged[-1].case.facts
+        reactions = self.around.rulebook.reactions(after, facts, self.around.today)
+        return any(reaction.do == do for reaction in reactions)
+
+    def _consequence(self, trigger: str, judgement: Judgement | None, data: ev.Closed | None = None) -> str | None:
+        lot = self.lot
+        if lot is None:
+            raise AssertionError("a consequence without a lot")
+        after = follow(lot.state, trigger, Situation())
+        if after is None:
+            return None
+        data = Completed() if data is None else data
+        self._append(lot.id, "consequence", trigger, CONSEQUENCE_TYPES[trigger], after, data,
+                     _encode(data).decode(), judgement)  # fmt: skip
+        return trigger
+
+    def _place_holds(self, judgement: Judgement) -> None:
+        for verdict in decide.holds_to_place(judgement):
+            lot = self.lot
+            if lot is None:
+                raise AssertionError("a hold without a lot")
+            name = f"rule:{verdict.rule}"
+            if name in lot.lifted or any(h.hold == name for h in lot.holds):
+                continue
+            text = verdict.message[:500]
+            data = ev.HoldOrder(hold=name, reason=ev.Reason(code=verdict.rule[:64], text=text), owner=OURSELVES)
+            after = follow(lot.state, "hold", Situation())
+            if after is None:
+                raise AssertionError(f"a hold did not land on a lot that is {lot.state}")
+            self._append(lot.id, "consequence", "hold", CONSEQUENCE_TYPES["hold"], after, data,
+                         _encode(data).decode(), None)  # fmt: skip
+
+    # -- judging and writing -----------------------------------------------------------------------------------
+
+    def _judge(self, gate: str | None, trigger: str) -> Generator[Case, Judgement, Judgement | None]:
+        if gate is None or gate not in self.around.rulebook.gates():
+            return None
+        around = self.around
+        lot = self.lot or _expected_lot(self.submission.event, around.now)
+        asked = event_fact(self.submission.event, self.submission.principal)
+        case = Case(gate, gather(lot, asked, self.results, around.today), around.today)
+        judgement = yield case
+        self.judged.append(Judged(case, judgement))
+        return judgement
+
+    def _gate_reasons(self, gate: str | None, judgement: Judgement | None, fact: bool) -> tuple[RuleVerdict, ...]:
+        if judgement is None:
+            return (decide.unguarded(gate),) if gate in decide.MUST_BE_GUARDED else ()
+        if self.trigger == "void_shipment":
+            return decide.refusing(judgement, fact=False)
+        return decide.refusing(judgement, fact)
+
+    def _refuse(self, refusal: decide.Refusal) -> None:
+        self.refusal = refusal
+        lot = self.before
+        if lot is None:
+            return
+        sub = self.submission
+        judgement = self.judged[-1].judgement if self.judged else None
+        builtin = tuple(v for v in refusal.rules if v.file == decide.BUILT_IN)
+        self._append(lot.id, "refusal", self.trigger, str(sub.event.__struct_config__.tag), lot.state,
+                     sub.event.data, sub.data.decode(), judgement, builtin)  # type: ignore[attr-defined]  # fmt: skip
+
+    def _append(
+        self, lot_id: str, kind: str, trigger: str, type_: str, after: str, data: Any, text: str,
+        judgement: Judgement | None, builtin: tuple[RuleVerdict, ...] = (),
+    ) -> None:  # fmt: skip
+        event, around = self.submission.event, self.around
+        lot = self.lots.get(lot_id)
+        own = kind != "consequence"
+        version = 1 if lot is None else lot.version + 1
+        sequence = event.sequence if kind == "event" else None
+        entry = Entry(
+            lot_id, version, kind, trigger, type_,
+            event.source if own else OURSELVES,
+            event.id if own else f"{self.submission.key}/{len(self.entries) + 1}",
+            None if event.time is None else _utc_text(event),
+            around.now, self.submission.principal, event.correlationid,
+            event.causationid if own else event.id,
+            event.traceparent,
+            ABSENT if lot is None else lot.state, after, around.rulebook.digest, text,
+            self._evidence(judgement, builtin, sequence),
+            GENESIS if lot is None else lot.head,
+        )  # fmt: skip
+        entry = replace(entry, hash=entry_hash(entry))
+        self.entries.append(entry)
+        evolved = evolve(lot, step_of(entry, data, sequence))
+        if evolved is not None:
+            self.lots[lot_id] = evolved
+
+    def _evidence(
+        self, judgement: Judgement | None, builtin: tuple[RuleVerdict, ...], sequence: str | None
+    ) -> str:
+        if judgement is None:
+            if not builtin and sequence is None:
+                return "{}"
+            return _encode(Evidence(verdicts=builtin, sequence=sequence)).decode()
+        case = next(j.case for j in reversed(self.judged) if j.judgement is judgement)
+        return _encode(
+            Evidence(judgement.gate, judgement.engines, judgement.agreed, judgement.disagreement,
+                     (*builtin, *judgement.verdicts), case.facts, sequence)  # type: ignore[arg-type]
+        ).decode()  # fmt: skip
+
+    def _tell(self) -> None:
+        for lot_id, lot in self.lots.items():
+            before = self.before if lot_id == self.submission.event.subject else None
+            if must_be_told(before, lot):
+                self.told[lot_id] = stock_status(lot)
+
+
+def lots_touched(event: ev.Event) -> set[str]:
+    """Ids of every lot that ``event`` may change or make."""
+    touched = {event.subject}
+    if isinstance(event, ev.LotSplit):
+        touched.update(child.lot for child in event.data.children)
+    elif isinstance(event, ev.LotShipped) and event.data.quantity is not None:
+        touched.add(event.data.child or f"{event.subject}-{event.data.shipment}"[:64])
+    elif isinstance(event, ev.LotDispositioned) and event.data.child is not None:
+        touched.add(event.data.child)
+    return touched
+
+
+def _expected_lot(event: ev.Event, now: str) -> Lot:
+    """The lot as the event says it will be, for the gate that lets it in."""
+    data: Any = event.data  # type: ignore[attr-defined]  # every event type has data
+    return Lot(
+        id=event.subject, version=0, state="received", item=data.item, revision=data.revision,
+        quantity=data.quantity.value, unit=data.quantity.unit, received_at=now, changed_at=now,
+        supplier=getattr(data, "supplier", None), supplier_lot=getattr(data, "supplier_lot", None),
+        receipt=getattr(data, "receipt", None), order=data.order, plant=data.plant, location=data.location,
+        manufactured_on=data.manufactured_on, expires_on=data.expires_on, retest_on=data.retest_on,
+    )  # fmt: skip
+
+
+def _utc_text(event: ev.Event) -> str:
+    moment = event.time
+    if moment is None:
+        raise AssertionError("an event without a time")
+    return ev.utc(moment).isoformat(timespec="microseconds")[:-6] + "Z"
+
+
+def _gate_detail(gate: str | None, reasons: tuple[RuleVerdict, ...]) -> str:
+    failed = [v.rule for v in reasons if v.verdict is Verdict.FAIL]
+    unknown = [v.rule for v in reasons if v.verdict is not Verdict.FAIL]
+    parts = []
+    if failed:
+        parts.append(f"{', '.join(failed)} failed")
+    if unknown:
+        parts.append(f"{', '.join(unknown)} could not be evaluated")
+    return f"The gate {gate or 'of this step'} is shut: {'; '.join(parts)}."

@@ -1,0 +1,208 @@
+"""Lot, event and verdicts to a decision: the guards that are built in, and what a gate's judgement means. Pure.
+
+Every guard answers with all of its reasons, never only the first, in the same form as the rules of a rule file, so
+that a refusal reads the same wherever it comes from. What may not enter: clocks, databases, networks.
+"""
+
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from msgspec import Struct
+
+from engine import events as ev
+from engine.lifecycle import Situation
+from engine.lot import Lot, stays_on_hold
+from rules.compiled import Severity, Verdict
+from rules.rulebook import Judgement, RuleVerdict
+
+#: Gates that stay shut when no rule guards them: nothing leaves quality's hands by an empty rule file.
+MUST_BE_GUARDED = frozenset({"release", "ship"})
+#: Triggers that a closed lot still answers: a hold always lands, and shipped goods can come back.
+ANSWERED_WHEN_CLOSED = frozenset({"hold", "lift_hold", "return", "void_shipment", "revise_specification"})
+#: Where built-in guards say they come from, in place of a rule file.
+BUILT_IN = "built-in"
+
+
+class Refusal(Struct, frozen=True):
+    """The event changed nothing, and why."""
+
+    #: gate-failed, transition-not-allowed, lot-exists, hold-not-active, lot-closed, sequence …
+    code: str
+    detail: str
+    gate: str | None = None
+    rules: tuple[RuleVerdict, ...] = ()
+
+
+class Early(Struct, frozen=True):
+    """The event came before what it depends on: it is parked until ``waits_for`` arrives."""
+
+    waits_for: str
+    detail: str
+
+
+class Stale(Struct, frozen=True):
+    """A newer event of the same source was already applied: recorded, not applied."""
+
+    detail: str
+
+
+def trigger_of(event: ev.Event) -> str:
+    """The lifecycle trigger that ``event`` asks for; a disposition is the trigger of its decision."""
+    if isinstance(event, ev.LotDispositioned):
+        return event.data.decision
+    return event.trigger
+
+
+def admit(lot: Lot | None, event: ev.Event) -> Refusal | Early | Stale | None:
+    """What can be said before any rule is asked; None: go on."""
+    trigger = trigger_of(event)
+    birth = trigger in ("receive", "produce")
+    if lot is None:
+        if birth:
+            return None
+        return Early(f"lot:{event.subject}", f"Lot {event.subject} is not known yet; the event waits for it.")
+    if birth:
+        return Refusal("lot-exists", f"Lot {lot.id} exists already (received {lot.received_at}); use another lot id.")
+    if event.sequence is not None and _is_older(event.sequence, lot.sequences.get(event.source)):
+        newest = lot.sequences[event.source]
+        return Stale(f"{event.source} already sent sequence {newest}; {event.sequence} is older and was not applied.")
+    if lot.closed is not None and trigger not in ANSWERED_WHEN_CLOSED:
+        return Refusal("lot-closed", f"Lot {lot.id} is closed ({lot.closed}); {trigger} is not possible any more.")
+    return _admit_hold(lot, event)
+
+
+def _admit_hold(lot: Lot, event: ev.Event) -> Refusal | Early | None:
+    if isinstance(event, ev.HoldLifted):
+        name = event.data.hold
+        if any(h.hold == name for h in lot.holds):
+            return None
+        if name in lot.lifted:
+            return Refusal("hold-not-active", f"Hold {name} on lot {lot.id} was lifted before.")
+        return Early(f"hold:{lot.id}|{name}", f"Hold {name} on lot {lot.id} is not known yet; the event waits for it.")
+    if isinstance(event, ev.HoldApplied):
+        name = event.data.hold
+        if name in lot.lifted or any(h.hold == name for h in lot.holds):
+            return Refusal("hold-exists", f"Lot {lot.id} has had a hold {name} already; give the new one its own id.")
+    return None
+
+
+def _is_older(sequence: str, newest: str | None) -> bool:
+    if newest is None:
+        return False
+    if sequence.isdigit() and newest.isdigit():
+        return int(sequence) <= int(newest)
+    return sequence <= newest
+
+
+def situation(lot: Lot | None, event: ev.Event | None, trigger: str, gate_open: bool) -> Situation:
+    """What chooses between the lifecycle's rows for ``trigger``."""
+    if lot is None:
+        return Situation()
+    if trigger == "lift_hold" and isinstance(event, ev.HoldLifted):
+        blocked = lot.rejected or stays_on_hold(lot, without=event.data.hold)
+    else:
+        blocked = bool(lot.holds)
+    return Situation(still_blocked=blocked, inspection_stands=lot.inspection_stands, gate_open=gate_open)
+
+
+def guards(
+    lot: Lot | None, event: ev.Event, trigger: str, today: int, undelivered: tuple[str, ...]
+) -> tuple[RuleVerdict, ...]:
+    """Every built-in guard that fails for ``trigger``. ``undelivered``: targets that have not acknowledged the lot."""
+    if lot is None:
+        return ()
+    failing: list[RuleVerdict] = []
+    if trigger in ("use_as_is", "rework") and lot.holds:
+        names = ", ".join(h.hold for h in lot.holds)
+        failing.append(_fails("NO-ACTIVE-HOLD", f"hold {names} is active; lift it first"))
+    if trigger in ("release", "ship", "consume", "use_as_is") and is_expired(lot, today):
+        failing.append(_fails("NOT-EXPIRED", f"shelf life ended on {_day(lot.expires_on)}"))
+    if trigger in ("consume", "split", "ship", "return"):
+        failing.extend(_quantity_guards(lot, event, trigger))
+    if trigger == "ship":
+        failing.extend(_shipping_guards(lot, event, undelivered))
+    return tuple(failing)
+
+
+def is_expired(lot: Lot, today: int) -> bool:
+    """The one expiry predicate: the last day of shelf life has passed."""
+    return lot.expires_on is not None and today > lot.expires_on.toordinal()
+
+
+def _quantity_guards(lot: Lot, event: ev.Event, trigger: str) -> list[RuleVerdict]:
+    data: Any = event.data  # type: ignore[attr-defined]  # every event type has data
+    parts = [c.quantity for c in data.children] if trigger == "split" else [data.quantity] if data.quantity else []
+    failing = [
+        _fails("UNIT-OF-LOT", f"the quantity is in {part.unit}, the lot in {lot.unit}")
+        for part in parts
+        if part.unit != lot.unit
+    ]
+    asked = sum((part.value for part in parts), Decimal(0))
+    if asked > lot.quantity:
+        failing.append(_fails("QUANTITY-AVAILABLE", f"{asked} {lot.unit} asked for, {lot.quantity} available"))
+    if trigger == "split":
+        ids = [c.lot for c in data.children]
+        if len(set(ids)) < len(ids) or lot.id in ids:
+            failing.append(_fails("CHILDREN-DIFFER", "every child needs a lot id of its own"))
+    return failing
+
+
+def _shipping_guards(lot: Lot, event: ev.Event, undelivered: tuple[str, ...]) -> list[RuleVerdict]:
+    failing = []
+    if undelivered:
+        names = " and ".join(undelivered)
+        failing.append(_fails("TARGETS-AGREE", f"{names} did not acknowledge the lot's present status yet"))
+    if lot.restrictions and isinstance(event, ev.LotShipped) and event.data.customer not in lot.restrictions:
+        permitted = ", ".join(lot.restrictions)
+        failing.append(_fails("CUSTOMER-PERMITTED", f"the concession permits only {permitted}"))
+    return failing
+
+
+def child_exists(child: str) -> RuleVerdict:
+    """The verdict for a split into a lot that exists already."""
+    return _fails("CHILD-IS-NEW", f"lot {child} exists already; a split makes new lots")
+
+
+def _day(day: date | None) -> str:
+    return "" if day is None else day.isoformat()
+
+
+def _fails(rule: str, message: str) -> RuleVerdict:
+    return RuleVerdict(rule, Verdict.FAIL, Severity.BLOCK, message, BUILT_IN, 0, None)
+
+
+def unguarded(gate: str) -> RuleVerdict:
+    """The verdict for a gate that must be guarded and has no rule."""
+    return RuleVerdict(
+        "GATE-IS-GUARDED", Verdict.UNKNOWN, Severity.BLOCK,
+        f"no rule guards the gate {gate}; it stays shut until a rule file does", BUILT_IN, 0, None,
+    )  # fmt: skip
+
+
+def disagreement(judgement: Judgement) -> RuleVerdict:
+    """The verdict for a lot on which the two rule engines do not agree."""
+    return RuleVerdict(
+        "ENGINES-AGREE", Verdict.UNKNOWN, Severity.BLOCK,
+        judgement.disagreement or "the two rule engines do not agree", BUILT_IN, 0, None,
+    )  # fmt: skip
+
+
+def refusing(judgement: Judgement, fact: bool) -> tuple[RuleVerdict, ...]:
+    """The verdicts that keep the gate shut: for a fact of the world only those of severity ``block``."""
+    if fact:
+        return tuple(v for v in judgement.refusing if v.severity is Severity.BLOCK)
+    if not judgement.agreed:
+        return (*judgement.refusing, disagreement(judgement))
+    return judgement.refusing
+
+
+def holds_to_place(judgement: Judgement) -> tuple[RuleVerdict, ...]:
+    """Verdicts that put a hold on a lot whose fact of the world was recorded all the same."""
+    placed = tuple(v for v in judgement.refusing if v.severity is Severity.HOLD)
+    return placed if judgement.agreed else (*placed, disagreement(judgement))
+
+
+def rejecting(judgement: Judgement) -> tuple[str, ...]:
+    """Rules that failed and say that the lot is to be blocked at once."""
+    return tuple(v.rule for v in judgement.verdicts if v.verdict is Verdict.FAIL and v.on_fail == "block")

@@ -1,0 +1,106 @@
+"""Records to facts: what the rules may look at, for one lot at one moment. Pure.
+
+Numbers become integers x 10**6, dates proleptic ordinals, a missing value is left out and never guessed: so that
+both rule engines see exactly the same, and "missing" stays missing.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+from engine import events as ev
+from engine.events import scaled
+from engine.lot import Lot
+
+Fact = dict[str, int | str | bool]
+Facts = dict[str, list[Fact]]
+
+_SCALE = 10**ev.DECIMAL_PLACES
+
+
+def lot_fact(lot: Lot, today: int) -> Fact:
+    """The lot itself; ``today`` is an ordinal, ``age_days`` counts from the day the lot was received."""
+    received = date.fromisoformat(lot.received_at[:10]).toordinal()
+    fact: Fact = {
+        "id": lot.id,
+        "item": lot.item,
+        "revision": lot.revision,
+        "state": lot.state,
+        "quantity": scaled(lot.quantity),
+        "unit": lot.unit,
+        "age_days": (today - received) * _SCALE,
+        "recall_open": lot.recall_open,
+        "inspection_complete": lot.inspection_stands,
+    }
+    for name in ("supplier", "supplier_lot", "receipt", "order", "plant", "location", "disposition"):
+        value = getattr(lot, name)
+        if value is not None:
+            fact[name] = value
+    for name in ("manufactured_on", "expires_on", "retest_on"):
+        day = getattr(lot, name)
+        if day is not None:
+            fact[name] = day.toordinal()
+    return fact
+
+
+def event_fact(event: ev.Event, principal: str) -> Fact:
+    """What is being asked, by whom."""
+    data: Any = event.data  # type: ignore[attr-defined]  # every event type has data
+    fact: Fact = {
+        "type": str(event.__struct_config__.tag),
+        "source": event.source,
+        "principal": principal,
+    }
+    quantity = getattr(data, "quantity", None)
+    if quantity is not None:
+        fact["quantity"] = scaled(quantity.value)
+        fact["unit"] = quantity.unit
+    for name in ("customer", "order", "shipment", "decision"):
+        value = getattr(data, name, None)
+        if value is not None:
+            fact[name] = value
+    reason = getattr(data, "reason", None)
+    if reason is not None:
+        fact["reason"] = reason.code
+    return fact
+
+
+def result_facts(inspection: str, measurements: Sequence[ev.Measurement]) -> list[Fact]:
+    """One fact per recorded measurement of ``inspection``."""
+    facts: list[Fact] = []
+    for m in measurements:
+        fact: Fact = {
+            "characteristic": m.characteristic,
+            "sample": m.sample * _SCALE,
+            "inspection": inspection,
+        }
+        if m.value is not None:
+            fact["value"] = int(m.value.scaleb(ev.DECIMAL_PLACES))
+        if m.unit is not None:
+            fact["unit"] = m.unit
+        if m.conforming is not None:
+            fact["conforming"] = m.conforming
+        if m.inspected is not None and m.nonconforming is not None:
+            fact["inspected"] = m.inspected * _SCALE
+            fact["nonconforming"] = m.nonconforming * _SCALE
+        if m.gauge is not None:
+            fact["gauge"] = m.gauge
+        facts.append(fact)
+    return facts
+
+
+def hold_facts(lot: Lot) -> list[Fact]:
+    """One fact per active hold."""
+    return [{"hold": h.hold, "reason": h.reason, "scope": h.scope, "source": h.source} for h in lot.holds]
+
+
+def gather(lot: Lot, event: Mapping[str, int | str | bool] | None, results: list[Fact], today: int) -> Facts:
+    """Everything a rule of any gate may look at."""
+    facts: Facts = {"lot": [lot_fact(lot, today)]}
+    if event is not None:
+        facts["event"] = [dict(event)]
+    if results:
+        facts["result"] = results
+    if lot.holds:
+        facts["hold"] = hold_facts(lot)
+    return facts

@@ -1,0 +1,295 @@
+"""The committer: one thread that decides what waits, and makes it durable in one transaction a batch.
+
+    submit → queue (bounded) → batch → known? → load → courses, judged together → rows → commit → answer → doorbell
+
+The durability of a batch is paid for once by everybody who waited for it. An event whose decision fails answers
+alone with a problem; a commit that fails answers the whole batch with 503 and leaves nothing behind. Nothing after
+the commit can change the answer. On SQLite one process runs a committer; on PostgreSQL any number may, and two that
+meet on a lot or an event notice it by the unique keys and decide again.
+"""
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from datetime import tzinfo
+from typing import Any, Protocol
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from engine import events as ev
+from engine.answer import Answer
+from engine.batch import Batch, Judge
+from engine.clock import Clock, instant
+from engine.course import Submission, Surroundings, submission
+from engine.errors import LotgateError, Overloaded, StoreUnavailable
+from engine.store import writing
+from rules.rulebook import RuleBook
+
+log = logging.getLogger("lotgate.pipeline")
+
+#: Events decided in one transaction at the most: bounds the memory and the latency of a batch.
+MAX_BATCH = 256
+#: Events that may wait; beyond that a sender is told to come back (503).
+MAX_WAITING = 10_000
+#: Times a batch is decided again when another process committed the same lot or event meanwhile.
+MAX_CONFLICTS = 5
+
+
+class Transactions(Protocol):
+    """What the committer needs of a store: engine.store.opening.Store."""
+
+    dialect: str
+
+    def raw(self) -> Any:
+        """A DB-API connection of the committer's own, in autocommit mode."""
+        ...
+
+    def is_conflict(self, error: BaseException) -> bool:
+        """True when another process committed the same lot or event: decide again."""
+        ...
+
+    def is_driver_error(self, error: BaseException) -> bool:
+        """True for errors of the database or its driver."""
+        ...
+
+
+class Waiting(msgspec.Struct):
+    """A submission and whoever waits for its answer."""
+
+    submission: Submission
+    future: "Future[Answer] | None" = None
+    loop: asyncio.AbstractEventLoop | None = None
+    promise: "asyncio.Future[Answer] | None" = None
+
+
+class Counts(msgspec.Struct):
+    """Figures of the committer since it started; read by /metrics."""
+
+    events: dict[tuple[str, str], int] = {}
+    batches: int = 0
+    conflicts: int = 0
+    failures: int = 0
+    commit_seconds: float = 0.0
+
+
+class Pipeline:
+    """Takes events, decides them in order per lot, commits, answers."""
+
+    def __init__(
+        self,
+        store: Transactions,
+        judge: Judge,
+        rulebook: RuleBook,
+        clock: Clock,
+        targets: tuple[str, ...] = ("erp", "wms"),
+        *,
+        ring: Callable[[Sequence[str]], None] | None = None,
+        timezone: tzinfo = ZoneInfo("UTC"),
+        max_waiting: int = MAX_WAITING,
+    ) -> None:
+        self.judge = judge
+        self.rulebook = rulebook
+        self.targets = targets
+        self.counts = Counts()
+        self._store = store
+        self._clock = clock
+        self._ring = ring
+        self._timezone = timezone
+        self._max_waiting = max_waiting
+        self._statements = writing.Statements(store.dialect)
+        self._queue: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
+        self._connection: Any = None
+        self._stopping = False
+        self._thread = threading.Thread(target=self._work, name="committer", daemon=True)
+
+    # -- the door ----------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the committer thread."""
+        self._thread.start()
+
+    def stop(self, timeout_seconds: float = 10.0) -> None:
+        """Take no more, answer what waits, end the thread."""
+        self._stopping = True
+        self._queue.put(None)
+        if self._thread.is_alive():
+            self._thread.join(timeout_seconds)
+        self._disconnect()
+
+    @property
+    def waiting(self) -> int:
+        """Events in the queue."""
+        return self._queue.qsize()
+
+    def submit(self, event: ev.Event, principal: str, if_match: int | None = None) -> "Future[Answer]":
+        """Queue ``event``; the future gives its Answer, or StoreUnavailable. Raises Overloaded at once."""
+        self._check_room()
+        future: Future[Answer] = Future()
+        self._queue.put(Waiting(submission(event, principal, if_match), future=future))
+        return future
+
+    def submit_async(
+        self, loop: asyncio.AbstractEventLoop, event: ev.Event, principal: str, if_match: int | None = None
+    ) -> "asyncio.Future[Answer]":
+        """As :meth:`submit`, for a coroutine of ``loop``."""
+        self._check_room()
+        promise: asyncio.Future[Answer] = loop.create_future()
+        self._queue.put(Waiting(submission(event, principal, if_match), loop=loop, promise=promise))
+        return promise
+
+    def _check_room(self) -> None:
+        if self._stopping:
+            raise Overloaded("Lotgate is shutting down; send the event again.", retry_after_seconds=5)
+        if self._queue.qsize() >= self._max_waiting:
+            raise Overloaded(f"{self._max_waiting} events are waiting already; send the event again.")
+
+    # -- the thread --------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while True:
+            batch, last = self._take()
+            if batch:
+                try:
+                    self._settle(batch)
+                except Exception:
+                    log.exception("a batch of %d events could not be decided", len(batch))
+                    _answer_all([(w, StoreUnavailable("The events could not be decided.")) for w in batch])
+            if last:
+                return
+
+    def _take(self) -> tuple[list[Waiting], bool]:
+        first = self._queue.get()
+        if first is None:
+            return [], True
+        batch = [first]
+        while len(batch) < MAX_BATCH:
+            try:
+                more = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if more is None:
+                return batch, True
+            batch.append(more)
+        return batch, False
+
+    def _settle(self, batch: list[Waiting]) -> None:
+        """Decide and commit ``batch``; on an error of the database, find the event that carries it."""
+        try:
+            answers = self.process([w.submission for w in batch])
+        except LotgateError as error:
+            self.counts.failures += 1
+            if len(batch) == 1 or isinstance(error, StoreUnavailable):
+                _answer_all([(w, error) for w in batch])
+                return
+            for waiting in batch:
+                self._settle([waiting])
+            return
+        _answer_all(list(zip(batch, answers, strict=True)))
+
+    def process(self, submissions: Sequence[Submission]) -> list[Answer]:
+        """Decide and commit one batch. Raises StoreUnavailable, or LotgateError for content a database refuses."""
+        for _ in range(MAX_CONFLICTS):
+            try:
+                return self._process_once(submissions)
+            except Exception as error:
+                self._roll_back()
+                if self._store.is_conflict(error):
+                    self.counts.conflicts += 1
+                    continue
+                if not self._store.is_driver_error(error):
+                    raise
+                self._disconnect()
+                log.error("the database did not commit a batch of %d: %s", len(submissions), error)
+                raise StoreUnavailable("The database did not commit; nothing was kept. Send the event again.") from error
+        raise StoreUnavailable("Other processes kept changing the same lots; send the event again.", 1)
+
+    def _process_once(self, submissions: Sequence[Submission]) -> list[Answer]:
+        connection = self._connect()
+        cursor = connection.cursor()
+        if self._store.dialect == "postgresql":
+            cursor.execute("BEGIN")
+        batch = Batch(submissions, cursor, self._statements, self.judge, self.targets, self._surroundings)
+        batch.decide()
+        rows = batch.rows(self._clock().timestamp())
+        started = time.perf_counter()
+        if self._store.dialect == "sqlite":
+            cursor.execute("BEGIN IMMEDIATE")
+        writing.write(cursor, self._statements, rows)
+        cursor.execute("COMMIT")
+        self._count(batch, time.perf_counter() - started)
+        if rows.deliveries and self._ring is not None:
+            self._ring(self.targets)
+        return batch.answers()
+
+    def _count(self, batch: "Batch", seconds: float) -> None:
+        counts = self.counts
+        counts.batches += 1
+        counts.commit_seconds += seconds
+        for sub, answer in zip(batch.submissions, batch.answers(), strict=True):
+            name = (str(sub.event.__struct_config__.tag), "replayed" if answer.replayed else answer.outcome)
+            counts.events[name] = counts.events.get(name, 0) + 1
+
+    def _connect(self) -> Any:
+        if self._connection is None:
+            try:
+                self._connection = self._store.raw()
+            except Exception as error:
+                if not self._store.is_driver_error(error):
+                    raise
+                raise StoreUnavailable(f"The database cannot be reached: {error}") from error
+        return self._connection
+
+    def _roll_back(self) -> None:
+        if self._connection is not None:
+            try:
+                self._connection.cursor().execute("ROLLBACK")
+            except Exception as error:
+                # SQLite says so when no transaction was open; a broken connection is dropped.
+                if "no transaction" not in str(error):
+                    self._disconnect()
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            with suppress(Exception):
+                self._connection.close()
+            self._connection = None
+
+    def _surroundings(self, undelivered: Mapping[str, tuple[str, ...]]) -> Surroundings:
+        now = self._clock()
+        return Surroundings(instant(now), now.astimezone(self._timezone).toordinal(), self.rulebook, undelivered)
+
+
+def _answer_all(answers: Sequence[tuple[Waiting, Answer | LotgateError]]) -> None:
+    """Answer everybody: futures at once, coroutines with one call into their loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Answer], Answer | LotgateError]]] = {}
+    for waiting, answer in answers:
+        if waiting.future is not None:
+            _resolve_future(waiting.future, answer)
+        elif waiting.loop is not None and waiting.promise is not None:
+            by_loop.setdefault(waiting.loop, []).append((waiting.promise, answer))
+    for loop, pairs in by_loop.items():
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(_resolve_promises, pairs)
+
+
+def _resolve_future(future: "Future[Answer]", answer: Answer | LotgateError) -> None:
+    if isinstance(answer, LotgateError):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)
+
+
+def _resolve_promises(pairs: list[tuple["asyncio.Future[Answer]", Answer | LotgateError]]) -> None:
+    for promise, answer in pairs:
+        if promise.done():  # the client went away
+            continue
+        if isinstance(answer, LotgateError):
+            promise.set_exception(answer)
+        else:
+            promise.set_result(answer)
