@@ -78,11 +78,15 @@ class Batch:
 
     # -- deciding ----------------------------------------------------------------------------------------------
 
-    def decide(self) -> None:
-        """Answer what is known, decide the rest in order, then whatever waited for it."""
-        fresh = self._recognise()
+    def decide(self, arrived: Sequence[str] = ()) -> None:
+        """Answer what is known, decide the rest in order, then whatever waited for it.
+
+        ``arrived``: needs (``lot:…``, ``hold:…|…``) that were met elsewhere, whose parked events are to be taken up.
+        """
+        fresh = self._recognise() if self.submissions else []
         self._load([self.submissions[i] for i in fresh])
         courses: list[tuple[int | None, Submission]] = [(i, self.submissions[i]) for i in fresh]
+        courses += self._take_up(list(arrived))
         while courses:
             arrived = self._run(courses)
             courses = self._take_up(arrived)
@@ -99,7 +103,9 @@ class Batch:
         for index, sub in enumerate(subs):
             seen = by_key.get(sub.key)
             if seen is not None:
-                self._answers[index] = _again(sub, seen.digest, seen.status, seen.answer, seen.lot_version, seen.outcome)
+                self._answers[index] = _again(
+                    sub, seen.digest, seen.status, seen.answer, seen.lot_version, seen.outcome
+                )
             elif sub.key in first:
                 self._twins[index] = first[sub.key]
             else:
@@ -139,15 +145,16 @@ class Batch:
         self._load_results(self._stored.values())
 
     def _load_results(self, lots: Iterable[Lot]) -> None:
-        wanted = {lot.results_from or lot.id: lot for lot in lots if lot.has_results}
+        lots = list(lots)
+        wanted = {lot.results_from or lot.id for lot in lots if lot.has_results}
         if not wanted:
             return
-        rows = writing.read_results(self._cursor, self._statements, wanted)
-        for lot_id, version, inspection, measurements in rows:
-            lot = wanted[lot_id]
-            if lot.results_after < version <= lot.results_version:
-                facts = result_facts(inspection, _decode_measurements(measurements))
-                self._results.setdefault(lot.id, []).extend(facts)
+        records: dict[str, list[writing.Result]] = {}
+        for record in writing.read_results(self._cursor, self._statements, wanted):
+            records.setdefault(record[0], []).append(record)
+        for lot in lots:
+            if lot.has_results:
+                self._results[lot.id] = results_in_force(lot, records.get(lot.results_from or lot.id, ()))
 
     def _run(self, waiting: list[tuple[int | None, Submission]]) -> list[str]:
         """Run courses, in order per lot, judging together; gives what arrived: ``lot:…`` and ``hold:…|…``."""
@@ -318,6 +325,15 @@ class Batch:
                 sub, self.submissions[first].digest, original.status, original.body.decode(), original.version,
                 original.outcome,
             )  # fmt: skip
+
+
+def results_in_force(lot: Lot, records: Iterable[writing.Result]) -> list[Fact]:
+    """Result facts of the lot's present inspection: records before a re-inspection do not count."""
+    facts: list[Fact] = []
+    for _, version, inspection, measurements in records:
+        if lot.results_after < version <= lot.results_version:
+            facts += result_facts(inspection, _decode_measurements(measurements))
+    return facts
 
 
 class _Queues:

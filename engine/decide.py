@@ -117,7 +117,7 @@ def guards(
         names = ", ".join(h.hold for h in lot.holds)
         failing.append(_fails("NO-ACTIVE-HOLD", f"hold {names} is active; lift it first"))
     if trigger in ("release", "ship", "consume", "use_as_is") and is_expired(lot, today):
-        failing.append(_fails("NOT-EXPIRED", f"shelf life ended on {_day(lot.expires_on)}"))
+        failing.append(expired(lot))
     if trigger in ("consume", "split", "ship", "return"):
         failing.extend(_quantity_guards(lot, event, trigger))
     if trigger == "ship":
@@ -151,12 +151,22 @@ def _quantity_guards(lot: Lot, event: ev.Event, trigger: str) -> list[RuleVerdic
 def _shipping_guards(lot: Lot, event: ev.Event, undelivered: tuple[str, ...]) -> list[RuleVerdict]:
     failing = []
     if undelivered:
-        names = " and ".join(undelivered)
-        failing.append(_fails("TARGETS-AGREE", f"{names} did not acknowledge the lot's present status yet"))
+        failing.append(outstanding(undelivered))
     if lot.restrictions and isinstance(event, ev.LotShipped) and event.data.customer not in lot.restrictions:
         permitted = ", ".join(lot.restrictions)
         failing.append(_fails("CUSTOMER-PERMITTED", f"the concession permits only {permitted}"))
     return failing
+
+
+def expired(lot: Lot) -> RuleVerdict:
+    """The verdict for a lot whose shelf life has ended."""
+    return _fails("NOT-EXPIRED", f"shelf life ended on {_day(lot.expires_on)}")
+
+
+def outstanding(undelivered: tuple[str, ...]) -> RuleVerdict:
+    """The verdict for a lot whose status some targets have not acknowledged."""
+    names = " and ".join(undelivered)
+    return _fails("TARGETS-AGREE", f"{names} did not acknowledge the lot's present status yet")
 
 
 def child_exists(child: str) -> RuleVerdict:

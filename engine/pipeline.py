@@ -192,11 +192,15 @@ class Pipeline:
             return
         _answer_all(list(zip(batch, answers, strict=True)))
 
-    def process(self, submissions: Sequence[Submission]) -> list[Answer]:
-        """Decide and commit one batch. Raises StoreUnavailable, or LotgateError for content a database refuses."""
+    def process(self, submissions: Sequence[Submission], arrived: Sequence[str] = ()) -> list[Answer]:
+        """Decide and commit one batch, in the calling thread; parked events that wait for ``arrived`` come after.
+
+        Raises StoreUnavailable when nothing was committed. The thread of :meth:`start` calls this; a process
+        that has no thread running may call it itself.
+        """
         for _ in range(MAX_CONFLICTS):
             try:
-                return self._process_once(submissions)
+                return self._process_once(submissions, arrived)
             except Exception as error:
                 self._roll_back()
                 if self._store.is_conflict(error):
@@ -209,13 +213,13 @@ class Pipeline:
                 raise StoreUnavailable("The database did not commit; nothing was kept. Send the event again.") from error
         raise StoreUnavailable("Other processes kept changing the same lots; send the event again.", 1)
 
-    def _process_once(self, submissions: Sequence[Submission]) -> list[Answer]:
+    def _process_once(self, submissions: Sequence[Submission], arrived: Sequence[str]) -> list[Answer]:
         connection = self._connect()
         cursor = connection.cursor()
         if self._store.dialect == "postgresql":
             cursor.execute("BEGIN")
         batch = Batch(submissions, cursor, self._statements, self.judge, self.targets, self._surroundings)
-        batch.decide()
+        batch.decide(arrived)
         rows = batch.rows(self._clock().timestamp())
         started = time.perf_counter()
         if self._store.dialect == "sqlite":

@@ -49,6 +49,10 @@ class Parked(Struct, frozen=True):
     principal: str
 
 
+#: (lot, version, inspection, measurements JSON) of one result record.
+Result = tuple[str, int, str, str]
+
+
 class Rows(Struct):
     """What one batch writes, row by row in the columns of ``_COLUMNS``."""
 
@@ -196,8 +200,8 @@ def read_lots(cursor: Cursor, statements: Statements, ids: Iterable[str]) -> dic
     return {} if text is None else {lot.id: lot for lot in _decode_lots(text)}
 
 
-def read_results(cursor: Cursor, statements: Statements, ids: Iterable[str]) -> list[tuple[str, int, str, str]]:
-    """(lot, version, inspection, measurements JSON) of every result record of ``ids``."""
+def read_results(cursor: Cursor, statements: Statements, ids: Iterable[str]) -> list[Result]:
+    """Every result record of ``ids``, in order."""
     cursor.execute(statements.results, (keys_json(ids),))
     return [tuple(row) for row in cursor.fetchall()]
 

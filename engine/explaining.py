@@ -1,0 +1,95 @@
+"""Why, and why not: every guard of a trigger for a lot as it stands, with the values it looks at. Reads only."""
+
+from msgspec import Struct
+
+from engine import decide
+from engine import events as ev
+from engine.batch import results_in_force
+from engine.clock import Clock
+from engine.errors import LotgateError, NotFound
+from engine.gather import gather
+from engine.lifecycle import TRIGGERS, allowed, gate_of
+from engine.lot import Lot, decode_lot
+from engine.store import writing
+from engine.store.opening import Store
+from rules.explain import RuleExplanation
+from rules.rulebook import Case, RuleBook, RuleVerdict
+
+
+class UnknownTrigger(LotgateError):
+    """There is no such trigger; the message lists those there are."""
+
+    code = "trigger-unknown"
+    title = "There is no such trigger"
+    status = 422
+
+
+class Explanation(Struct, frozen=True):
+    """What would happen if ``trigger`` were tried now, and every reason."""
+
+    lot: str
+    version: int
+    state: str
+    trigger: str
+    gate: str | None
+    #: Does the lifecycle have this step for the lot's state?
+    possible: bool
+    #: Would the event be applied, as far as can be said without it?
+    open: bool
+    rule_set: str
+    #: Built-in guards that fail.
+    guards: tuple[RuleVerdict, ...]
+    rules: tuple[RuleExplanation, ...]
+
+
+def explain(store: Store, rulebook: RuleBook, clock: Clock, lot_id: str, trigger: str, today: int) -> Explanation:
+    """Judge ``trigger`` for the lot as it stands, changing nothing.
+
+    Raises NotFound for an unknown lot, UnknownTrigger for a trigger the lifecycle does not have.
+    """
+    if trigger not in TRIGGERS:
+        raise UnknownTrigger(f"There is no trigger {trigger!r}; there are {', '.join(TRIGGERS)}.")
+    lot, facts, undelivered = _load(store, lot_id)
+    gate = gate_of(trigger)
+    guards = _guards(lot, trigger, today, undelivered)
+    rules: tuple[RuleExplanation, ...] = ()
+    opens = True
+    if gate is not None and gate in rulebook.gates():
+        case = Case(gate, gather(lot, None, facts, today), today)
+        rules = rulebook.explain(case)
+        opens = rulebook.judge(case).opens
+    elif gate in decide.MUST_BE_GUARDED:
+        guards = (*guards, decide.unguarded(gate or trigger))
+    possible = trigger in allowed(lot.state) and lot.closed is None
+    return Explanation(
+        lot.id, lot.version, lot.state, trigger, gate, possible, possible and opens and not guards,
+        rulebook.digest, guards, rules,
+    )  # fmt: skip
+
+
+def _load(store: Store, lot_id: str) -> tuple[Lot, list[dict[str, int | str | bool]], tuple[str, ...]]:
+    statements = writing.Statements(store.dialect)
+    with store.engine.connect() as connection:
+        row = connection.exec_driver_sql(
+            "SELECT snapshot FROM lots WHERE id = " + ("%s" if store.dialect == "postgresql" else "?"), (lot_id,)
+        ).first()
+        if row is None:
+            raise NotFound(f"There is no lot {lot_id}.")
+        lot = decode_lot(row[0])
+        cursor = connection.connection.cursor()
+        records = writing.read_results(cursor, statements, [lot.results_from or lot.id])
+        undelivered = writing.read_undelivered(cursor, statements, [lot.id]).get(lot.id, ())
+    return lot, results_in_force(lot, records), undelivered
+
+
+def _guards(lot: Lot, trigger: str, today: int, undelivered: tuple[str, ...]) -> tuple[RuleVerdict, ...]:
+    """The built-in guards that need no event: those of quantities are answered when one comes."""
+    probe = ev.LotReleased(specversion="1.0", id="explain", source="lotgate", subject=lot.id)
+    failing = [] if trigger in ("consume", "split", "ship", "return") else list(
+        decide.guards(lot, probe, trigger, today, undelivered)
+    )  # fmt: skip
+    if trigger in ("ship", "consume") and decide.is_expired(lot, today):
+        failing.append(decide.expired(lot))
+    if trigger == "ship" and undelivered:
+        failing.append(decide.outstanding(undelivered))
+    return tuple(failing)

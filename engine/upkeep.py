@@ -1,0 +1,93 @@
+"""What time itself brings about: shelf life ends, parked events are met or given up. Called by the clock process.
+
+Time speaks in ordinary events (``source: lotgate/clock``), decided and journaled like any other.
+"""
+
+from collections.abc import Iterator
+from datetime import date, datetime
+
+from msgspec import json
+from sqlalchemy import delete, insert, select, update
+
+from engine import events as ev
+from engine.clock import Clock, instant
+from engine.course import submission
+from engine.pipeline import Pipeline
+from engine.store.opening import Store
+from engine.store.schema import escalations, events, lots, parked
+
+#: Source of the events that time brings about.
+CLOCK = "lotgate/clock"
+#: Lots or parked events that one round takes; the next round takes the rest.
+ROUND = 500
+
+
+def expire_lots(store: Store, pipeline: Pipeline, clock: Clock, today: date) -> int:
+    """Submit ``lot.expired.v1`` for released lots whose last day has passed; gives how many were decided."""
+    over = (
+        select(lots.c.id, lots.c.expires_on)
+        .where(lots.c.state == "released", lots.c.closed.is_(None), lots.c.expires_on < today.isoformat())
+        .order_by(lots.c.id)
+        .limit(ROUND)
+    )
+    with store.engine.connect() as connection:
+        found = [(str(i), date.fromisoformat(day)) for i, day in connection.execute(over)]
+    now = clock()
+    submissions = [submission(_expired(lot, day, now), CLOCK) for lot, day in found]
+    for start in range(0, len(submissions), 100):
+        pipeline.process(submissions[start : start + 100])
+    return len(submissions)
+
+
+def _expired(lot: str, day: date, now: datetime) -> ev.LotExpired:
+    # The instant is part of the id: a lot that is released again after its expiry must expire again.
+    return ev.LotExpired(
+        specversion="1.0", id=f"{lot}/expired/{instant(now)}", source=CLOCK, subject=lot, time=now,
+        data=ev.Expiry(expired_on=day),
+    )  # fmt: skip
+
+
+def take_up_parked(store: Store, pipeline: Pipeline) -> int:
+    """Decide parked events whose lot has come meanwhile, in another process; gives how many needs were met."""
+    met = (
+        select(parked.c.waits_for)
+        .distinct()
+        .join(lots, parked.c.waits_for == "lot:" + lots.c.id)
+        .limit(ROUND)
+    )
+    with store.engine.connect() as connection:
+        needs = [str(need) for (need,) in connection.execute(met)]
+    for need in needs:
+        pipeline.process([], [need])
+    return len(needs)
+
+
+def give_up_parked(store: Store, clock: Clock) -> int:
+    """Answer parked events that waited too long, and open an escalation for each; gives how many."""
+    now = clock()
+    over = select(parked).where(parked.c.expires_at <= now.timestamp()).order_by(parked.c.expires_at).limit(ROUND)
+    with store.engine.begin() as connection:
+        rows = list(connection.execute(over))
+        for row in rows:
+            event = ev.decode_event(row.event.encode())
+            detail = f"Event {event.id} of {event.source} waited for {row.waits_for} since {row.parked_at}, in vain."
+            answer = {"outcome": "expired", "lot": row.subject, "detail": detail, "recorded_at": instant(now)}
+            connection.execute(delete(parked).where(parked.c.key == row.key))
+            connection.execute(
+                update(events)
+                .where(events.c.key == row.key)
+                .values(outcome="expired", status=200, answer=json.encode(answer).decode())
+            )
+            connection.execute(
+                insert(escalations).values(
+                    kind="parked-expired", subject=row.subject, detail=detail, opened_at=instant(now)
+                )
+            )
+    return len(rows)
+
+
+def rounds(store: Store, pipeline: Pipeline, clock: Clock, today: date) -> Iterator[tuple[str, int]]:
+    """One round of everything time brings about: (what, how many)."""
+    yield "expired lots", expire_lots(store, pipeline, clock, today)
+    yield "parked events taken up", take_up_parked(store, pipeline)
+    yield "parked events given up", give_up_parked(store, clock)
