@@ -1,6 +1,7 @@
 """What the story shows at its end: one struct, as tables for people or as JSON."""
 
 from collections import Counter
+from math import ceil
 from typing import TextIO
 
 import msgspec
@@ -42,9 +43,7 @@ class Seconds(Struct, frozen=True):
             return None
         ordered = sorted(measured)
         last = len(ordered) - 1
-        return cls(
-            len(ordered), ordered[last // 2], ordered[min(last, round(0.95 * len(ordered)))], ordered[last]
-        )
+        return cls(len(ordered), ordered[last // 2], ordered[ceil(0.95 * len(ordered)) - 1], ordered[last])
 
 
 class Report(Struct, frozen=True):
