@@ -13,7 +13,7 @@ import msgspec
 
 from engine import events as ev
 from engine.answer import Answer, answer_of, notice, problem
-from engine.course import Course, Submission, Surroundings, lots_touched, submission
+from engine.course import Course, Submission, Surroundings, submission
 from engine.effects import encode_status
 from engine.gather import Fact, result_facts
 from engine.journal import Entry
@@ -26,7 +26,7 @@ log = logging.getLogger("lotgate.pipeline")
 #: How long an event waits for what it depends on, before somebody is told.
 PARKED_FOR_SECONDS = 7 * 24 * 3600.0
 _decode_measurements = msgspec.json.Decoder(list[ev.Measurement]).decode
-Way = Generator[Case, Judgement, None]
+Way = Generator[list[Case], list[Judgement], None]
 
 
 class Judge(Protocol):
@@ -136,7 +136,7 @@ class Batch:
         statements, cursor = self._statements, self._cursor
         ids: set[str] = set()
         for sub in subs:
-            ids |= lots_touched(sub.event)
+            ids.update(sub.touched)
         self._stored = writing.read_lots(cursor, statements, ids) if ids else {}
         self._lots = dict(self._stored)
         shipping = [s.event.subject for s in subs if isinstance(s.event, ev.LotShipped)]
@@ -160,40 +160,38 @@ class Batch:
         """Run courses, in order per lot, judging together; gives what arrived: ``lot:…`` and ``hold:…|…``."""
         queues = _Queues(waiting)
         arrived: list[str] = []
-        while True:
-            active: list[tuple[int | None, Course, Generator[Case, Judgement, None], Case]] = []
+        active: list[_Going] = []
+        self._start_ready(queues, active, arrived)
+        while active:
+            judgements = self._judge.judge([case for going in active for case in going.cases])
+            going_on, active, at = active, [], 0
+            for going in going_on:
+                sent, at = judgements[at : at + len(going.cases)], at + len(going.cases)
+                self._advance(going, sent, queues, active, arrived)
             self._start_ready(queues, active, arrived)
-            while active:
-                cases = [case for _, _, _, case in active]
-                judgements = self._judge.judge(cases)
-                going, active = active, []
-                for (index, course, way, _), judgement in zip(going, judgements, strict=True):
-                    case = self._advance(index, course, way, judgement, queues, arrived)
-                    if case is not None:
-                        active.append((index, course, way, case))
-                self._start_ready(queues, active, arrived)
-            if queues.empty:
-                return arrived
+        if not queues.empty:
+            raise AssertionError("events wait for each other")
+        return arrived
 
-    def _start_ready(self, queues: "_Queues", active: list[Any], arrived: list[str]) -> None:
+    def _start_ready(self, queues: "_Queues", active: "list[_Going]", arrived: list[str]) -> None:
         while ready := queues.ready():
             for index, sub in ready:
                 if self._settled_beforehand(index, sub):
                     queues.done(sub)
                     continue
                 course = Course(sub, self._lots, self._results.get(sub.event.subject, []), self._around)
-                way = course.run()
-                case = self._advance(index, course, way, None, queues, arrived)
-                if case is not None:
-                    active.append((index, course, way, case))
+                self._advance(_Going(index, course, course.run()), None, queues, active, arrived)
 
     def _advance(
-        self, index: int | None, course: Course, way: Generator[Case, Judgement, None],
-        judgement: Judgement | None, queues: "_Queues", arrived: list[str],
-    ) -> Case | None:  # fmt: skip
-        """Take ``course`` to its next case, or to its end."""
+        self, going: "_Going", judgements: list[Judgement] | None, queues: "_Queues", active: "list[_Going]",
+        arrived: list[str],
+    ) -> None:  # fmt: skip
+        """Take a course to its next cases, or to its end."""
+        index, course = going.index, going.course
         try:
-            return next(way) if judgement is None else way.send(judgement)
+            going.cases = next(going.way) if judgements is None else going.way.send(judgements)
+            active.append(going)
+            return
         except StopIteration:
             self._finish(index, course, arrived)
         except Exception:
@@ -202,7 +200,6 @@ class Batch:
             if index is not None:
                 self._answers[index] = problem(course.submission, "internal-error", 500, detail)
         queues.done(course.submission)
-        return None
 
     def _finish(self, index: int | None, course: Course, arrived: list[str]) -> None:
         sub = course.submission
@@ -240,7 +237,7 @@ class Batch:
                 continue
             self._unparked.append(parked.key)
             taken.append((None, submission(ev.decode_event(parked.event.encode()), parked.principal)))
-        missing = {i for _, sub in taken for i in lots_touched(sub.event)} - self._lots.keys()
+        missing = {i for _, sub in taken for i in sub.touched} - self._lots.keys()
         if missing:
             found = writing.read_lots(self._cursor, self._statements, missing)
             self._stored.update(found)
@@ -336,6 +333,18 @@ def results_in_force(lot: Lot, records: Iterable[writing.Result]) -> list[Fact]:
     return facts
 
 
+class _Going:
+    """A course on its way, with the index of its submission and the cases it waits for."""
+
+    __slots__ = ("cases", "course", "index", "way")
+
+    def __init__(self, index: int | None, course: Course, way: Way) -> None:
+        self.index = index
+        self.course = course
+        self.way = way
+        self.cases: list[Case] = []
+
+
 class _Queues:
     """Submissions in order per lot: one is ready when it is first in the queue of every lot it touches."""
 
@@ -344,7 +353,7 @@ class _Queues:
         self._started: set[str] = set()
         self._left = len(waiting)
         for item in waiting:
-            for lot in lots_touched(item[1].event):
+            for lot in item[1].touched:
                 self._queues.setdefault(lot, deque()).append(item)
         self._heads: list[str] = list(self._queues)
 
@@ -363,7 +372,7 @@ class _Queues:
             item = line[0]
             key = item[1].key
             if key not in self._started and all(
-                self._queues[other][0] is item for other in lots_touched(item[1].event)
+                self._queues[other][0] is item for other in item[1].touched
             ):
                 self._started.add(key)
                 found.append(item)
@@ -372,12 +381,12 @@ class _Queues:
     def done(self, sub: Submission) -> None:
         """``sub`` has run: whoever waited behind it comes to the front."""
         self._left -= 1
-        for lot in lots_touched(sub.event):
+        for lot in sub.touched:
             line = self._queues[lot]
             line.popleft()
             if line:
                 # another lot's head may have waited for this one too
-                self._heads.extend(lots_touched(line[0][1].event))
+                self._heads.extend(line[0][1].touched)
 
 
 def _again(

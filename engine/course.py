@@ -1,8 +1,8 @@
 """One event's way through the lifecycle: from what is known of the lot to journal entries and an answer.
 
-A course is a generator: whenever rules must judge, it yields a :class:`rules.rulebook.Case` and is sent the
-:class:`rules.rulebook.Judgement`; so the pipeline can judge the cases of a whole batch together, and the course
-itself touches neither a database nor a clock. It works on copies: a course that fails leaves nothing behind.
+A course is a generator: whenever rules must judge, it yields a list of :class:`rules.rulebook.Case` and is sent
+their judgements; so the pipeline can judge the cases of a whole batch together, and the course itself touches
+neither a database nor a clock. It works on copies: a course that fails leaves nothing behind.
 """
 
 from collections.abc import Generator, Mapping
@@ -29,7 +29,8 @@ OURSELVES = "lotgate"
 MAX_CONSEQUENCES = 16
 
 _encode = msgspec.json.Encoder().encode
-Judging = Generator[Case, Judgement, None]
+Judging = Generator[list[Case], list[Judgement], None]
+Taking = Generator[list[Case], list[Judgement], str | None]
 
 
 class Submission(Struct):
@@ -44,6 +45,8 @@ class Submission(Struct):
     #: SHA-256 of type, subject and data.
     digest: str
     business_key: str | None
+    #: Ids of every lot that the event may change or make; the subject is the first.
+    touched: tuple[str, ...]
     if_match: int | None = None
 
 
@@ -52,7 +55,7 @@ def submission(event: ev.Event, principal: str, if_match: int | None = None) -> 
     data = ev.content(event)
     return Submission(
         event, principal, ev.event_key(event.source, event.id), data, ev.digest(event, data),
-        ev.business_key(event), if_match,
+        ev.business_key(event), lots_touched(event), if_match,
     )  # fmt: skip
 
 
@@ -76,9 +79,19 @@ class Evidence(Struct, omit_defaults=True):
     agreed: bool = True
     disagreement: str | None = None
     verdicts: tuple[RuleVerdict, ...] = ()
-    #: Facts as the engines saw them: numbers x 10**6, dates as ordinals.
+    #: Facts as the engines saw them, but for results: numbers x 10**6, dates as ordinals.
     facts: Facts | None = None
+    #: Where the result facts come from: data of inspection.recorded entries of this journal.
+    results: "ResultsUsed | None" = None
     sequence: str | None = None
+
+
+class ResultsUsed(Struct):
+    """Result facts by reference: those of ``lot``'s journal versions above ``after``, up to ``upto``."""
+
+    lot: str
+    after: int
+    upto: int
 
 
 class Judged(Struct):
@@ -86,13 +99,14 @@ class Judged(Struct):
 
     case: Case
     judgement: Judgement
+    used: ResultsUsed | None
 
 
 class Course:
     """One submission's way. After :meth:`run` is exhausted: ``entries``, ``lots``, ``refusal`` or ``early``/``stale``."""
 
     __slots__ = (
-        "around", "before", "early", "entries", "judged", "known", "lots", "records", "refusal", "results", "stale",
+        "_ahead", "_asked", "around", "before", "early", "entries", "judged", "known", "lots", "records", "refusal", "results", "stale",
         "submission", "told", "trigger",
     )  # fmt: skip
 
@@ -113,6 +127,9 @@ class Course:
         #: (lot, version, inspection, measurements JSON) to be kept as results.
         self.records: list[tuple[str, int, str, str]] = []
         self.judged: list[Judged] = []
+        #: Judgements asked for ahead of their turn, by gate; used only if the facts turn out as expected.
+        self._ahead: dict[str, tuple[Case, Judgement]] = {}
+        self._asked = event_fact(submission.event, submission.principal)
         self.refusal: decide.Refusal | None = None
         self.early: decide.Early | None = None
         self.stale: decide.Stale | None = None
@@ -124,10 +141,6 @@ class Course:
     def lot(self) -> Lot | None:
         """The subject as it stands now."""
         return self.lots.get(self.submission.event.subject)
-
-    def touches(self) -> set[str]:
-        """Ids of every lot this course may change."""
-        return lots_touched(self.submission.event)
 
     def run(self) -> Judging:
         """Decide. Yields cases to judge; everything else is left in the attributes."""
@@ -158,7 +171,7 @@ class Course:
         if trigger == "record_inspection":
             self._add_results()
         gate = gate_of(trigger)
-        judgement = yield from self._judge(gate, trigger)
+        judgement = yield from self._judge(gate)
         fact = is_fact(trigger)
         reasons = (*failing, *self._gate_reasons(gate, judgement, fact))
         if trigger != "void_shipment" and reasons:
@@ -174,8 +187,7 @@ class Course:
         yield from self._follow_ups()
 
     def _children_exist(self) -> tuple[RuleVerdict, ...]:
-        taken = [c for c in self.touches() if c != self.submission.event.subject and c in self.known]
-        return tuple(decide.child_exists(child) for child in sorted(taken))
+        return tuple(decide.child_exists(child) for child in self.submission.touched[1:] if child in self.known)
 
     def _possible(self, state: str, trigger: str) -> bool:
         event = self.submission.event
@@ -235,7 +247,7 @@ class Course:
         quantity = event.data.quantity
         if quantity is None:
             raise AssertionError("a partial shipment without a quantity")
-        child = event.data.child or f"{event.subject}-{event.data.shipment}"[:64]
+        child = child_of_shipment(event)
         split = ev.Split(children=[ev.Child(lot=child, quantity=quantity)])
         self._append(event.subject, "event", "split", CONSEQUENCE_TYPES["split"], "released", split,
                      _encode(split).decode(), judgement)  # fmt: skip
@@ -269,7 +281,7 @@ class Course:
                 return
             cause = taken
 
-    def _next_automatic(self, lot: Lot, cause: str) -> Generator[Case, Judgement, str | None]:
+    def _next_automatic(self, lot: Lot, cause: str) -> Taking:
         if lot.state == "received":
             return (yield from self._leave_receiving())
         if lot.state == "quarantined" and lot.has_results and cause in ("record_inspection", "lift_hold"):
@@ -278,26 +290,26 @@ class Course:
             return (yield from self._screen())
         return None
 
-    def _leave_receiving(self) -> Generator[Case, Judgement, str | None]:
+    def _leave_receiving(self) -> Taking:
         if "dock_to_stock" in self.around.rulebook.gates():
-            judgement = yield from self._judge("dock_to_stock", "dock_to_stock")
+            judgement = yield from self._judge("dock_to_stock")
             if judgement is not None and judgement.opens:
                 return self._consequence("dock_to_stock", judgement)
-        judgement = yield from self._judge(gate_of("quarantine"), "quarantine")
+        judgement = yield from self._judge(gate_of("quarantine"))
         self._consequence("quarantine", judgement)
         if judgement is not None:
             self._place_holds(judgement)
         return "quarantine"
 
-    def _complete_inspection(self) -> Generator[Case, Judgement, str | None]:
-        judgement = yield from self._judge(gate_of("inspect"), "inspect")
+    def _complete_inspection(self) -> Taking:
+        judgement = yield from self._judge(gate_of("inspect"))
         if judgement is not None and not judgement.opens:
             return None
         return self._consequence("inspect", judgement)
 
-    def _screen(self) -> Generator[Case, Judgement, str | None]:
+    def _screen(self) -> Taking:
         """A lot has just become inspected: reject it, release it where a reaction says so, or leave it to people."""
-        judgement = yield from self._judge("release", "release")
+        judgement = yield from self._judge("release")
         if judgement is None:
             return None
         rejecting = decide.rejecting(judgement) if judgement.agreed else ()
@@ -345,16 +357,45 @@ class Course:
 
     # -- judging and writing -----------------------------------------------------------------------------------
 
-    def _judge(self, gate: str | None, trigger: str) -> Generator[Case, Judgement, Judgement | None]:
+    def _judge(self, gate: str | None) -> Generator[list[Case], list[Judgement], Judgement | None]:
         if gate is None or gate not in self.around.rulebook.gates():
             return None
+        facts = self._facts()
+        ahead = self._ahead.pop(gate, None)
+        if ahead is not None and ahead[0].facts == facts:
+            case, judgement = ahead
+        else:
+            case = Case(gate, facts, self.around.today)
+            wanted = [case, *self._look_ahead(gate, facts)]
+            judgements = yield wanted
+            judgement = judgements[0]
+            for other, early in zip(wanted[1:], judgements[1:], strict=True):
+                self._ahead[other.gate] = (other, early)
+        self.judged.append(Judged(case, judgement, self._results_used()))
+        return judgement
+
+    def _facts(self) -> Facts:
         around = self.around
         lot = self.lot or _expected_lot(self.submission.event, around.now)
-        asked = event_fact(self.submission.event, self.submission.principal)
-        case = Case(gate, gather(lot, asked, self.results, around.today), around.today)
-        judgement = yield case
-        self.judged.append(Judged(case, judgement))
-        return judgement
+        return gather(lot, self._asked, self.results, around.today)
+
+    def _look_ahead(self, gate: str, facts: Facts) -> list[Case]:
+        """Gates that will be asked next if all goes well, so that the batch makes one trip to the judge, not three."""
+        if gate != "record_inspection" or facts["lot"][0]["state"] != "quarantined":
+            return []
+        after = facts["lot"][0] | {"state": "inspected", "inspection_complete": True}
+        gates = self.around.rulebook.gates()
+        cases = [Case("inspect", facts, self.around.today), Case("release", facts | {"lot": [after]}, self.around.today)]
+        return [case for case in cases if case.gate in gates]
+
+    def _results_used(self) -> ResultsUsed | None:
+        lot = self.lot
+        if lot is None or not self.results:
+            return None
+        upto = lot.results_version
+        if self.trigger == "record_inspection" and not self.entries:
+            upto = lot.version + 1  # the entry that this judgement lets in
+        return ResultsUsed(lot.results_from or lot.id, lot.results_after, upto)
 
     def _gate_reasons(self, gate: str | None, judgement: Judgement | None, fact: bool) -> tuple[RuleVerdict, ...]:
         if judgement is None:
@@ -408,10 +449,11 @@ class Course:
             if not builtin and sequence is None:
                 return "{}"
             return _encode(Evidence(verdicts=builtin, sequence=sequence)).decode()
-        case = next(j.case for j in reversed(self.judged) if j.judgement is judgement)
+        judged = next(j for j in reversed(self.judged) if j.judgement is judgement)
+        facts = {kind: lines for kind, lines in judged.case.facts.items() if kind != "result"}
         return _encode(
             Evidence(judgement.gate, judgement.engines, judgement.agreed, judgement.disagreement,
-                     (*builtin, *judgement.verdicts), case.facts, sequence)  # type: ignore[arg-type]
+                     (*builtin, *judgement.verdicts), facts, judged.used, sequence)  # type: ignore[arg-type]
         ).decode()  # fmt: skip
 
     def _tell(self) -> None:
@@ -421,16 +463,21 @@ class Course:
                 self.told[lot_id] = stock_status(lot)
 
 
-def lots_touched(event: ev.Event) -> set[str]:
-    """Ids of every lot that ``event`` may change or make."""
-    touched = {event.subject}
+def lots_touched(event: ev.Event) -> tuple[str, ...]:
+    """Ids of every lot that ``event`` may change or make, each once; the subject is the first."""
+    made: list[str] = []
     if isinstance(event, ev.LotSplit):
-        touched.update(child.lot for child in event.data.children)
+        made = [child.lot for child in event.data.children]
     elif isinstance(event, ev.LotShipped) and event.data.quantity is not None:
-        touched.add(event.data.child or f"{event.subject}-{event.data.shipment}"[:64])
+        made = [child_of_shipment(event)]
     elif isinstance(event, ev.LotDispositioned) and event.data.child is not None:
-        touched.add(event.data.child)
-    return touched
+        made = [event.data.child]
+    return tuple(dict.fromkeys((event.subject, *made)))
+
+
+def child_of_shipment(event: ev.LotShipped) -> str:
+    """The lot that leaves when only a part is shipped."""
+    return event.data.child or f"{event.subject}-{event.data.shipment}"[:64]
 
 
 def _expected_lot(event: ev.Event, now: str) -> Lot:

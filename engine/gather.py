@@ -4,7 +4,7 @@ Numbers become integers x 10**6, dates proleptic ordinals, a missing value is le
 both rule engines see exactly the same, and "missing" stays missing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
@@ -94,11 +94,11 @@ def hold_facts(lot: Lot) -> list[Fact]:
     return [{"hold": h.hold, "reason": h.reason, "scope": h.scope, "source": h.source} for h in lot.holds]
 
 
-def gather(lot: Lot, event: Mapping[str, int | str | bool] | None, results: list[Fact], today: int) -> Facts:
+def gather(lot: Lot, event: Fact | None, results: list[Fact], today: int) -> Facts:
     """Everything a rule of any gate may look at."""
     facts: Facts = {"lot": [lot_fact(lot, today)]}
     if event is not None:
-        facts["event"] = [dict(event)]
+        facts["event"] = [event]
     if results:
         facts["result"] = results
     if lot.holds:

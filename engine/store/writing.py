@@ -1,8 +1,10 @@
 """The hot path's statements: what one batch reads and writes, in as few calls as it can be said in.
 
-Rows travel as one JSON text a table: the database unpacks them in one statement. On SQLite that keeps the whole
-work of a batch outside Python's lock, so that the web server goes on answering meanwhile; on PostgreSQL it makes
-one round trip of it. Table and column names come from ``schema``; nothing from outside is ever part of a statement.
+All rows of a table go in one statement, or a few. On SQLite these are rows of VALUES, in powers of two so that each
+shape is prepared once: one call does the work of a batch outside Python's lock, and the web server goes on
+answering meanwhile (a call a row would hand the lock back and forth for every row). On PostgreSQL the rows travel
+as one JSON text, unpacked there. Table and column names come from ``schema``; nothing from outside is ever part of
+a statement.
 """
 
 from collections.abc import Iterable, Sequence
@@ -127,13 +129,13 @@ class Statements:
             " ORDER BY parked_at, key"
         )
         self.unpark = f"DELETE FROM parked WHERE key IN ({keys})"
-        self.inserts = {name: self._insert(name) for name in _COLUMNS}
-        self.inserts["lots"] += " ON CONFLICT (id) DO UPDATE SET " + ", ".join(
-            f"{c} = excluded.{c}" for c in _COLUMNS["lots"] if c not in ("id", "received_at")
-        )
-        self.inserts["parked"] += (
-            " ON CONFLICT (key) DO UPDATE SET waits_for = excluded.waits_for"
-        )
+        self._tails = {
+            "lots": " ON CONFLICT (id) DO UPDATE SET "
+            + ", ".join(f"{c} = excluded.{c}" for c in _COLUMNS["lots"] if c not in ("id", "received_at")),
+            "parked": " ON CONFLICT (key) DO UPDATE SET waits_for = excluded.waits_for",
+        }
+        self._shapes: dict[tuple[str, int], str] = {}
+        self._unpacking = {name: self._from_json(name) for name in _COLUMNS}
         self.lift = self._update(
             "holds", {"lifted_at": 2, "lifted_version": 3}, {"lot": 0, "hold": 1}
         )
@@ -162,11 +164,31 @@ class Statements:
             return f"({cell})::bigint"
         return cell
 
-    def _insert(self, table: str) -> str:
-        columns = _COLUMNS[table]
-        cells = ", ".join(self._member(table, c, i) for i, c in enumerate(columns))
-        # "WHERE true" keeps SQLite from reading ON CONFLICT as a join constraint.
-        return f"INSERT INTO {table} ({', '.join(_quoted(c) for c in columns)}) SELECT {cells} FROM {self._rows()} WHERE true"
+    def insert(self, cursor: Cursor, table: str, rows: list[tuple[Any, ...]]) -> None:
+        """Insert ``rows`` into ``table``, in order."""
+        if self.dialect == "postgresql":
+            cursor.execute(self._unpacking[table], (_encode(rows).decode(),))
+            return
+        start = 0
+        while start < len(rows):
+            count = 1 << ((len(rows) - start).bit_length() - 1)
+            cursor.execute(self._values(table, count), [cell for row in rows[start : start + count] for cell in row])
+            start += count
+
+    def _values(self, table: str, count: int) -> str:
+        shape = self._shapes.get((table, count))
+        if shape is None:
+            row = f"({', '.join('?' * len(_COLUMNS[table]))})"
+            shape = f"{self._into(table)} VALUES {', '.join([row] * count)}{self._tails.get(table, '')}"
+            self._shapes[table, count] = shape
+        return shape
+
+    def _from_json(self, table: str) -> str:
+        cells = ", ".join(self._member(table, c, i) for i, c in enumerate(_COLUMNS[table]))
+        return f"{self._into(table)} SELECT {cells} FROM {self._rows()}{self._tails.get(table, '')}"
+
+    def _into(self, table: str) -> str:
+        return f"INSERT INTO {table} ({', '.join(_quoted(c) for c in _COLUMNS[table])})"
 
     def _update(self, table: str, values: dict[str, int], keys: dict[str, int]) -> str:
         changes = ", ".join(f"{c} = {self._member(table, c, i)}" for c, i in values.items())
@@ -228,7 +250,7 @@ def write(cursor: Cursor, statements: Statements, rows: Rows) -> None:
     for name in ("events", "journal", "lots", "results", "deliveries", "holds", "parked", "escalations"):
         lines = getattr(rows, name)
         if lines:
-            cursor.execute(statements.inserts[name], (_encode(lines).decode(),))
+            statements.insert(cursor, name, lines)
     if rows.lifted:
         cursor.execute(statements.lift, (_encode(rows.lifted).decode(),))
     if rows.answered:
