@@ -42,9 +42,12 @@ def run_story(
     """Tell the story once and return the exit code: 0 only when ERP and WMS agree with Lotgate on every lot.
 
     `lots` limits the measured lots (None: all 114); `run` begins every lot id and must be new (None: from the time).
-    Errors are one sentence on stderr.
+    Errors are one sentence on stderr; exit code 1, or 2 for arguments that make no sense.
     """
     now = datetime.now(UTC)
+    if lots is not None and lots < 1:
+        print("The demo stopped: it needs at least 1 lot.", file=sys.stderr)
+        return 2
     author = Author(run or now.strftime("%y%m%d-%H%M%S"), now)
     story = _Story(author, author.scenes(measured_lots()[:lots]), Teller(out, silent=as_json))
     try:

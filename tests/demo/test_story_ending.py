@@ -99,3 +99,12 @@ def test_a_service_that_does_not_run_is_told_in_one_sentence(capsys: pytest.Capt
     assert (code, out.getvalue()) == (1, "")
     assert error.startswith(f"The demo stopped: Lotgate does not answer at {url}")
     assert error.endswith("Start it with `lotgate up`.\n") and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("lots", [0, -1])
+def test_a_story_without_lots_is_refused(lots: int, capsys: pytest.CaptureFixture[str]) -> None:
+    url, out = "http://127.0.0.1:1", io.StringIO()
+    assert (
+        run_story(base_url=url, api_key="k", erp_url=url, wms_url=url, lots=lots, as_json=True, out=out) == 2
+    )
+    assert capsys.readouterr().err == "The demo stopped: it needs at least 1 lot.\n"
