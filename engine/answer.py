@@ -126,7 +126,6 @@ TITLES: dict[str, str] = {
     "transition-not-allowed": "This step is not possible in the lot's state",
     "lot-exists": "The lot exists already",
     "lot-closed": "The lot is closed",
-    "hold-exists": "The hold exists already",
     "hold-not-active": "The hold is not active",
     "event-id-reused": "The event id was used for other content",
     "precondition-failed": "The lot has changed since it was read",
@@ -155,9 +154,10 @@ def answer_of(course: Course, targets: tuple[str, ...]) -> Answer:
     if course.early is not None:
         early = course.early
         return notice(course.submission, "parked", 202, early.detail, course.around.now, waits_for=early.waits_for)
-    if course.stale is not None:
+    if course.unchanged is not None:
         version = course.before.version if course.before else None
-        return notice(course.submission, "stale", 200, course.stale.detail, course.around.now, version=version)
+        same = course.unchanged
+        return notice(course.submission, same.outcome, 200, same.detail, course.around.now, version=version)
     return _applied(course, targets)
 
 

@@ -211,7 +211,7 @@ class Batch:
         else:
             self._parked.pop(sub.key, None)
             self._ran.append((index, course))
-            if sub.business_key is not None and course.refusal is None and course.stale is None:
+            if sub.business_key is not None and course.refusal is None and course.unchanged is None:
                 self._documents[sub.business_key] = sub.key
         for entry in course.entries:
             if entry.version == 1:

@@ -103,11 +103,11 @@ class Judged(Struct):
 
 
 class Course:
-    """One submission's way. After :meth:`run` is exhausted: ``entries``, ``lots``, ``refusal`` or ``early``/``stale``."""
+    """One submission's way. After :meth:`run` is exhausted: ``entries``, ``lots``, ``refusal``, ``early`` or ``unchanged``."""
 
     __slots__ = (
-        "_ahead", "_asked", "around", "before", "early", "entries", "judged", "known", "lots", "records", "refusal", "results", "stale",
-        "submission", "told", "trigger",
+        "_ahead", "_asked", "around", "before", "early", "entries", "judged", "known", "lots", "records", "refusal", "results",
+        "submission", "told", "trigger", "unchanged",
     )  # fmt: skip
 
     def __init__(
@@ -132,7 +132,7 @@ class Course:
         self._asked = event_fact(submission.event, submission.principal)
         self.refusal: decide.Refusal | None = None
         self.early: decide.Early | None = None
-        self.stale: decide.Stale | None = None
+        self.unchanged: decide.Unchanged | None = None
         #: Lots that targets must be told of, with their new status.
         self.told: dict[str, StockStatus] = {}
         self.trigger = decide.trigger_of(submission.event)
@@ -149,8 +149,8 @@ class Course:
         if isinstance(verdict, decide.Early):
             self.early = verdict
             return
-        if isinstance(verdict, decide.Stale):
-            self.stale = verdict
+        if isinstance(verdict, decide.Unchanged):
+            self.unchanged = verdict
             return
         if verdict is not None:
             self._refuse(verdict)
@@ -345,7 +345,7 @@ class Course:
             if lot is None:
                 raise AssertionError("a hold without a lot")
             name = f"rule:{verdict.rule}"
-            if name in lot.lifted or any(h.hold == name for h in lot.holds):
+            if any(h.hold == name for h in lot.holds):
                 continue
             text = verdict.message[:500]
             data = ev.HoldOrder(hold=name, reason=ev.Reason(code=verdict.rule[:64], text=text), owner=OURSELVES)

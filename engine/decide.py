@@ -27,7 +27,7 @@ BUILT_IN = "built-in"
 class Refusal(Struct, frozen=True):
     """The event changed nothing, and why."""
 
-    #: gate-failed, transition-not-allowed, lot-exists, hold-not-active, lot-closed, sequence …
+    #: gate-failed, transition-not-allowed, lot-exists, hold-not-active, lot-closed
     code: str
     detail: str
     gate: str | None = None
@@ -41,9 +41,10 @@ class Early(Struct, frozen=True):
     detail: str
 
 
-class Stale(Struct, frozen=True):
-    """A newer event of the same source was already applied: recorded, not applied."""
+class Unchanged(Struct, frozen=True):
+    """Nothing is left to do: recorded, not applied. ``stale`` is older than what was applied, ``duplicate`` repeats it."""
 
+    outcome: str
     detail: str
 
 
@@ -54,7 +55,7 @@ def trigger_of(event: ev.Event) -> str:
     return event.trigger
 
 
-def admit(lot: Lot | None, event: ev.Event) -> Refusal | Early | Stale | None:
+def admit(lot: Lot | None, event: ev.Event) -> Refusal | Early | Unchanged | None:
     """What can be said before any rule is asked; None: go on."""
     trigger = trigger_of(event)
     birth = trigger in ("receive", "produce")
@@ -66,13 +67,14 @@ def admit(lot: Lot | None, event: ev.Event) -> Refusal | Early | Stale | None:
         return Refusal("lot-exists", f"Lot {lot.id} exists already (received {lot.received_at}); use another lot id.")
     if event.sequence is not None and _is_older(event.sequence, lot.sequences.get(event.source)):
         newest = lot.sequences[event.source]
-        return Stale(f"{event.source} already sent sequence {newest}; {event.sequence} is older and was not applied.")
+        detail = f"{event.source} already sent sequence {newest}; {event.sequence} is older and was not applied."
+        return Unchanged("stale", detail)
     if lot.closed is not None and trigger not in ANSWERED_WHEN_CLOSED:
         return Refusal("lot-closed", f"Lot {lot.id} is closed ({lot.closed}); {trigger} is not possible any more.")
     return _admit_hold(lot, event)
 
 
-def _admit_hold(lot: Lot, event: ev.Event) -> Refusal | Early | None:
+def _admit_hold(lot: Lot, event: ev.Event) -> Refusal | Early | Unchanged | None:
     if isinstance(event, ev.HoldLifted):
         name = event.data.hold
         if any(h.hold == name for h in lot.holds):
@@ -82,8 +84,8 @@ def _admit_hold(lot: Lot, event: ev.Event) -> Refusal | Early | None:
         return Early(f"hold:{lot.id}|{name}", f"Hold {name} on lot {lot.id} is not known yet; the event waits for it.")
     if isinstance(event, ev.HoldApplied):
         name = event.data.hold
-        if name in lot.lifted or any(h.hold == name for h in lot.holds):
-            return Refusal("hold-exists", f"Lot {lot.id} has had a hold {name} already; give the new one its own id.")
+        if any(h.hold == name for h in lot.holds):
+            return Unchanged("duplicate", f"Hold {name} stands on lot {lot.id} already; nothing was changed.")
     return None
 
 

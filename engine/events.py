@@ -275,7 +275,6 @@ class InspectionRecorded(Event, tag="inspection.recorded.v1", frozen=True, kw_on
 
 class HoldApplied(Event, tag="hold.applied.v1", frozen=True, kw_only=True):
     trigger = "hold"
-    business_field = "hold"
     data: HoldOrder
 
 
@@ -312,13 +311,11 @@ class LotSplit(Event, tag="lot.split.v1", frozen=True, kw_only=True):
 
 class LotShipped(Event, tag="lot.shipped.v1", frozen=True, kw_only=True):
     trigger = "ship"
-    business_field = "shipment"
     data: Shipment
 
 
 class ShipmentVoided(Event, tag="shipment.voided.v1", frozen=True, kw_only=True):
     trigger = "void_shipment"
-    business_field = "shipment"
     data: ShipmentVoid
 
 

@@ -55,7 +55,7 @@ class Lot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     retest_on: date | None = None
     #: Active holds, oldest first.
     holds: tuple[Hold, ...] = ()
-    #: Holds that ended, by id.
+    #: Holds that ended and were not placed again, by id.
     lifted: tuple[str, ...] = ()
     #: A rejecting decision stands (a failed inspection) and no disposition has answered it.
     rejected: bool = False
@@ -203,7 +203,8 @@ def _recorded(lot: Lot, step: Step) -> dict[str, Any]:
 def _held(lot: Lot, step: Step) -> dict[str, Any]:
     data: ev.HoldOrder = step.data
     hold = Hold(data.hold, data.reason.code, step.source, data.scope, data.reason.text, data.owner)
-    changes: dict[str, Any] = {"holds": (*lot.holds, hold)}
+    lifted = tuple(name for name in lot.lifted if name != data.hold)
+    changes: dict[str, Any] = {"holds": (*lot.holds, hold), "lifted": lifted}
     if step.state_after == "shipped":
         changes["recall_open"] = True
     return changes

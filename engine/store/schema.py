@@ -121,7 +121,7 @@ holds = Table(
     Column("applied_version", Integer, nullable=False),
     Column("lifted_at", Text),
     Column("lifted_version", Integer),
-    PrimaryKeyConstraint("lot", "hold"),
+    PrimaryKeyConstraint("lot", "hold", "applied_version"),
 )
 
 #: Recorded results, one row per accepted inspection record, never changed.

@@ -138,7 +138,7 @@ class Statements:
         self._unpacking = {name: self._from_json(name) for name in _COLUMNS}
         self.lift = self._update(
             "holds", {"lifted_at": 2, "lifted_version": 3}, {"lot": 0, "hold": 1}
-        )
+        ) + " AND holds.lifted_at IS NULL"
         self.answer = self._update(
             "events", {"outcome": 1, "status": 2, "lot_version": 3, "answer": 4}, {"key": 0}
         )
