@@ -94,11 +94,6 @@ _ROWS = (
         "Nothing more can be done with it. A hold still lands, and shipped goods can come back.",
     ),
     ProblemType(
-        "hold-exists", TITLES["hold-exists"], 409,
-        "A hold with this id stands, or stood, on the lot.",
-        "Give the new hold an id of its own, so that lifting it is never a guess.",
-    ),
-    ProblemType(
         "hold-not-active", TITLES["hold-not-active"], 409,
         "The hold was lifted before.",
         "See `GET /v1/lots/{lot}/holds` for the holds that stand.",
@@ -127,6 +122,11 @@ _ROWS = (
         "event-invalid", "The event does not fit its schema", 422,
         "A field is missing, unknown, of the wrong type or out of range; `errors` has a JSON pointer for it.",
         "Correct the field. Nothing was kept, so the same event id can be used again.",
+    ),
+    ProblemType(
+        "trigger-unknown", "There is no such trigger", 422,
+        "`explain` was asked about a step that the lifecycle does not have.",
+        "Use one of the triggers that `detail` lists.",
     ),
     ProblemType(
         "headers-too-large", "The request headers are too large", 431,
