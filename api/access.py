@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from msgspec import Struct
 
 from engine.errors import LotgateError
+from engine.people import Key
 
 log = logging.getLogger("lotgate.api")
 
@@ -35,17 +36,8 @@ class Principal(Struct, frozen=True):
         return role in self.roles or "admin" in self.roles or (role == "read" and "submit" in self.roles)
 
 
-class KeyRow(Struct, frozen=True):
-    """A key that is valid now, as the store has it."""
-
-    #: SHA-256 of the key, hexadecimal.
-    secret_hash: str
-    name: str
-    roles: tuple[str, ...]
-
-
 #: Reads the keys that are neither revoked nor expired; may block.
-ReadKeys = Callable[[], Iterable[KeyRow]]
+ReadKeys = Callable[[], Iterable[Key]]
 
 
 class KeyRing:

@@ -10,9 +10,8 @@ from litestar.types import Scope, Send
 
 from api.door import Visit
 from api.problems import Headers, Refused, explain
-from api.telemetry import EVENTS, REFUSED
+from api.telemetry import REFUSED
 from engine.answer import Answer
-from engine.events import TYPES, Event
 
 _JSON = (b"content-type", b"application/json")
 PROBLEM = (b"content-type", b"application/problem+json")
@@ -20,12 +19,6 @@ _REPLAYED = (b"idempotency-replayed", b"true")
 _POST_ONLY = "OPTIONS, POST"
 #: Versions are small; their ETags are made once.
 _ETAGS = [(b"etag", b'"%d"' % version) for version in range(1024)]
-#: (type, outcome) -> counter, resolved once.
-_COUNTERS = {
-    (struct, name): EVENTS.labels(tag, name)
-    for tag, struct in TYPES.items()
-    for name in ("applied", "replayed", "parked", "refused", "stale", "duplicate")
-}
 
 
 def visit_of(scope: Scope) -> Visit:
@@ -55,16 +48,10 @@ def version_of(if_match: bytes | None) -> int | None:
     raise Refused("header-invalid", 'If-Match must be one version as ETag gives it, such as "3".', "If-Match")
 
 
-def count(event: Event, decided: Answer) -> None:
-    """Count an answered event by type and outcome."""
-    _COUNTERS[type(event), "replayed" if decided.replayed else decided.outcome].inc()
-
-
-async def send_answer(decided: Answer, event: Event, request_id: bytes, send: Send) -> None:
+async def send_answer(decided: Answer, request_id: bytes, send: Send) -> None:
     """Write the decision as it was committed, with the headers of its kind."""
     status = decided.status
     body = decided.body
-    count(event, decided)
     headers: Headers = [
         _JSON if status < 400 else PROBLEM,
         (b"content-length", b"%d" % len(body)),

@@ -16,7 +16,7 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
 from msgspec import Raw, Struct
 
-from api.answers import admit, count, send_options, send_problem, visit_of
+from api.answers import admit, send_options, send_problem, visit_of
 from api.body import MAX_BATCH_BYTES, MAX_EVENT_BYTES, Gone, Patience, lines, whole
 from api.cloudevents import Mode, mode_of
 from api.door import Visit
@@ -110,7 +110,7 @@ class BatchPath:
                 raise Refused("unsupported-media-type", "A batch is application/cloudevents-batch+json or NDJSON.")
         except Gone:
             return
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # becomes a problem; the unforeseen is logged on the way
             await send_problem(error, scope, visit, send)
 
     async def _stream(
@@ -164,7 +164,7 @@ class BatchPath:
                 raise Refused("body-too-large", f"The line is longer than {MAX_EVENT_BYTES} bytes.")
             event = decode_event(item)
             return _Pending(index, event, await self._offer(event, visit.principal.name))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # becomes a problem; the unforeseen is logged on the way
             return _refused(error, index, path, visit, event)
 
     async def _offer(self, event: Event, principal: str) -> asyncio.Future[Answer]:
@@ -223,9 +223,8 @@ async def _finish(entry: _Pending | Result, path: str, visit: Visit, *, minimal:
     event = entry.event
     try:
         decided = await entry.decided
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # becomes a problem; the unforeseen is logged on the way
         return _refused(error, entry.index, path, visit, event)
-    count(event, decided)
     result = Result(
         entry.index, decided.status, event.id, event.source, decided.lot, decided.version, decided.replayed
     )

@@ -13,7 +13,7 @@ from litestar import Request, Response, post
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Raw
 
-from api.answers import count, require, version_of, visit_of
+from api.answers import require, version_of, visit_of
 from api.body import MAX_EVENT_BYTES, Patience, whole
 from api.cloudevents import Mode, mode_of
 from api.door import Visit, path_part
@@ -58,7 +58,6 @@ def commands(pipeline: Pipeline, patience: Patience) -> HTTPRouteHandler:
         expected = version_of(visit.headers.get(b"if-match"))
         loop = asyncio.get_running_loop()
         decided = await pipeline.submit_async(loop, event, visit.principal.name, expected)
-        count(event, decided)
         return _answer(decided)
 
     return do_command

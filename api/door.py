@@ -63,7 +63,7 @@ class Door:
         if refusal is not None:
             await _refuse(refusal[0], refusal[1], raw_path, visit.request_id, send)
             return
-        if raw_path in _SELF_WRITING:
+        if raw_path.rstrip(b"/") in _SELF_WRITING:
             await self._app(scope, receive, send)
             return
         if b"%" in raw_path:
@@ -129,11 +129,10 @@ def _signing(send: Send, request_id: bytes) -> Send:
             message["headers"] = [
                 *message.get("headers", []),
                 (b"x-request-id", request_id),
-                (b"x-content-type-options", b"nosniff"),
+                # What a caller may see can change with any commit and with its key.
                 (b"cache-control", b"no-cache"),
+                (b"x-content-type-options", b"nosniff"),
             ]
-            if message["status"] >= 400:
-                REFUSED.labels(str(message["status"])).inc()
         await send(message)
 
     return signed

@@ -56,7 +56,7 @@ class EventPath:
             decided = await self._submit(asyncio.get_running_loop(), event, visit.principal.name, expected)
         except Gone:
             return
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # becomes a problem; the unforeseen is logged on the way
             await send_problem(error, scope, visit, send)
             return
-        await send_answer(decided, event, visit.request_id, send)
+        await send_answer(decided, visit.request_id, send)

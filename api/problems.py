@@ -14,6 +14,7 @@ from litestar.exceptions import HTTPException, NotFoundException
 from msgspec import Struct
 
 from api.problem_types import CATALOGUE, page
+from api.telemetry import REFUSED
 from engine.errors import EventInvalid, LotgateError, Overloaded, StoreUnavailable
 
 log = logging.getLogger("lotgate.api")
@@ -134,6 +135,7 @@ def encode(
 async def answer_exception(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Litestar exception handler for everything: the one way an ordinary route refuses."""
     made, headers = explain(error, request.scope.get("raw_path", b"").decode("ascii", "replace"), _reference(request))
+    REFUSED.labels(made.type.rpartition("/")[2]).inc()
     return Response(msgspec.json.encode(made), status_code=made.status, headers=headers, media_type=MEDIA_TYPE)
 
 

@@ -1,13 +1,10 @@
-"""What this process counts: Prometheus counters and histograms, resolved once so that counting is cheap.
+"""What the HTTP face counts by itself: requests refused before any decision.
 
-Labels are closed sets (types, outcomes, codes), never lot or event ids. What a database knows (deliveries, lots)
-is read at scrape time in api/health.py, so that it is right with many processes.
+Labels are closed sets (problem codes), never lot or event ids. What the pipeline and the database know is read at
+scrape time in api/health.py.
 """
 
 from prometheus_client import Counter
 
-#: Answers to events by CloudEvents type and outcome (applied, refused, parked, stale, duplicate, replayed).
-EVENTS = Counter("lotgate_events", "Events answered with a decision", ["type", "outcome"])
-#: Requests refused before any decision, by problem code; other routes by HTTP status.
+#: Requests and items refused before a decision, by problem code.
 REFUSED = Counter("lotgate_refused_requests", "Requests refused before a decision", ["code"])
-

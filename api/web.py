@@ -4,6 +4,9 @@ What may not enter: routes. Run through :func:`run`; stops on SIGTERM within ``G
 """
 
 import asyncio
+import os
+from collections.abc import Callable
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -82,9 +85,29 @@ def configuration(app: Any, host: str, port: int) -> uvicorn.Config:
     )
 
 
+class Server(uvicorn.Server):
+    """uvicorn's server, which tells readiness as soon as it is asked to stop."""
+
+    def __init__(self, config: uvicorn.Config, on_stopping: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_stopping = on_stopping
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._on_stopping()
+        super().handle_exit(sig, frame)
+
+
 def run(settings: "Settings") -> None:
     """Serve until SIGTERM or SIGINT."""
     # Imported here: the application pulls in everything, and the command line asks for little of it.
     from api.app import create_app
 
-    uvicorn.Server(configuration(create_app(settings), settings.host, settings.port)).run()
+    application = create_app(settings)
+    config = configuration(application.door, settings.host, settings.port)
+    Server(config, application.health.start_draining).run()
+
+
+if __name__ == "__main__":
+    from engine.settings import load_settings
+
+    run(load_settings(os.environ))

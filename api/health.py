@@ -1,0 +1,159 @@
+"""Is the process alive, can it take events, and what does it count: /healthz, /readyz, /metrics.
+
+What may not enter: anything about single lots. ``/healthz`` touches nothing; ``/readyz`` tells strangers only which
+checks fail, and holders of a key why; ``/metrics`` needs a key, because how much a plant receives and rejects is
+nobody else's business.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, get
+from litestar.handlers import HTTPRouteHandler
+from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import update
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.answers import require, visit_of
+from api.views import Check, Readiness
+from engine.errors import LotgateError
+from engine.pipeline import MAX_WAITING
+from engine.runtime import Engine
+from engine.store.schema import escalations
+
+#: Readiness is looked at no more often than this: probes must not load what they probe.
+READY_SECONDS = 1.0
+#: Waiting events above this share of the queue mean: send elsewhere if you can.
+_FULL = 0.9
+
+#: Says whether the doorbell can be rung; raises nothing.
+BellCheck = Callable[[], Check]
+
+
+@get("/healthz", media_type="text/plain")
+async def healthz() -> str:
+    """The event loop turns."""
+    return "ok\n"
+
+
+class Health:
+    """What readiness looks at."""
+
+    def __init__(self, engine: Engine, bell: BellCheck) -> None:
+        self._engine = engine
+        self._bell = bell
+        self._looked_at = float("-inf")
+        self._seen: Readiness | None = None
+        self._draining = False
+
+    def start_draining(self) -> None:
+        """From now on not ready: the process has been asked to stop."""
+        self._draining = True
+
+    async def look(self) -> Readiness:
+        """The readiness, at most ``READY_SECONDS`` old."""
+        now = time.monotonic()
+        if self._seen is None or now - self._looked_at > READY_SECONDS or self._draining:
+            self._seen = await asyncio.to_thread(self._check_all)
+            self._looked_at = now
+        return self._seen
+
+    def _check_all(self) -> Readiness:
+        checks = {
+            "database": self._database(),
+            "rules": self._rules(),
+            "judge": self._judge(),
+            "queue": self._queue(),
+            "redis": self._bell(),
+            "draining": Check("failed", "the process is stopping") if self._draining else Check("ok"),
+        }
+        states = {check.status for check in checks.values()}
+        status = "not-ready" if "failed" in states else "degraded" if "degraded" in states else "ready"
+        return Readiness(status, checks)
+
+    def _database(self) -> Check:
+        """A write that changes nothing: it fails where a commit would."""
+        try:
+            with self._engine.store.engine.begin() as connection:
+                connection.execute(update(escalations).where(escalations.c.id == -1).values(kind="none"))
+        except SQLAlchemyError as error:
+            return Check("failed", f"the database takes no write: {type(error).__name__}")
+        except LotgateError as error:
+            return Check("failed", error.detail)
+        return Check("ok", self._engine.store.dialect)
+
+    def _rules(self) -> Check:
+        book = self._engine.rulebook
+        gates = book.gates()
+        if "release" not in gates:
+            return Check("degraded", "no rule guards the gate release: nothing can be released")
+        return Check("ok", f"{book.digest}, gates {', '.join(sorted(gates))}")
+
+    def _judge(self) -> Check:
+        return Check("ok", ", ".join(self._engine.judge.engines))
+
+    def _queue(self) -> Check:
+        pipeline = self._engine.pipeline
+        detail = f"{pipeline.waiting} events wait"
+        return Check("degraded" if pipeline.waiting > _FULL * MAX_WAITING else "ok", detail)
+
+
+def health_routes(health: Health, engine: Engine) -> list[HTTPRouteHandler]:
+    """/readyz and /metrics, for Litestar."""
+    registry = CollectorRegistry()
+    registry.register(EngineCollector(engine))
+
+    @get("/readyz")
+    async def readyz(request: Request[Any, Any, Any]) -> Response[bytes]:
+        """200 when the process can take events, degraded or not; else 503."""
+        seen = await health.look()
+        if not visit_of(request.scope).principal.may("read"):
+            seen = Readiness(seen.status, {name: Check(check.status) for name, check in seen.checks.items()})
+        status = 503 if seen.status == "not-ready" else 200
+        return Response(msgspec.json.encode(seen), status_code=status, media_type="application/json")
+
+    @get("/metrics")
+    async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
+        """Prometheus text format."""
+        require(visit_of(request.scope), "read")
+        text = await asyncio.to_thread(lambda: generate_latest(REGISTRY) + generate_latest(registry))
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return [readyz, metrics]
+
+
+class EngineCollector(Collector):
+    """Reads the committer's figures, and the ledger's from the database, when somebody asks."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def collect(self) -> Iterator[Metric]:
+        """All families."""
+        pipeline = self._engine.pipeline
+        counts = pipeline.counts
+        events = CounterMetricFamily("lotgate_events", "Events answered with a decision", labels=["type", "outcome"])
+        for (kind, outcome), number in list(counts.events.items()):
+            events.add_metric([kind, outcome], number)
+        yield events
+        yield CounterMetricFamily("lotgate_commits", "Batches committed", value=counts.batches)
+        yield CounterMetricFamily("lotgate_commit_seconds", "Seconds spent committing", value=counts.commit_seconds)
+        yield CounterMetricFamily("lotgate_commit_conflicts", "Batches decided again", value=counts.conflicts)
+        yield CounterMetricFamily("lotgate_commit_failures", "Batches that were not committed", value=counts.failures)
+        yield GaugeMetricFamily("lotgate_queue_events", "Events that wait for the committer", value=pipeline.waiting)
+        rules = GaugeMetricFamily("lotgate_rule_set_info", "The rule set in force", labels=["digest"])
+        rules.add_metric([self._engine.rulebook.digest], 1)
+        yield rules
+        yield from self._deliveries()
+
+    def _deliveries(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily("lotgate_deliveries", "Deliveries in the ledger", labels=["target", "state"])
+        for target, states in self._engine.ledger.counts().items():
+            for state, number in states.items():
+                family.add_metric([target, state], number)
+        yield family

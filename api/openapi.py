@@ -1,0 +1,130 @@
+"""OpenAPI 3.1 of this service, from the table of operations and the structs themselves.
+
+Component schemas come from msgspec, so that a closed object says ``additionalProperties: false`` and the document
+promises what the decoder does. What may not enter: what handlers do.
+"""
+
+from decimal import Decimal
+from functools import cache
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from litestar import Response, get
+
+from api.operations import OPERATIONS, Operation
+from api.problem_types import CATALOGUE
+from api.problems import ProblemDetails
+from engine.answer import Problem
+
+VERSION = "1.0.0"
+_REF = "#/components/schemas/{name}"
+#: Problems that any call with a key can be answered with.
+_ALWAYS = (400, 401, 403, 431, 500)
+
+
+def document() -> dict[str, Any]:
+    """The OpenAPI document."""
+    wanted: list[Any] = [Problem, ProblemDetails]
+    for operation in OPERATIONS:
+        wanted += _types_of(operation)
+    found, components = msgspec.json.schema_components(wanted, schema_hook=_foreign, ref_template=_REF)
+    schemas = dict(zip(map(str, wanted), found, strict=True))
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method] = _call(operation, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Lotgate",
+            "version": VERSION,
+            "summary": "Lot quality events in, governed lot states out.",
+            "description": "Errors are RFC 9457 problem details; each `type` has a page under /problems.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "security": [{"bearer": []}, {"key": []}],
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            },
+        },
+    }
+
+
+def _types_of(operation: Operation) -> list[Any]:
+    bodies = list((operation.body or {}).values())
+    return bodies + [kind for answer in operation.answers.values() for kind in _kinds(answer)]
+
+
+def _kinds(answer: Any) -> tuple[Any, ...]:
+    if answer is None:
+        return ()
+    return answer if isinstance(answer, tuple) else (answer,)
+
+
+def _foreign(kind: type) -> dict[str, Any]:
+    """The schema of a type that msgspec does not know by itself."""
+    if kind is msgspec.Raw:
+        return {}
+    if kind is Decimal:
+        return {"type": "string", "format": "decimal"}
+    raise NotImplementedError(f"no schema is known for {kind!r}")
+
+
+def _call(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
+    call: dict[str, Any] = {
+        "operationId": operation.id,
+        "summary": operation.summary,
+        "responses": _responses(operation, schemas),
+    }
+    if operation.role is None:
+        call["security"] = []
+    else:
+        call["description"] = f"Needs the role `{operation.role}`."
+    if operation.parameters:
+        call["parameters"] = [
+            {"name": p.name, "in": p.place, "description": p.description, "required": p.required, "schema": p.schema}
+            for p in operation.parameters
+        ]
+    if operation.body is not None:
+        content = {media: {"schema": schemas[str(kind)]} for media, kind in operation.body.items()}
+        call["requestBody"] = {"required": operation.body_required, "content": content}
+    return call
+
+
+def _responses(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
+    responses: dict[str, Any] = {}
+    for status, answer in operation.answers.items():
+        responses[str(status)] = {"description": HTTPStatus(status).phrase}
+        found = [schemas[str(kind)] for kind in _kinds(answer)]
+        if found:
+            schema = found[0] if len(found) == 1 else {"anyOf": found}
+            responses[str(status)]["content"] = {operation.answer_media_type: {"schema": schema}}
+    always = _ALWAYS if operation.role is not None else (431, 500)
+    for status in sorted({*always, *operation.problems}):
+        responses.setdefault(str(status), _problem(status))
+    return responses
+
+
+def _problem(status: int) -> dict[str, Any]:
+    codes = [f"`{row.code}`" for row in CATALOGUE.values() if row.status == status]
+    schema = {"anyOf": [{"$ref": _REF.format(name=name)} for name in ("ProblemDetails", "Problem")]}
+    return {
+        "description": f"{HTTPStatus(status).phrase}: {', '.join(codes)}",
+        "content": {"application/problem+json": {"schema": schema}},
+    }
+
+
+@cache
+def _encoded() -> bytes:
+    return msgspec.json.encode(document())
+
+
+@get("/schema/openapi.json")
+async def openapi_document() -> Response[bytes]:
+    """The document, for tools."""
+    return Response(_encoded(), media_type="application/vnd.oai.openapi+json")

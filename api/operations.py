@@ -1,0 +1,158 @@
+"""The table of operations: one row a call, from which the OpenAPI document is made.
+
+What may not enter: handlers. A test holds this table against the routes of the application.
+"""
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from api.batch import Result
+from api.commands import COMMANDS
+from api.views import (
+    DeliveryView,
+    EntryView,
+    EscalationView,
+    EventView,
+    HoldView,
+    LotLine,
+    LotView,
+    Page,
+    ParkedView,
+    Readiness,
+    Replay,
+    Replayed,
+    ResultView,
+)
+from engine.answer import Decision, Notice
+from engine.events import TYPES, AnyEvent
+from engine.explaining import Explanation
+
+
+class Parameter(Struct, frozen=True):
+    """A query parameter, path part or header."""
+
+    name: str
+    description: str
+    schema: dict[str, Any] = msgspec.field(default_factory=lambda: {"type": "string"})
+    place: str = "query"
+    required: bool = False
+
+
+class Operation(Struct, frozen=True, kw_only=True):
+    """One call."""
+
+    method: str
+    path: str
+    id: str
+    summary: str
+    #: Role the key needs; None: no key.
+    role: str | None = "read"
+    parameters: tuple[Parameter, ...] = ()
+    #: Media type -> type of the body.
+    body: dict[str, Any] | None = None
+    body_required: bool = True
+    #: Status -> type of the body, or a tuple of types it may have; None: no body.
+    answers: dict[int, Any]
+    #: Statuses of problems besides 400, 401, 403, 431, 500 that every call can have.
+    problems: tuple[int, ...] = ()
+    answer_media_type: str = "application/json"
+
+
+LOT = Parameter("lot", "Lot id, percent-encoded.", {"type": "string", "minLength": 1}, "path", True)
+CURSOR = Parameter("cursor", "`next` of the page before.")
+LIMIT = Parameter("limit", "Rows a page.", {"type": "integer", "minimum": 1, "maximum": 500, "default": 100})
+IF_MATCH = Parameter("If-Match", 'The lot\'s version as its ETag says it, such as `"3"`.', place="header")
+IF_NONE_MATCH = Parameter("If-None-Match", "An ETag; answered 304 when it is still right.", place="header")
+IDEMPOTENCY_KEY = Parameter(
+    "Idempotency-Key", "New for each intention, the same for each retry.",
+    {"type": "string", "minLength": 1, "maxLength": 255}, "header", True,
+)  # fmt: skip
+PREFER = Parameter("Prefer", "`return=minimal`: results without their decisions.", place="header")
+TARGET = Parameter("target", "Only this target.")
+STATE = Parameter("state", "Only lots in this state.")
+
+_DECIDED: dict[int, Any] = {201: Decision, 200: (Decision, Notice), 202: Notice}
+_DECISION_PROBLEMS = (404, 408, 409, 412, 413, 415, 422, 503)
+
+
+def _decide(**what: Any) -> Operation:
+    return Operation(method="post", role="submit", answers=_DECIDED, problems=_DECISION_PROBLEMS, **what)
+
+
+def _command(name: str) -> Operation:
+    return _decide(
+        path=f"/v1/lots/{{lot}}/{name}",
+        id=name.replace("-", "_"),
+        summary=f"{name.capitalize()}: the event {COMMANDS[name]} in one call.",
+        parameters=(LOT, IDEMPOTENCY_KEY, IF_MATCH),
+        body={"application/json": TYPES[COMMANDS[name]].__annotations__["data"]},
+        body_required=name != "release",
+    )
+
+
+def _read(path: str, name: str, summary: str, answer: Any, *parameters: Parameter, more: tuple[int, ...] = ()) -> Operation:
+    return Operation(
+        method="get", path=path, id=name, summary=summary, parameters=parameters, answers={200: answer},
+        problems=(404, *more),
+    )  # fmt: skip
+
+
+def _text(path: str, name: str, summary: str, *parameters: Parameter) -> Operation:
+    return Operation(
+        method="get", path=path, id=name, summary=summary, role=None, parameters=parameters, answers={200: str},
+        problems=(404,), answer_media_type="text/markdown",
+    )  # fmt: skip
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    _decide(
+        path="/v1/events", id="submit_event", summary="Submit one CloudEvent; the answer is the committed decision.",
+        parameters=(IF_MATCH,), body={"application/cloudevents+json": AnyEvent, "application/json": AnyEvent},
+    ),
+    Operation(
+        method="post", path="/v1/events/batch", id="submit_batch", role="submit",
+        summary="Submit many CloudEvents; one result each, in order.", parameters=(PREFER,),
+        body={"application/cloudevents-batch+json": list[AnyEvent], "application/x-ndjson": AnyEvent},
+        answers={200: list[Result]}, problems=(408, 413, 415, 422, 503),
+    ),
+    _read("/v1/events/{key}", "event", "An event as it was answered.", EventView,
+          Parameter("key", "Last part of the `Location` of an answer.", place="path", required=True)),
+    _read("/v1/lots", "lots", "Lots, by id.", Page[LotLine], STATE,
+          *(Parameter(n, f"Only this {n}.") for n in ("item", "supplier", "order", "plant")), CURSOR, LIMIT),
+    Operation(method="get", path="/v1/lots/{lot}", id="lot", summary="One lot: what it is, what can happen next.",
+              parameters=(LOT, IF_NONE_MATCH), answers={200: LotView, 304: None}, problems=(404,)),
+    _read("/v1/lots/{lot}/journal", "lot_journal", "Everything that happened to the lot, oldest first.",
+          Page[EntryView], LOT, CURSOR, LIMIT),
+    _read("/v1/lots/{lot}/results", "lot_results", "Recorded inspection results.", Page[ResultView], LOT),
+    _read("/v1/lots/{lot}/holds", "lot_holds", "Holds that stand or stood.", Page[HoldView], LOT),
+    _read("/v1/lots/{lot}/deliveries", "lot_deliveries", "What each target was told.", Page[DeliveryView], LOT),
+    _read("/v1/lots/{lot}/explain", "lot_explain", "Why, or why not: every guard of a step with its values.", Explanation, LOT,
+          Parameter("trigger", "The step to explain.", {"type": "string", "default": "release"}), more=(422,)),
+    *(_command(name) for name in COMMANDS),
+    _read("/v1/deliveries", "deliveries", "The delivery ledger, newest first.", Page[DeliveryView],
+          Parameter("state", "pending, sending, delivered, superseded, dead or compensated."), TARGET,
+          Parameter("lot", "Only this lot."), CURSOR, LIMIT),
+    Operation(method="post", path="/v1/deliveries/{id}/replay", id="replay_delivery", role="admin",
+              summary="Send one delivery again.", answers={200: Replayed}, problems=(404,),
+              parameters=(Parameter("id", "Number of the delivery.", {"type": "integer"}, "path", True),)),
+    Operation(method="post", path="/v1/deliveries/replay", id="replay_deliveries", role="admin",
+              summary="Send again every delivery that matches; or count them.", body={"application/json": Replay},
+              answers={200: Replayed}, problems=(413, 415, 422)),
+    _read("/v1/parked", "parked", "Events that wait for what they depend on.", Page[ParkedView], CURSOR, LIMIT),
+    _read("/v1/escalations", "escalations", "What somebody has to look at.", Page[EscalationView],
+          Parameter("open", "Only those nobody has acknowledged.", {"type": "boolean", "default": True}), CURSOR, LIMIT),
+    Operation(method="post", path="/v1/escalations/{id}/acknowledge", id="acknowledge_escalation", role="submit",
+              summary="Say that somebody has seen it.", answers={204: None}, problems=(404,),
+              parameters=(Parameter("id", "Number of the escalation.", {"type": "integer"}, "path", True),)),
+    Operation(method="get", path="/healthz", id="healthz", summary="The process answers.", role=None, answers={200: None}),
+    Operation(method="get", path="/readyz", id="readyz", summary="The process can take events.", role=None,
+              answers={200: Readiness, 503: Readiness}),
+    Operation(method="get", path="/metrics", id="metrics", summary="Prometheus metrics.", answers={200: str},
+              answer_media_type="text/plain"),
+    Operation(method="get", path="/schema/openapi.json", id="openapi", summary="This document.", answers={200: Raw}),
+    _text("/problems", "problem_index", "All problem types."),
+    _text("/problems/{code}", "problem_page", "What one problem type means and what to do.",
+          Parameter("code", "Last part of a problem's `type`.", place="path", required=True)),
+)  # fmt: skip

@@ -1,0 +1,86 @@
+"""Sizes and times: nobody can make the service hold or wait for more than it says."""
+
+import json
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+
+Make = Callable[..., dict[str, Any]]
+
+
+def head(service: Any, *more: str, path: str = "/v1/events") -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "Host: x", "Content-Type: application/cloudevents+json",
+             f"Authorization: Bearer {service.key}", *more]  # fmt: skip
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def test_a_body_at_the_limit_is_read_and_one_byte_more_is_413(service: Any, receipt: Make) -> None:
+    text = json.dumps(receipt()).encode()
+    padded = text + b" " * (1024 * 1024 - len(text))
+    assert service.submit(padded).status_code == 201
+    answer = service.submit(padded + b" ")
+    assert answer.status_code == 413
+    assert answer.json()["type"] == "/problems/body-too-large"
+
+
+def test_an_announced_length_is_refused_before_the_body_comes(service: Any) -> None:
+    answer = service.raw(head(service, "Content-Length: 10000000"))
+    assert answer.startswith(b"HTTP/1.1 413")
+
+
+def test_a_chunked_body_is_refused_before_it_ends(service: Any) -> None:
+    chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
+    answer = service.raw(head(service, "Transfer-Encoding: chunked"), chunk * 17)
+    assert answer.startswith(b"HTTP/1.1 413")
+
+
+def test_ten_megabytes_are_413_and_leave_no_memory_behind(service: Any) -> None:
+    process = psutil.Process(service.process.pid)
+    service.submit(b"x" * 10_000_000)
+    before = process.memory_info().rss
+    for _ in range(5):
+        assert service.submit(b"x" * 10_000_000).status_code == 413
+    assert process.memory_info().rss - before < 20_000_000
+
+
+def test_headers_over_the_limit_are_431_and_much_larger_ones_are_cut_off(service: Any) -> None:
+    assert service.raw(head(service, "X-Filler: " + "x" * 40_000)).startswith(b"HTTP/1.1 431")
+    assert service.raw(head(service, *(f"X-{n}: y" for n in range(5000)))).startswith(b"HTTP/1.1 431")
+    try:
+        answer = service.raw(b"GET / HTTP/1.1\r\nX-Filler: ", *[b"x" * 1_000_000] * 5)
+    except (BrokenPipeError, ConnectionResetError):
+        answer = b""
+    assert answer == b"" or b" 4" in answer[:15]
+
+
+def test_content_length_with_chunked_is_refused(service: Any) -> None:
+    answer = service.raw(head(service, "Content-Length: 5", "Transfer-Encoding: chunked") + b"0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400")
+
+
+def test_bodies_that_stand_still_are_given_up_and_hold_up_nobody(service: Any, receipt: Make) -> None:
+    stalled = []
+    for _ in range(300):
+        connection = socket.create_connection(("127.0.0.1", service.port), timeout=20)
+        connection.sendall(head(service, "Content-Length: 500") + b'{"specversion"')
+        stalled.append(connection)
+    started = time.monotonic()
+    assert service.submit(receipt()).status_code == 201
+    assert time.monotonic() - started < 2
+    first = stalled[0].recv(65536)
+    assert time.monotonic() - started < 15
+    assert first.startswith(b"HTTP/1.1 408")
+    assert b"/problems/body-timeout" in first
+    for connection in stalled:
+        connection.close()
+
+
+def test_a_head_that_never_ends_is_cut_off(service: Any) -> None:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
+        connection.sendall(b"POST /v1/events HTTP/1.1\r\nHost: x\r\n")
+        started = time.monotonic()
+        assert connection.recv(65536) == b""
+        assert 5 < time.monotonic() - started < 18
