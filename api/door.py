@@ -53,13 +53,15 @@ class Door:
         self._count = itertools.count(1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        # Litestar's types tell HTTP and web socket scopes apart by an enum; servers send the text.
+        request: Any = scope
+        if request["type"] != "http":
             # Life span; web sockets find no route.
             await self._app(scope, receive, send)
             return
-        visit, refusal = self._receive(scope)
-        cast(dict[str, Any], scope)["lotgate"] = visit
-        raw_path = scope["raw_path"]
+        visit, refusal = self._receive(request)
+        request["lotgate"] = visit
+        raw_path = request["raw_path"]
         if refusal is not None:
             await _refuse(refusal[0], refusal[1], raw_path, visit.request_id, send)
             return
@@ -67,14 +69,14 @@ class Door:
             await self._app(scope, receive, send)
             return
         if b"%" in raw_path:
-            scope["path"] = raw_path.decode("ascii", "replace")
-        if scope["method"] == "HEAD":
+            request["path"] = raw_path.decode("ascii", "replace")
+        if request["method"] == "HEAD":
             # A copy: the server looks at its own scope to leave the body out.
-            scope = cast(HTTPScope, {**scope, "method": "GET"})
-        await self._app(scope, receive, _signing(send, visit.request_id))
+            request = {**request, "method": "GET"}
+        await self._app(request, receive, _signing(send, visit.request_id))
 
     def _receive(self, scope: HTTPScope) -> tuple[Visit, tuple[str, str] | None]:
-        raw = scope["headers"]
+        raw = cast(list[tuple[bytes, bytes]], scope["headers"])
         headers: dict[bytes, bytes] = dict(raw)
         request_id = headers.get(b"x-request-id")
         if request_id is None or _REQUEST_ID.match(request_id) is None:
