@@ -74,8 +74,6 @@ events = Table(
 )
 Index("events_business_key", events.c.business_key, unique=True,
       sqlite_where=text("business_key IS NOT NULL"), postgresql_where=text("business_key IS NOT NULL"))  # fmt: skip
-Index("events_sequence", events.c.subject, events.c.source,
-      sqlite_where=text("sequence IS NOT NULL"), postgresql_where=text("sequence IS NOT NULL"))  # fmt: skip
 
 #: Append-only: what happened to each lot, and why. ``hash`` covers the whole row (engine/journal.py).
 journal = Table(

@@ -1,0 +1,127 @@
+"""Every setting, read once from the environment (and an optional TOML file) into one frozen Struct.
+
+The only module that reads the environment. A variable is ``LOTGATE_<FIELD>``; ``LOTGATE_<FIELD>_FILE`` names a file
+that holds a secret; ``LOTGATE_CONFIG`` names a TOML file whose keys are the fields. The environment wins.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import Meta, Struct
+
+from engine.errors import SettingInvalid
+
+PREFIX = "LOTGATE_"
+#: The rule packs that come with Lotgate.
+SHIPPED_RULES = Path(__file__).resolve().parent.parent / "rules" / "packs"
+#: Fields that may hold a secret: read from a file with ``_FILE``, and never shown.
+SECRETS = ("database_url", "redis_url", "api_key")
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """How this installation runs."""
+
+    #: Directory for everything that Lotgate writes: database, embedded Redis, administrator's key.
+    home: Path = Path("var")
+    #: Empty: SQLite in ``home``; else ``postgresql://user:password@host/database``.
+    database_url: str = ""
+    #: Empty: a Redis that ``lotgate up`` starts in ``home``; ``none``: actors run as threads of the web process.
+    redis_url: str = ""
+    #: Directory of rule files in force.
+    rules: Path = SHIPPED_RULES
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=1, le=65535)] = 8000
+    #: Where the targets' connector files find their systems.
+    erp_url: str = "http://127.0.0.1:8001"
+    wms_url: str = "http://127.0.0.1:8002"
+    #: Rule engines that judge: ``both`` (reference and durable-rules) or ``reference`` alone.
+    channel: Literal["both", "reference"] = "both"
+    #: Time zone of the plant: decides which calendar day it is.
+    timezone: str = "UTC"
+    #: Threads of one worker process.
+    worker_threads: Annotated[int, Meta(ge=1, le=64)] = 4
+    #: Key that the command line sends; empty: the administrator's in ``home``.
+    api_key: str = ""
+
+    @property
+    def base_url(self) -> str:
+        """Where the service answers."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+
+def load_settings(environment: Mapping[str, str]) -> Settings:
+    """Settings from ``environment``. Raises SettingInvalid, naming variable, value and expected form."""
+    values = _from_file(environment.get(PREFIX + "CONFIG"))
+    for name in Settings.__struct_fields__:
+        variable = PREFIX + name.upper()
+        if variable in environment:
+            values[name] = environment[variable]
+        elif name in SECRETS and variable + "_FILE" in environment:
+            values[name] = _secret(variable, environment[variable + "_FILE"])
+    settings = _convert(values)
+    try:
+        ZoneInfo(settings.timezone)
+    except (KeyError, ValueError, OSError):
+        raise SettingInvalid(
+            f"LOTGATE_TIMEZONE is {settings.timezone!r}; expected a time zone such as Europe/Berlin."
+        ) from None
+    return settings
+
+
+def shown(settings: Settings) -> dict[str, str]:
+    """Every setting as text, secrets masked."""
+    values = {name: str(getattr(settings, name)) for name in settings.__struct_fields__}
+    for name in SECRETS:
+        values[name] = _masked(values[name])
+    return values
+
+
+def _masked(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme and parts.password is not None:
+        host = parts.netloc.rsplit("@", 1)[-1]
+        return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{host}"))
+    return value if not value or parts.scheme or value == "none" else "***"
+
+
+def _from_file(path: str | None) -> dict[str, Any]:
+    if not path:
+        return {}
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingInvalid(f"LOTGATE_CONFIG is {path!r}, which cannot be read: {error.strerror}.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingInvalid(f"LOTGATE_CONFIG is {path!r}, which is not TOML: {error}.") from None
+
+
+def _secret(variable: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SettingInvalid(f"{variable}_FILE is {path!r}, which cannot be read: {error.strerror}.") from None
+
+
+def _convert(values: dict[str, Any]) -> Settings:
+    for name, value in values.items():
+        if name not in Settings.__struct_fields__:
+            raise SettingInvalid(f"There is no setting {name!r}; see `lotgate config show` for those there are.")
+        field = next(f for f in msgspec.structs.fields(Settings) if f.name == name)
+        try:
+            values[name] = msgspec.convert(value, field.type, strict=False, dec_hook=_path)
+        except msgspec.ValidationError as error:
+            shown_value = "***" if name in SECRETS else repr(value)
+            raise SettingInvalid(f"{PREFIX}{name.upper()} is {shown_value}: {error}.") from None
+    return Settings(**values)
+
+
+def _path(kind: type, value: Any) -> Any:
+    if kind is Path and isinstance(value, str | Path):
+        return Path(value)
+    raise TypeError(f"no setting has the type {kind}")

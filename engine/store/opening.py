@@ -1,0 +1,134 @@
+"""Opening the database: SQLite or PostgreSQL, with the durability that an acknowledged event was promised.
+
+SQLite: write-ahead log, ``synchronous=FULL``, writers begin with BEGIN IMMEDIATE. PostgreSQL: psycopg 3,
+``synchronous_commit=on``. Reading code uses ``store.engine`` (SQLAlchemy Core); the committer has a DB-API
+connection of its own (:meth:`Store.raw`). What may not enter: tables and queries.
+"""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
+
+from engine.errors import SettingInvalid, StoreUnavailable
+
+#: How long a writer waits for another one before it gives up.
+BUSY_SECONDS = 10.0
+#: Prepared statements that a connection keeps: each shape of a batch is one.
+PREPARED = 512
+
+
+class Store:
+    """A database that Lotgate keeps its records in."""
+
+    def __init__(self, engine: Engine, path: Path | None) -> None:
+        #: SQLAlchemy's engine, for everything but the hot path.
+        self.engine = engine
+        #: ``sqlite`` or ``postgresql``.
+        self.dialect: str = engine.dialect.name
+        self._path = path
+        #: The engine for reads: on SQLite its transactions take no write lock.
+        self.reads = engine.execution_options(lotgate_read=True)
+
+    def raw(self) -> Any:
+        """A DB-API connection in autocommit mode, for one thread; the caller closes it."""
+        if self._path is not None:
+            return _sqlite(self._path)
+        url = self.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        connection = psycopg.connect(url, autocommit=True, prepare_threshold=2)
+        connection.execute("SET synchronous_commit = on")
+        return connection
+
+    def is_conflict(self, error: BaseException) -> bool:
+        """True when another process committed the same lot or event: deciding again will see it."""
+        if isinstance(error, sqlite3.IntegrityError):
+            return "UNIQUE" in str(error)
+        return isinstance(
+            error,
+            psycopg.errors.UniqueViolation | psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure,
+        )
+
+    def is_driver_error(self, error: BaseException) -> bool:
+        """True for errors of the database or its driver."""
+        return isinstance(error, sqlite3.Error | psycopg.Error)
+
+    def is_unavailable(self, error: BaseException) -> bool:
+        """True when the database is away, full or busy: no event of the batch is to blame."""
+        return isinstance(error, sqlite3.OperationalError | psycopg.OperationalError)
+
+    def close(self) -> None:
+        """Close every connection of the engine."""
+        self.engine.dispose()
+
+
+def open_store(url: str, home: Path) -> Store:
+    """Open the database at ``url``; an empty ``url`` means SQLite in ``home``.
+
+    Raises SettingInvalid for a URL that cannot be used, StoreUnavailable when the database does not answer.
+    """
+    if not url:
+        home.mkdir(parents=True, exist_ok=True)
+        return _open_sqlite(home / "lotgate.db")
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise SettingInvalid("LOTGATE_DATABASE_URL cannot be read; expected postgresql://user:password@host/name.") from None
+    if parsed.get_backend_name() == "sqlite":
+        return _open_sqlite(Path(parsed.database or ""))
+    if parsed.get_backend_name() != "postgresql":
+        raise SettingInvalid(
+            f"LOTGATE_DATABASE_URL names {parsed.get_backend_name()}; Lotgate keeps its records in SQLite or PostgreSQL."
+        )
+    engine = create_engine(parsed.set(drivername="postgresql+psycopg"), pool_size=8, max_overflow=8, pool_pre_ping=True)
+    return _checked(Store(engine, None))
+
+
+def _open_sqlite(path: Path) -> Store:
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_SECONDS})
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _: Any) -> None:
+        # Without this, sqlite3 opens transactions by itself, late and deferred.
+        connection.isolation_level = None
+        _pragmas(connection)
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Any) -> None:
+        deferred = connection.get_execution_options().get("lotgate_read")
+        connection.exec_driver_sql("BEGIN" if deferred else "BEGIN IMMEDIATE")
+
+    return _checked(Store(engine, path))
+
+
+def _sqlite(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=PREPARED
+    )
+    _pragmas(connection)
+    return connection
+
+
+def _pragmas(connection: sqlite3.Connection) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+    # Pages in memory, and how far the log may grow before it is folded back: fewer, longer checkpoints.
+    cursor.execute("PRAGMA cache_size = -65536")
+    cursor.execute("PRAGMA wal_autocheckpoint = 4000")
+    cursor.close()
+
+
+def _checked(store: Store) -> Store:
+    try:
+        store.raw().close()
+    except (sqlite3.Error, psycopg.Error) as error:
+        store.close()
+        where = store.engine.url.render_as_string(hide_password=True)
+        raise StoreUnavailable(f"The database {where} cannot be opened: {error}") from None
+    return store
+
