@@ -39,21 +39,21 @@ class Closed(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     """A data block: closed, so that a misspelt field is refused and never silently dropped."""
 
 
-class Quantity(Closed):
+class Quantity(Closed, frozen=True):
     """An amount with its unit of measure."""
 
     value: Decimal
     unit: Annotated[str, Meta(min_length=1, max_length=16)]
 
 
-class Reason(Closed):
+class Reason(Closed, frozen=True):
     """Why somebody did something: a code of the plant's list and free words."""
 
     code: Code
     text: Text = ""
 
 
-class Receipt(Closed):
+class Receipt(Closed, frozen=True):
     """Goods received from a supplier."""
 
     item: Code
@@ -71,14 +71,14 @@ class Receipt(Closed):
     retest_on: date | None = None
 
 
-class Input(Closed):
+class Input(Closed, frozen=True):
     """A lot and the quantity of it that went into another."""
 
     lot: LotId
     quantity: Quantity
 
 
-class Production(Closed):
+class Production(Closed, frozen=True):
     """A lot that left production; not final in ERP until the gate clears it."""
 
     item: Code
@@ -95,7 +95,7 @@ class Production(Closed):
     inputs: list[Input] = []
 
 
-class Measurement(Closed):
+class Measurement(Closed, frozen=True):
     """One recorded result: a measured value, a judged unit, or a count of nonconforming units."""
 
     characteristic: Code
@@ -110,7 +110,7 @@ class Measurement(Closed):
     gauge: Code | None = None
 
 
-class Inspection(Closed):
+class Inspection(Closed, frozen=True):
     """Results of an inspection lot, complete or in part."""
 
     inspection: Code
@@ -120,7 +120,7 @@ class Inspection(Closed):
     inspector: Code | None = None
 
 
-class HoldOrder(Closed):
+class HoldOrder(Closed, frozen=True):
     """A hold: several may stand on a lot at once, each with its owner and reason."""
 
     hold: Code
@@ -129,20 +129,20 @@ class HoldOrder(Closed):
     owner: Code | None = None
 
 
-class HoldLift(Closed):
+class HoldLift(Closed, frozen=True):
     """A hold ends; the others stay."""
 
     hold: Code
     reason: Reason
 
 
-class Release(Closed):
+class Release(Closed, frozen=True):
     """Quality asks for the lot to be released; the release gate decides."""
 
     reason: Reason | None = None
 
 
-class Disposition(Closed):
+class Disposition(Closed, frozen=True):
     """What becomes of a blocked lot."""
 
     decision: Literal["use_as_is", "rework", "regrade", "return_to_supplier", "scrap"]
@@ -157,13 +157,13 @@ class Disposition(Closed):
     restrictions: list[Code] = []
 
 
-class Reinspection(Closed):
+class Reinspection(Closed, frozen=True):
     """The lot is to be inspected again; earlier results are kept."""
 
     reason: Reason
 
 
-class Consumption(Closed):
+class Consumption(Closed, frozen=True):
     """Part or all of a lot went into a production order."""
 
     quantity: Quantity
@@ -172,21 +172,21 @@ class Consumption(Closed):
     confirmation: Code | None = None
 
 
-class Child(Closed):
+class Child(Closed, frozen=True):
     """A lot that a split makes."""
 
     lot: LotId
     quantity: Quantity
 
 
-class Split(Closed):
+class Split(Closed, frozen=True):
     """A lot is divided; quantities are conserved."""
 
     children: Annotated[list[Child], Meta(min_length=1, max_length=100)]
     reason: Reason | None = None
 
 
-class Shipment(Closed):
+class Shipment(Closed, frozen=True):
     """The lot, or a part of it, left for a customer."""
 
     shipment: Code
@@ -198,14 +198,14 @@ class Shipment(Closed):
     child: LotId | None = None
 
 
-class ShipmentVoid(Closed):
+class ShipmentVoid(Closed, frozen=True):
     """A shipment was undone before the carrier took it."""
 
     shipment: Code
     reason: Reason
 
 
-class Return(Closed):
+class Return(Closed, frozen=True):
     """A customer sent the lot back."""
 
     rma: Code
@@ -213,19 +213,19 @@ class Return(Closed):
     reason: Reason | None = None
 
 
-class Expiry(Closed):
+class Expiry(Closed, frozen=True):
     """The clock saw the last day of shelf life pass."""
 
     expired_on: date
 
 
-class Retest(Closed):
+class Retest(Closed, frozen=True):
     """The clock saw the retest date come."""
 
     due_on: date
 
 
-class Revision(Closed):
+class Revision(Closed, frozen=True):
     """A specification that applies to the lot was revised."""
 
     item: Code

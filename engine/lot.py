@@ -87,14 +87,14 @@ class Lot(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.results_version > self.results_after
 
 
-class Completed(ev.Closed):
+class Completed(ev.Closed, frozen=True):
     """Consequence: the lot moved by itself, because the lifecycle or a reaction said so."""
 
     #: Rules whose verdict caused it, where a rule did.
     rules: list[str] = []
 
 
-class SplitOff(ev.Closed):
+class SplitOff(ev.Closed, frozen=True):
     """Consequence: the first entry of a lot that a split or a regrade made."""
 
     parent: str

@@ -58,6 +58,14 @@ class Transactions(Protocol):
         """True for errors of the database or its driver."""
         ...
 
+    def is_unavailable(self, error: BaseException) -> bool:
+        """True when the database is away, full or busy: no event of the batch is to blame."""
+        ...
+
+
+class NotCommitted(StoreUnavailable):
+    """The database works, but refused this batch: one of its events may be to blame, so each is tried alone."""
+
 
 class Waiting(msgspec.Struct):
     """A submission and whoever waits for its answer."""
@@ -182,9 +190,9 @@ class Pipeline:
         """Decide and commit ``batch``; on an error of the database, find the event that carries it."""
         try:
             answers = self.process([w.submission for w in batch])
-        except LotgateError as error:
+        except StoreUnavailable as error:
             self.counts.failures += 1
-            if len(batch) == 1 or isinstance(error, StoreUnavailable):
+            if len(batch) == 1 or not isinstance(error, NotCommitted):
                 _answer_all([(w, error) for w in batch])
                 return
             for waiting in batch:
@@ -210,8 +218,10 @@ class Pipeline:
                     raise
                 self._disconnect()
                 log.error("the database did not commit a batch of %d: %s", len(submissions), error)
-                raise StoreUnavailable("The database did not commit; nothing was kept. Send the event again.") from error
-        raise StoreUnavailable("Other processes kept changing the same lots; send the event again.", 1)
+                away = self._store.is_unavailable(error)
+                kind = StoreUnavailable if away else NotCommitted
+                raise kind("The database did not commit; nothing was kept. Send the event again.") from error
+        raise NotCommitted("Other processes kept changing the same lots; send the event again.", 1)
 
     def _process_once(self, submissions: Sequence[Submission], arrived: Sequence[str]) -> list[Answer]:
         connection = self._connect()

@@ -1,0 +1,335 @@
+"""The delivery ledger: what each target has still to be told. The truth about deliveries; Redis is only its doorbell.
+
+    pending ──claim──▶ sending ──complete──▶ delivered
+       ▲                  │ ├──retry──▶ pending (later)
+       │                  │ └──dead───▶ dead ──replay──▶ pending
+       └──lease ran out───┘        a newer version of the lot is waiting: superseded
+
+Per (lot, target) one delivery is in flight at a time, and versions go only upwards: a row is claimed when no other row
+of its (lot, target) is under a live lease and none newer waits. A lease carries a fence number: a worker whose lease
+was taken over writes nothing any more. Works with any number of workers on any number of hosts.
+"""
+
+import enum
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import ColumnElement, and_, func, insert, or_, select, update
+
+from engine.clock import Clock, instant
+from engine.effects import StockStatus
+from engine.errors import NotFound
+from engine.store.opening import Store
+from engine.store.schema import deliveries, escalations
+
+_decode = msgspec.json.Decoder(StockStatus).decode
+
+#: States in which a delivery is owed no more.
+SETTLED = ("delivered", "superseded", "compensated")
+
+
+class DeliveryState(enum.Enum):
+    """Where a delivery stands."""
+
+    PENDING = "pending"
+    SENDING = "sending"
+    DELIVERED = "delivered"
+    SUPERSEDED = "superseded"
+    DEAD = "dead"
+    COMPENSATED = "compensated"
+
+
+class Delivery(Struct, frozen=True):
+    """One status to tell one target, under a lease."""
+
+    id: int
+    lot: str
+    version: int
+    target: str
+    status: StockStatus
+    #: Attempts made, this one included: starts at 1.
+    attempts: int
+    #: Number of the lease; only its holder may settle the delivery.
+    fence: int
+    #: Instant of the commit that made it.
+    created_at: str
+
+    @property
+    def key(self) -> str:
+        """Idempotency key: the same for every attempt."""
+        return f"lotgate:{self.target}:{self.lot}:{self.version}"
+
+
+class DeliveryLine(Struct, frozen=True):
+    """A delivery as people see it."""
+
+    id: int
+    lot: str
+    version: int
+    target: str
+    state: str
+    attempts: int
+    due_at: float
+    created_at: str
+    delivered_at: str | None
+    last_error: str | None
+    status: msgspec.Raw
+    exchange: str | None
+
+
+class Acknowledged(Struct, frozen=True):
+    """What one target was sent of a lot, and what it agreed to."""
+
+    target: str
+    sent_version: int | None
+    sent_state: str | None
+    acknowledged_version: int | None
+    acknowledged_state: str | None
+
+
+_LINE = (
+    deliveries.c.id, deliveries.c.lot, deliveries.c.version, deliveries.c.target, deliveries.c.state,
+    deliveries.c.attempts, deliveries.c.due_at, deliveries.c.created_at, deliveries.c.delivered_at,
+    deliveries.c.last_error, deliveries.c.payload, deliveries.c.exchange,
+)  # fmt: skip
+
+
+class Ledger:
+    """The ledger of one store. Every method is one short transaction."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    # -- for workers -------------------------------------------------------------------------------------------
+
+    def claim(self, target: str, worker: str, limit: int, lease_seconds: float) -> list[Delivery]:
+        """Take up to ``limit`` due deliveries of ``target`` under a lease, oldest first, the newest of each lot."""
+        now = self._clock().timestamp()
+        mine, other = deliveries, deliveries.alias("other")
+        open_ = or_(
+            and_(mine.c.state == "pending", mine.c.due_at <= now),
+            and_(mine.c.state == "sending", mine.c.lease_until < now),
+        )
+        in_flight = and_(other.c.state == "sending", other.c.lease_until >= now)
+        newer = and_(other.c.state.in_(("pending", "sending")), other.c.version > mine.c.version)
+        same = and_(other.c.lot == mine.c.lot, other.c.target == target, other.c.id != mine.c.id)
+        wanted = (
+            select(mine)
+            .where(mine.c.target == target, open_)
+            .where(~select(other.c.id).where(same, or_(in_flight, newer)).exists())
+            .order_by(mine.c.due_at, mine.c.id)
+            .limit(limit)
+        )
+        if self._store.dialect == "postgresql":
+            wanted = wanted.with_for_update(skip_locked=True, of=mine)
+        with self._store.engine.begin() as connection:
+            if self._store.dialect == "postgresql":
+                # One claim at a time per target: two that look at once could both find the same lot free.
+                connection.execute(select(func.pg_advisory_xact_lock(func.hashtext("lotgate:claim:" + target))))
+            rows = connection.execute(wanted).all()
+            if not rows:
+                return []
+            ids = [row.id for row in rows]
+            connection.execute(
+                update(mine)
+                .where(mine.c.id.in_(ids))
+                .values(
+                    state="sending", lease_owner=worker, lease_until=now + lease_seconds,
+                    fence=mine.c.fence + 1, attempts=mine.c.attempts + 1,
+                )
+            )  # fmt: skip
+            self._supersede(connection, target, {row.lot: row.version for row in rows})
+        return [
+            Delivery(r.id, r.lot, r.version, r.target, _decode(r.payload), r.attempts + 1, r.fence + 1, r.created_at)
+            for r in rows
+        ]
+
+    def _supersede(self, connection: Any, target: str, newest: dict[str, int]) -> None:
+        """Older rows of the claimed lots are owed no more."""
+        older = (
+            select(deliveries.c.id, deliveries.c.lot, deliveries.c.version)
+            .where(deliveries.c.target == target, deliveries.c.lot.in_(newest))
+            .where(deliveries.c.state.in_(("pending", "sending", "dead")))
+        )
+        ids = [i for i, lot, version in connection.execute(older) if version < newest[lot]]
+        if ids:
+            connection.execute(
+                update(deliveries)
+                .where(deliveries.c.id.in_(ids))
+                .values(state="superseded", fence=deliveries.c.fence + 1, lease_owner=None, lease_until=None)
+            )
+
+    def complete(self, delivery: Delivery, exchange: str | None = None) -> bool:
+        """The target agrees. False: the lease was lost, and nothing was written."""
+        return self.complete_many([delivery], exchange) == 1
+
+    def complete_many(self, done: Sequence[Delivery], exchange: str | None = None) -> int:
+        """As :meth:`complete` for several, in one transaction; gives how many leases still held."""
+        now = instant(self._clock())
+        values: dict[str, Any] = {
+            "state": "delivered", "delivered_at": now, "lease_owner": None, "lease_until": None,
+            "last_error": None, "exchange": exchange,
+        }  # fmt: skip
+        return self._settle([(d, values) for d in done])
+
+    def retry(self, delivery: Delivery, error: str, after_seconds: float, exchange: str | None = None) -> bool:
+        """Try again after a while. False: the lease was lost."""
+        due = self._clock().timestamp() + after_seconds
+        values: dict[str, Any] = {
+            "state": "pending", "due_at": due, "last_error": error, "exchange": exchange,
+            "lease_owner": None, "lease_until": None,
+        }  # fmt: skip
+        return self._settle([(delivery, values)]) == 1
+
+    def dead(self, delivery: Delivery, error: str, exchange: str | None = None) -> bool:
+        """Give up until somebody replays it, and open an escalation. False: the lease was lost."""
+        values: dict[str, Any] = {
+            "state": "dead", "last_error": error, "exchange": exchange, "lease_owner": None, "lease_until": None,
+        }  # fmt: skip
+        escalation = {
+            "kind": "delivery-dead",
+            "subject": delivery.lot,
+            "detail": f"{delivery.target} does not take version {delivery.version} of lot {delivery.lot}: {error}",
+            "opened_at": instant(self._clock()),
+        }
+        return self._settle([(delivery, values)], escalation) == 1
+
+    def release(self, claimed: Iterable[Delivery]) -> int:
+        """Give back what was claimed and not attempted (a worker that stops): due at once, attempt not counted."""
+        values: dict[str, Any] = {
+            "state": "pending", "attempts": deliveries.c.attempts - 1, "lease_owner": None, "lease_until": None,
+        }  # fmt: skip
+        return self._settle([(d, values) for d in claimed])
+
+    def _settle(
+        self, changes: Sequence[tuple[Delivery, dict[str, Any]]], escalation: dict[str, str] | None = None
+    ) -> int:
+        held = 0
+        with self._store.engine.begin() as connection:
+            for delivery, values in changes:
+                mine = and_(
+                    deliveries.c.id == delivery.id,
+                    deliveries.c.fence == delivery.fence,
+                    deliveries.c.state == "sending",
+                )
+                held += connection.execute(update(deliveries).where(mine).values(**values)).rowcount
+            if held and escalation is not None:
+                connection.execute(insert(escalations).values(**escalation))
+        return held
+
+    # -- for the sweeper and health ----------------------------------------------------------------------------
+
+    def due(self) -> dict[str, int]:
+        """Deliveries that a worker could claim now, by target."""
+        now = self._clock().timestamp()
+        open_ = or_(
+            and_(deliveries.c.state == "pending", deliveries.c.due_at <= now),
+            and_(deliveries.c.state == "sending", deliveries.c.lease_until < now),
+        )
+        query = select(deliveries.c.target, func.count()).where(open_).group_by(deliveries.c.target)
+        with self._store.reads.connect() as connection:
+            return {str(target): int(n) for target, n in connection.execute(query)}
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Deliveries by target and state."""
+        query = select(deliveries.c.target, deliveries.c.state, func.count()).group_by(
+            deliveries.c.target, deliveries.c.state
+        )
+        found: dict[str, dict[str, int]] = {}
+        with self._store.reads.connect() as connection:
+            for target, state, number in connection.execute(query):
+                found.setdefault(str(target), {})[str(state)] = int(number)
+        return found
+
+    def oldest_open(self) -> dict[str, str]:
+        """Instant of the oldest commit that each target has not agreed to yet."""
+        query = (
+            select(deliveries.c.target, func.min(deliveries.c.created_at))
+            .where(deliveries.c.state.in_(("pending", "sending")))
+            .group_by(deliveries.c.target)
+        )
+        with self._store.reads.connect() as connection:
+            return {str(target): str(oldest) for target, oldest in connection.execute(query)}
+
+    # -- for people --------------------------------------------------------------------------------------------
+
+    def lines(
+        self,
+        *,
+        state: str | None = None,
+        target: str | None = None,
+        lot: str | None = None,
+        after: int = 0,
+        limit: int = 100,
+    ) -> list[DeliveryLine]:
+        """Deliveries in order of their id, from ``after`` on."""
+        query = select(*_LINE).where(deliveries.c.id > after, *_filters(state, target, lot))
+        with self._store.reads.connect() as connection:
+            rows = connection.execute(query.order_by(deliveries.c.id).limit(limit)).all()
+        return [_line(row) for row in rows]
+
+    def get(self, identity: int) -> DeliveryLine:
+        """One delivery; raises NotFound."""
+        with self._store.reads.connect() as connection:
+            row = connection.execute(select(*_LINE).where(deliveries.c.id == identity)).first()
+        if row is None:
+            raise NotFound(f"There is no delivery {identity}.")
+        return _line(row)
+
+    def replay(
+        self,
+        *,
+        identity: int | None = None,
+        target: str | None = None,
+        lot: str | None = None,
+        dry_run: bool = False,
+    ) -> int:
+        """Make dead deliveries due again, by id or by filter; gives how many. ``dry_run`` only counts."""
+        chosen = [deliveries.c.state == "dead", *_filters(None, target, lot)]
+        if identity is not None:
+            self.get(identity)
+            chosen.append(deliveries.c.id == identity)
+        if dry_run:
+            with self._store.reads.connect() as connection:
+                return int(connection.execute(select(func.count()).where(*chosen)).scalar_one())
+        now = self._clock().timestamp()
+        with self._store.engine.begin() as connection:
+            return connection.execute(
+                update(deliveries).where(*chosen).values(state="pending", due_at=now, attempts=0)
+            ).rowcount
+
+    def acknowledged(self, lot: str) -> list[Acknowledged]:
+        """Per target, the newest status sent and the newest it agreed to."""
+        rows = self.lines(lot=lot, limit=10_000)
+        found = []
+        for target in sorted({row.target for row in rows}):
+            mine = [row for row in rows if row.target == target]
+            agreed = [row for row in mine if row.state == "delivered"]
+            sent = max(mine, key=lambda row: row.version)
+            newest = max(agreed, key=lambda row: row.version) if agreed else None
+            found.append(
+                Acknowledged(
+                    target, sent.version, _decode(sent.status).state,
+                    None if newest is None else newest.version,
+                    None if newest is None else _decode(newest.status).state,
+                )
+            )  # fmt: skip
+        return found
+
+
+def _filters(state: str | None, target: str | None, lot: str | None) -> list[ColumnElement[bool]]:
+    wanted: list[ColumnElement[bool]] = []
+    for column, value in ((deliveries.c.state, state), (deliveries.c.target, target), (deliveries.c.lot, lot)):
+        if value is not None:
+            wanted.append(column == value)
+    return wanted
+
+
+def _line(row: Any) -> DeliveryLine:
+    return DeliveryLine(
+        row.id, row.lot, row.version, row.target, row.state, row.attempts, row.due_at, row.created_at,
+        row.delivered_at, row.last_error, msgspec.Raw(row.payload.encode()), row.exchange,
+    )  # fmt: skip
