@@ -1,18 +1,19 @@
 """The composition root of the web process: everything is made here, started and stopped in order.
 
-Start: committer → doorbell's workers (only without Redis). Stop: no new requests → committer answers what waits →
-workers → judge → store. What may not enter: what any of them does.
+Start: committer → workers (only without Redis). Stop: no new requests → the committer answers what waits → workers
+→ judge → store. What may not enter: what any of them does.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
+from actors.broker import Doorbell
+from actors.worker import Workers, run_in_threads
 from litestar import Litestar
 from msgspec import Struct
 
-from actors.broker import Doorbell
 from api.access import KeyRing
 from api.batch import BatchPath
 from api.body import MAX_EVENT_BYTES, Patience
@@ -30,6 +31,9 @@ from engine.settings import Settings
 
 log = logging.getLogger("lotgate.api")
 
+#: Value of the setting redis_url that means: run the actors here, as threads.
+WITHOUT_REDIS = "none"
+
 
 class Application(Struct, frozen=True):
     """What the web process runs."""
@@ -38,3 +42,65 @@ class Application(Struct, frozen=True):
     door: Door
     health: Health
     engine: Engine
+
+
+def create_app(settings: Settings) -> Application:
+    """Open the store and migrate it, load the rules, start the judge, and put the routes before them.
+
+    Nothing is served before all of that has worked; the errors are those of ``open_engine``.
+    """
+    bell = Doorbell(settings)
+    engine = open_engine(settings, ring=bell.ring)
+    made = ensure_admin_key(engine.store, settings.home, engine.clock)
+    if made is not None:
+        log.warning("made an administrator's key and wrote it to %s", made)
+    keys = KeyRing(lambda: read_keys(engine.store, engine.clock))
+    keys.load()
+    patience = Patience()
+    health = Health(engine, bell.check)
+
+    @contextlib.asynccontextmanager
+    async def life(_: Litestar) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(keys.keep_fresh()), asyncio.create_task(patience.sweep())]
+        engine.pipeline.start()
+        workers = run_in_threads(settings, engine.ledger, bell) if settings.redis_url == WITHOUT_REDIS else None
+        try:
+            yield
+        finally:
+            health.start_draining()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.to_thread(_stop, engine, workers, bell)
+
+    batch = BatchPath(engine.pipeline, patience)
+    litestar = Litestar(
+        [
+            EventPath(engine.pipeline, patience, batch).handler(),
+            batch.handler(),
+            commands(engine.pipeline, patience),
+            *lot_routes(engine),
+            *ledger_routes(engine, patience, bell.ring),
+            *health_routes(health, engine),
+            healthz,
+            openapi_document,
+            problem_index,
+            problem_page,
+        ],
+        lifespan=[life],
+        exception_handlers={Exception: answer_exception},
+        request_max_body_size=MAX_EVENT_BYTES,
+        # Our own document and log: Litestar's would describe and log what it cannot see.
+        openapi_config=None,
+        logging_config=None,
+    )
+    return Application(Door(litestar, keys), health, engine)
+
+
+def _stop(engine: Engine, workers: Workers | None, bell: Doorbell) -> None:
+    """End everything, in order: nothing is rung or delivered by what is already closed."""
+    engine.pipeline.stop()
+    if workers is not None:
+        workers.stop()
+    bell.close()
+    engine.close()

@@ -18,13 +18,13 @@ from msgspec import Raw, Struct
 
 from api.answers import admit, send_options, send_problem, visit_of
 from api.body import MAX_BATCH_BYTES, MAX_EVENT_BYTES, Gone, Patience, lines, whole
-from api.cloudevents import Mode, mode_of
+from api.cloudevents import Mode, mode_of, read_event, require_json
 from api.door import Visit
 from api.problems import Refused, explain
 from api.telemetry import REFUSED
 from engine.answer import Answer
 from engine.errors import EventInvalid, Overloaded
-from engine.events import Event, decode_event
+from engine.events import Event
 from engine.pipeline import Pipeline
 
 log = logging.getLogger("lotgate.api")
@@ -110,7 +110,7 @@ class BatchPath:
                 raise Refused("unsupported-media-type", "A batch is application/cloudevents-batch+json or NDJSON.")
         except Gone:
             return
-        except Exception as error:  # noqa: BLE001  # becomes a problem; the unforeseen is logged on the way
+        except Exception as error:  # becomes a problem; the unforeseen is logged on the way
             await send_problem(error, scope, visit, send)
 
     async def _stream(
@@ -162,9 +162,9 @@ class BatchPath:
         try:
             if item is None:
                 raise Refused("body-too-large", f"The line is longer than {MAX_EVENT_BYTES} bytes.")
-            event = decode_event(item)
+            event = read_event(item)
             return _Pending(index, event, await self._offer(event, visit.principal.name))
-        except Exception as error:  # noqa: BLE001  # becomes a problem; the unforeseen is logged on the way
+        except Exception as error:  # becomes a problem; the unforeseen is logged on the way
             return _refused(error, index, path, visit, event)
 
     async def _offer(self, event: Event, principal: str) -> asyncio.Future[Answer]:
@@ -203,10 +203,9 @@ class BatchPath:
 def _items(body: bytes) -> Iterator[bytes]:
     try:
         raw = _array.decode(body)
-    except msgspec.ValidationError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        require_json(body)
         raise EventInvalid("A batch is a JSON array of events.") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise EventInvalid(f"The body is not JSON: {error}", malformed=True) from None
     if len(raw) > MAX_BATCH_EVENTS:
         raise Refused("body-too-large", f"A JSON batch may have {MAX_BATCH_EVENTS} events; stream more as NDJSON.")
     return (bytes(item) for item in raw)
@@ -223,7 +222,7 @@ async def _finish(entry: _Pending | Result, path: str, visit: Visit, *, minimal:
     event = entry.event
     try:
         decided = await entry.decided
-    except Exception as error:  # noqa: BLE001  # becomes a problem; the unforeseen is logged on the way
+    except Exception as error:  # becomes a problem; the unforeseen is logged on the way
         return _refused(error, entry.index, path, visit, event)
     result = Result(
         entry.index, decided.status, event.id, event.source, decided.lot, decided.version, decided.replayed

@@ -12,6 +12,7 @@ from msgspec import Raw
 
 from api.problems import Refused
 from engine.errors import EventInvalid
+from engine.events import Event, decode_event
 
 
 class Mode(enum.Enum):
@@ -66,6 +67,26 @@ def _read(sent: bytes, headers: dict[bytes, bytes]) -> Mode:
     )
 
 
+def read_event(body: bytes) -> Event:
+    """The event in ``body``. What is not JSON at all is ``malformed`` (400), wherever its first fault stands."""
+    try:
+        return decode_event(body)
+    except EventInvalid as error:
+        # The decoder stops at what it meets first, be it a wrong type before the place where the text breaks off.
+        if not error.malformed:
+            require_json(body, error.pointer)
+        raise
+
+
+def require_json(body: bytes, pointer: str = "") -> Raw:
+    """``body`` as one JSON value; raises EventInvalid (malformed) when it is none."""
+    try:
+        body.decode("utf-8")
+        return msgspec.json.decode(body, type=Raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise EventInvalid(f"The body is not JSON: {error}", pointer, malformed=True) from None
+
+
 def structured(headers: dict[bytes, bytes], body: bytes) -> bytes:
     """A binary-mode event as structured JSON, byte for byte what the sender could have sent in that mode."""
     event: dict[str, object] = {}
@@ -78,11 +99,8 @@ def structured(headers: dict[bytes, bytes], body: bytes) -> bytes:
     if b"content-type" in headers:
         event["datacontenttype"] = headers[b"content-type"].decode("latin-1")
     if body:
-        try:
-            # Checked to be one JSON value: otherwise a body could write attributes of the envelope.
-            event["data"] = msgspec.json.decode(body, type=Raw)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise EventInvalid(f"The body is not JSON: {error}", "/data", malformed=True) from None
+        # Checked to be one JSON value: otherwise a body could write attributes of the envelope.
+        event["data"] = require_json(body, "/data")
     return msgspec.json.encode(event)
 
 

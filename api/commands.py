@@ -11,11 +11,10 @@ from typing import Any
 import msgspec
 from litestar import Request, Response, post
 from litestar.handlers import HTTPRouteHandler
-from msgspec import Raw
 
 from api.answers import require, version_of, visit_of
 from api.body import MAX_EVENT_BYTES, Patience, whole
-from api.cloudevents import Mode, mode_of
+from api.cloudevents import Mode, mode_of, require_json
 from api.door import Visit, path_part
 from api.problems import MEDIA_TYPE, Refused
 from engine.answer import Answer
@@ -81,20 +80,13 @@ def event_of(visit: Visit, lot: str, command: str, body: bytes) -> Event:
     trace = visit.headers.get(b"traceparent", b"")
     if _TRACEPARENT.match(trace):
         event["traceparent"] = trace.decode()
-    event["data"] = _checked(body) if body else {}
+    event["data"] = require_json(body) if body else {}
     try:
         return decode_event(msgspec.json.encode(event))
     except EventInvalid as error:
         # The caller sent the data block alone.
         pointer = error.pointer.removeprefix("/data")
         raise EventInvalid(error.detail, pointer, malformed=error.malformed) from None
-
-
-def _checked(body: bytes) -> Raw:
-    try:
-        return msgspec.json.decode(body, type=Raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise EventInvalid(f"The body is not JSON: {error}", malformed=True) from None
 
 
 def idempotency_key(header: bytes | None) -> str:
@@ -108,6 +100,8 @@ def idempotency_key(header: bytes | None) -> str:
     text = header.decode("latin-1")
     quoted = _QUOTED.match(text)
     key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else text
+    if not quoted and text[0] == '"':
+        key = ""
     if not key or len(key) > _MAX_KEY or not key.isascii() or not key.isprintable():
         raise Refused(
             "header-invalid", f"Idempotency-Key must be 1 to {_MAX_KEY} printable ASCII characters.", "Idempotency-Key"

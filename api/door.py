@@ -1,7 +1,7 @@
 """The front door: every request passes it before Litestar routes it.
 
-It reads the headers once, bounds them, finds out who is calling and refuses strangers (deny by default), and
-hands on the path as it was sent, so that a lot id with ``%2F`` stays one path part. HEAD goes the way of GET.
+It reads the headers once, bounds them, finds out who is calling, refuses strangers and whoever may not even read
+(deny by default; routes that ask for more say so), and hands on the path as it was sent, so that a lot id with ``%2F`` stays one path part. HEAD goes the way of GET.
 What may not enter: bodies, routes, anything that waits.
 """
 
@@ -90,6 +90,8 @@ class Door:
             return visit, ("headers-too-large", f"The headers have {total} bytes; {MAX_HEADER_BYTES} are accepted.")
         if principal is None and not _is_public(scope["raw_path"]):
             return visit, ("unauthenticated", "Send a valid key: Authorization: Bearer <key>, or X-API-Key: <key>.")
+        if principal is not None and not principal.may("read") and not _is_public(scope["raw_path"]):
+            return visit, ("forbidden", f"The key {principal.name} has no role that opens anything.")
         if len(headers) != len(raw):
             repeated = _repeated([name for name, _ in raw])
             if repeated is not None:

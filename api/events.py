@@ -13,8 +13,7 @@ from litestar.types import Receive, Scope, Send
 from api.answers import admit, send_answer, send_options, send_problem, version_of, visit_of
 from api.batch import BatchPath
 from api.body import MAX_EVENT_BYTES, Gone, Patience, whole
-from api.cloudevents import Mode, mode_of, structured
-from engine.events import decode_event
+from api.cloudevents import Mode, mode_of, read_event, structured
 from engine.pipeline import Pipeline
 
 PATH = "/v1/events"
@@ -51,12 +50,12 @@ class EventPath:
                 await self._batch.answer(scope, receive, send)
                 return
             body = await self._patience.wait(whole(receive, MAX_EVENT_BYTES, headers.get(b"content-length")))
-            event = decode_event(body if mode is Mode.STRUCTURED else structured(headers, body))
+            event = read_event(body if mode is Mode.STRUCTURED else structured(headers, body))
             expected = version_of(headers.get(b"if-match"))
             decided = await self._submit(asyncio.get_running_loop(), event, visit.principal.name, expected)
         except Gone:
             return
-        except Exception as error:  # noqa: BLE001  # becomes a problem; the unforeseen is logged on the way
+        except Exception as error:  # becomes a problem; the unforeseen is logged on the way
             await send_problem(error, scope, visit, send)
             return
         await send_answer(decided, visit.request_id, send)

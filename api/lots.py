@@ -1,38 +1,147 @@
-"""The state API: lots and the records that hang on them.
+"""The state API: lots and the records that hang on them, events by key.
 
 What may not enter: SQL (engine/store/reading.py has it) and anything that changes a lot (api/commands.py).
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
-import msgspec
 from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 
-from api.answers import require, visit_of
+from api.answers import visit_of
 from api.door import path_part
-from api.queries import cursor_after, limit_of, number_position_of, one_of, position_of, read_query
-from api.views import LotView, Page, StepView
-from engine.errors import NotFound
+from api.pages import json_answer, page_of
+from api.queries import limit_of, number_position_of, one_of, position_of, read_query
+from api.views import LotView, TargetView
 from engine.explaining import explain
+from engine.ledger import Acknowledged
 from engine.lifecycle import State, next_steps
 from engine.runtime import Engine
 
-_FILTERS = ("item", "supplier", "order", "plant")
 _STATES = tuple(state.value for state in State)
-_encode = msgspec.json.Encoder().encode
-Anything = Request[Any, Any, Any]
-Row = TypeVar("Row")
+#: Records of one lot that are given whole.
+_ALL = 10_000
+AnyRequest = Request[Any, Any, Any]
 
 
-def json_answer(body: object, **headers: str) -> Response[bytes]:
-    """200 with ``body`` as JSON."""
-    return Response(_encode(body), media_type="application/json", headers=headers)
+def lot_routes(engine: Engine) -> list[HTTPRouteHandler]:
+    """The routes, for Litestar."""
+    return [*_lots(engine), *_records(engine), *_reasons(engine)]
 
 
-def page_of(rows: Sequence[Row], limit: int, position: Callable[[Row], str | int]) -> Page[Row]:
-    """A page from up to ``limit`` + 1 rows: one more than asked for says that there is a next page."""
-    shown = list(rows[:limit])
-    return Page(shown, cursor_after(position(shown[-1])) if len(rows) > limit else None)
+def _lots(engine: Engine) -> list[HTTPRouteHandler]:
+    reading = engine.reading
+
+    @get("/v1/lots")
+    async def list_lots(request: AnyRequest) -> Response[bytes]:
+        """Lots by id, filtered, in pages."""
+        query = read_query(request.scope, ("state", "item", "supplier", "order", "plant", "cursor", "limit"))
+        limit = limit_of(query)
+        rows = await asyncio.to_thread(
+            reading.lots,
+            state=one_of(query, "state", _STATES),
+            item=query.get("item"),
+            supplier=query.get("supplier"),
+            order=query.get("order"),
+            plant=query.get("plant"),
+            after=position_of(query) or "",
+            limit=limit + 1,
+        )
+        return json_answer(page_of(rows, limit, lambda row: row.id))
+
+    @get("/v1/lots/{lot:str}")
+    async def show_lot(request: AnyRequest, lot: str) -> Response[bytes]:
+        """One lot; 304 when the caller has it already."""
+        visit = visit_of(request.scope)
+        read_query(request.scope, ())
+        found = await asyncio.to_thread(reading.lot, path_part(lot))
+        tag = f'"{found.version}"'
+        if _has(visit.headers.get(b"if-none-match"), tag):
+            # What the targets know changes without the lot's version: the tag speaks of the lot alone.
+            return Response(b"", status_code=304, headers={"etag": tag})
+        known = await asyncio.to_thread(engine.ledger.acknowledged, found.id)
+        return json_answer(LotView(found, next_steps(found.state), [_target(k) for k in known]), etag=tag)
+
+    return [list_lots, show_lot]
+
+
+def _target(known: Acknowledged) -> TargetView:
+    return TargetView(
+        known.target, known.sent_version, known.sent_state, known.acknowledged_version, known.acknowledged_state,
+        known.sent_version is not None and known.sent_version == known.acknowledged_version,
+    )  # fmt: skip
+
+
+def _has(if_none_match: bytes | None, tag: str) -> bool:
+    """Does ``If-None-Match`` name ``tag``? Weak comparison, as RFC 9110 section 13.1.2 asks."""
+    if if_none_match is None:
+        return False
+    named = [part.strip().removeprefix("W/") for part in if_none_match.decode("latin-1").split(",")]
+    return "*" in named or tag in named
+
+
+def _records(engine: Engine) -> list[HTTPRouteHandler]:
+    reading = engine.reading
+
+    @get("/v1/lots/{lot:str}/journal")
+    async def lot_journal(request: AnyRequest, lot: str) -> Response[bytes]:
+        """Journal entries, oldest first, each complete enough to verify its hash."""
+        query = read_query(request.scope, ("cursor", "limit"))
+        limit, after = limit_of(query), number_position_of(query) or 0
+        found = await asyncio.to_thread(reading.lot, path_part(lot))
+        rows = await asyncio.to_thread(reading.journal, found.id, after=after, limit=limit + 1)
+        return json_answer(page_of(rows, limit, lambda row: row.version))
+
+    @get("/v1/lots/{lot:str}/results")
+    async def lot_results(request: AnyRequest, lot: str) -> Response[bytes]:
+        """Inspection records, oldest first."""
+        query = read_query(request.scope, ("cursor", "limit"))
+        limit, after = limit_of(query), number_position_of(query) or 0
+        found = await asyncio.to_thread(reading.lot, path_part(lot))
+        rows = await asyncio.to_thread(reading.results, found.id, after=after, limit=limit + 1)
+        return json_answer(page_of(rows, limit, lambda row: row.version))
+
+    @get("/v1/lots/{lot:str}/holds")
+    async def lot_holds(request: AnyRequest, lot: str) -> Response[bytes]:
+        """Every hold the lot ever had."""
+        read_query(request.scope, ())
+        found = await asyncio.to_thread(reading.lot, path_part(lot))
+        rows = await asyncio.to_thread(reading.holds, found.id)
+        return json_answer(page_of(rows, _ALL, lambda row: row.hold))
+
+    @get("/v1/lots/{lot:str}/deliveries")
+    async def lot_deliveries(request: AnyRequest, lot: str) -> Response[bytes]:
+        """What each target was told, oldest first."""
+        query = read_query(request.scope, ("cursor", "limit"))
+        limit, after = limit_of(query), number_position_of(query) or 0
+        found = await asyncio.to_thread(reading.lot, path_part(lot))
+        rows = await asyncio.to_thread(engine.ledger.lines, lot=found.id, after=after, limit=limit + 1)
+        return json_answer(page_of(rows, limit, lambda row: row.id))
+
+    return [lot_journal, lot_results, lot_holds, lot_deliveries]
+
+
+def _reasons(engine: Engine) -> list[HTTPRouteHandler]:
+    @get("/v1/lots/{lot:str}/explain")
+    async def explain_lot(request: AnyRequest, lot: str) -> Response[bytes]:
+        """Why, or why not: every guard of a step with the values it looks at."""
+        query = read_query(request.scope, ("trigger",))
+        found = await asyncio.to_thread(
+            explain,
+            engine.store,
+            engine.rulebook,
+            engine.clock,
+            path_part(lot),
+            query.get("trigger", "release"),
+            engine.today().toordinal(),
+        )
+        return json_answer(found)
+
+    @get("/v1/events/{key:str}")
+    async def show_event(request: AnyRequest, key: str) -> Response[bytes]:
+        """An event as it was answered."""
+        read_query(request.scope, ())
+        return json_answer(await asyncio.to_thread(engine.reading.event, path_part(key)))
+
+    return [explain_lot, show_event]

@@ -10,24 +10,13 @@ from msgspec import Raw, Struct
 
 from api.batch import Result
 from api.commands import COMMANDS
-from api.views import (
-    DeliveryView,
-    EntryView,
-    EscalationView,
-    EventView,
-    HoldView,
-    LotLine,
-    LotView,
-    Page,
-    ParkedView,
-    Readiness,
-    Replay,
-    Replayed,
-    ResultView,
-)
+from api.views import LotView, Page, Readiness, Replay, Replayed
 from engine.answer import Decision, Notice
 from engine.events import TYPES, AnyEvent
 from engine.explaining import Explanation
+from engine.journal import Entry
+from engine.ledger import DeliveryLine
+from engine.store.reading import EscalationLine, EventLine, HoldLine, LotLine, ParkedLine, ResultLine
 
 
 class Parameter(Struct, frozen=True):
@@ -70,6 +59,7 @@ IDEMPOTENCY_KEY = Parameter(
     {"type": "string", "minLength": 1, "maxLength": 255}, "header", True,
 )  # fmt: skip
 PREFER = Parameter("Prefer", "`return=minimal`: results without their decisions.", place="header")
+DELIVERY = Parameter("delivery", "Number of the delivery.", {"type": "integer", "minimum": 1}, "path", True)
 TARGET = Parameter("target", "Only this target.")
 STATE = Parameter("state", "Only lots in this state.")
 
@@ -117,35 +107,37 @@ OPERATIONS: tuple[Operation, ...] = (
         body={"application/cloudevents-batch+json": list[AnyEvent], "application/x-ndjson": AnyEvent},
         answers={200: list[Result]}, problems=(408, 413, 415, 422, 503),
     ),
-    _read("/v1/events/{key}", "event", "An event as it was answered.", EventView,
+    _read("/v1/events/{key}", "event", "An event as it was answered.", EventLine,
           Parameter("key", "Last part of the `Location` of an answer.", place="path", required=True)),
     _read("/v1/lots", "lots", "Lots, by id.", Page[LotLine], STATE,
           *(Parameter(n, f"Only this {n}.") for n in ("item", "supplier", "order", "plant")), CURSOR, LIMIT),
     Operation(method="get", path="/v1/lots/{lot}", id="lot", summary="One lot: what it is, what can happen next.",
               parameters=(LOT, IF_NONE_MATCH), answers={200: LotView, 304: None}, problems=(404,)),
     _read("/v1/lots/{lot}/journal", "lot_journal", "Everything that happened to the lot, oldest first.",
-          Page[EntryView], LOT, CURSOR, LIMIT),
-    _read("/v1/lots/{lot}/results", "lot_results", "Recorded inspection results.", Page[ResultView], LOT),
-    _read("/v1/lots/{lot}/holds", "lot_holds", "Holds that stand or stood.", Page[HoldView], LOT),
-    _read("/v1/lots/{lot}/deliveries", "lot_deliveries", "What each target was told.", Page[DeliveryView], LOT),
+          Page[Entry], LOT, CURSOR, LIMIT),
+    _read("/v1/lots/{lot}/results", "lot_results", "Recorded inspection results.", Page[ResultLine], LOT, CURSOR, LIMIT),
+    _read("/v1/lots/{lot}/holds", "lot_holds", "Holds that stand or stood.", Page[HoldLine], LOT),
+    _read("/v1/lots/{lot}/deliveries", "lot_deliveries", "What each target was told.", Page[DeliveryLine], LOT,
+          CURSOR, LIMIT),
     _read("/v1/lots/{lot}/explain", "lot_explain", "Why, or why not: every guard of a step with its values.", Explanation, LOT,
           Parameter("trigger", "The step to explain.", {"type": "string", "default": "release"}), more=(422,)),
     *(_command(name) for name in COMMANDS),
-    _read("/v1/deliveries", "deliveries", "The delivery ledger, newest first.", Page[DeliveryView],
+    _read("/v1/deliveries", "deliveries", "The delivery ledger, in the order it was written.", Page[DeliveryLine],
           Parameter("state", "pending, sending, delivered, superseded, dead or compensated."), TARGET,
           Parameter("lot", "Only this lot."), CURSOR, LIMIT),
-    Operation(method="post", path="/v1/deliveries/{id}/replay", id="replay_delivery", role="admin",
+    _read("/v1/deliveries/{delivery}", "delivery", "One delivery.", DeliveryLine, DELIVERY),
+    Operation(method="post", path="/v1/deliveries/{delivery}/replay", id="replay_delivery", role="admin",
               summary="Send one delivery again.", answers={200: Replayed}, problems=(404,),
-              parameters=(Parameter("id", "Number of the delivery.", {"type": "integer"}, "path", True),)),
+              parameters=(DELIVERY,)),
     Operation(method="post", path="/v1/deliveries/replay", id="replay_deliveries", role="admin",
               summary="Send again every delivery that matches; or count them.", body={"application/json": Replay},
               answers={200: Replayed}, problems=(413, 415, 422)),
-    _read("/v1/parked", "parked", "Events that wait for what they depend on.", Page[ParkedView], CURSOR, LIMIT),
-    _read("/v1/escalations", "escalations", "What somebody has to look at.", Page[EscalationView],
+    _read("/v1/parked", "parked", "Events that wait for what they depend on.", Page[ParkedLine], CURSOR, LIMIT),
+    _read("/v1/escalations", "escalations", "What somebody has to look at.", Page[EscalationLine],
           Parameter("open", "Only those nobody has acknowledged.", {"type": "boolean", "default": True}), CURSOR, LIMIT),
-    Operation(method="post", path="/v1/escalations/{id}/acknowledge", id="acknowledge_escalation", role="submit",
-              summary="Say that somebody has seen it.", answers={204: None}, problems=(404,),
-              parameters=(Parameter("id", "Number of the escalation.", {"type": "integer"}, "path", True),)),
+    Operation(method="post", path="/v1/escalations/{escalation}/acknowledge", id="acknowledge_escalation", role="submit",
+              summary="Say that somebody has seen it.", answers={200: EscalationLine}, problems=(404,),
+              parameters=(Parameter("escalation", "Its number.", {"type": "integer", "minimum": 1}, "path", True),)),
     Operation(method="get", path="/healthz", id="healthz", summary="The process answers.", role=None, answers={200: None}),
     Operation(method="get", path="/readyz", id="readyz", summary="The process can take events.", role=None,
               answers={200: Readiness, 503: Readiness}),

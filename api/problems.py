@@ -132,7 +132,7 @@ def encode(
     return made.status, msgspec.json.encode(made)
 
 
-async def answer_exception(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+def answer_exception(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Litestar exception handler for everything: the one way an ordinary route refuses."""
     made, headers = explain(error, request.scope.get("raw_path", b"").decode("ascii", "replace"), _reference(request))
     REFUSED.labels(made.type.rpartition("/")[2]).inc()

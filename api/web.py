@@ -79,6 +79,8 @@ def configuration(app: Any, host: str, port: int) -> uvicorn.Config:
         access_log=False,
         log_level="warning",
         server_header=False,
+        # Nobody in front is trusted to say who is calling; the key says it.
+        proxy_headers=False,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
         limit_concurrency=MAX_CONNECTIONS,

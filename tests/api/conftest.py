@@ -35,7 +35,7 @@ class Service:
         dead = f"http://127.0.0.1:{free_port()}"
         environment = {
             **os.environ, "LOTGATE_HOME": str(self.home), "LOTGATE_PORT": str(self.port), "LOTGATE_REDIS_URL": "none",
-            "LOTGATE_ERP_URL": dead, "LOTGATE_WMS_URL": dead, "PYTHONPATH": str(ROOT),
+            "LOTGATE_ERP_URL": dead, "LOTGATE_WMS_URL": dead, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         }  # fmt: skip
         self.log = (self.home / "web.log").open("ab")
         self.process = subprocess.Popen(

@@ -82,7 +82,7 @@ def test_a_full_queue_answers_503_and_keeps_nothing(tmp_path: Any, receipt: Make
 
     application = create_app(load_settings({"LOTGATE_HOME": str(tmp_path), "LOTGATE_REDIS_URL": "none"}))
     # The committer is not started: what is submitted stays in the queue.
-    application.engine.pipeline._max_waiting = 1  # noqa: SLF001
+    application.engine.pipeline._max_waiting = 1
     key = (tmp_path / "admin.key").read_bytes().strip()
 
     async def ask(n: str) -> tuple[int, dict[bytes, bytes], bytes]:

@@ -20,7 +20,7 @@ def test_a_lot_says_what_it_is_what_can_follow_and_who_knows(service: Any, recei
     assert "hold" in steps
     assert "ship" not in steps
     assert {t["target"] for t in answer["targets"]} == {"erp", "wms"}
-    assert all(t["agrees"] is False and t["acknowledged"] is None and t["sent"] for t in answer["targets"])
+    assert all(t["agrees"] is False and t["acknowledged_version"] is None and t["sent_version"] for t in answer["targets"])
 
 
 def test_a_conditional_read_of_an_unchanged_lot_is_304_without_a_body(

@@ -85,17 +85,16 @@ def test_a_quantity_that_is_no_number_is_never_accepted(service: Any, receipt: M
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"not json", b"\xff\xfe\x00", b'\xef\xbb\xbf{"id":1}', b"[" * 100_000, b'{"a":' * 100_000, b'"\\ud800"',
+    [b"", b"{", b"not json", b"\xff\xfe\x00", b'\xef\xbb\xbf{"id":1}', b"[" * 100_000, b'{"a":' * 100_000,
      b'{"id": "\xc0\xa0"}', b"{}{}", b"null\x00"],
 )  # fmt: skip
 def test_what_is_not_json_is_400_and_counted(service: Any, body: bytes) -> None:
     counted = 'lotgate_refused_requests_total{code="malformed"}'
     before = service.metric(counted)
     answer = service.submit(body)
-    assert answer.status_code == 400 or (answer.status_code == 422 and body == b'"\\ud800"'), answer.text
-    assert answer.json()["type"] in ("/problems/malformed", "/problems/event-invalid")
-    if answer.status_code == 400:
-        assert service.metric(counted) == before + 1
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["type"] == "/problems/malformed"
+    assert service.metric(counted) == before + 1
 
 
 def test_deep_nesting_in_an_extension_is_no_server_error(service: Any, receipt: Make) -> None:
@@ -191,14 +190,12 @@ def test_an_if_match_that_is_no_version_is_400(service: Any, receipt: Make, valu
 def test_a_step_the_state_does_not_allow_is_409_with_what_is_allowed(service: Any, receipt: Make) -> None:
     event = receipt()
     service.submit(event)
-    ship = {**event, "id": "s-" + event["subject"], "type": "lot.shipped.v1",
-            "data": {"shipment": "S-1", "customer": "C-1"}}  # fmt: skip
-    answer = service.submit(ship)
+    answer = service.submit({**event, "id": "x-" + event["subject"], "type": "lot.released.v1", "data": {}})
     assert answer.status_code == 409
     problem = answer.json()
     assert problem["type"] == "/problems/transition-not-allowed"
     assert problem["state"]
-    assert "ship" not in problem["allowed"]
+    assert "release" not in problem["allowed"]
     assert "hold" in problem["allowed"]
     kinds = [e["kind"] for e in service.http.get(f"/v1/lots/{event['subject']}/journal").json()["data"]]
     assert kinds[-1] == "refusal"

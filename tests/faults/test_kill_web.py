@@ -17,6 +17,7 @@ import pytest
 from engine.journal import verify
 from engine.settings import load_settings
 from engine.store.opening import open_store
+from engine.store.reading import Reading
 
 ROOT = Path(__file__).resolve().parents[2]
 SENDERS = 8
@@ -32,7 +33,7 @@ def environment(home: Path, port: int) -> dict[str, str]:
     dead = f"http://127.0.0.1:{free_port()}"
     return {
         **os.environ, "LOTGATE_HOME": str(home), "LOTGATE_PORT": str(port), "LOTGATE_REDIS_URL": "none",
-        "LOTGATE_ERP_URL": dead, "LOTGATE_WMS_URL": dead, "PYTHONPATH": str(ROOT),
+        "LOTGATE_ERP_URL": dead, "LOTGATE_WMS_URL": dead, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
     }  # fmt: skip
 
 
@@ -120,6 +121,8 @@ def verify_everything(home: Path, port: int) -> None:
     settings = load_settings(environment(home, port))
     store = open_store(settings.database_url, settings.home)
     try:
-        verify(store)
+        report = verify(Reading(store).journals())
+        assert report.breaks == ()
+        assert report.entries > report.lots > 0
     finally:
         store.close()

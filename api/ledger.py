@@ -1,0 +1,135 @@
+"""The delivery ledger, parked events and escalations: what is under way, what waits, what somebody must look at.
+
+What may not enter: SQL, and the delivering itself (actors).
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, get, post
+from litestar.handlers import HTTPRouteHandler
+
+from api.answers import require, visit_of
+from api.body import MAX_EVENT_BYTES, Patience, whole
+from api.cloudevents import Mode, mode_of, require_json
+from api.pages import json_answer, page_of
+from api.problems import Refused
+from api.queries import limit_of, number_of, number_position_of, one_of, position_of, read_query
+from api.views import Replay, Replayed
+from engine.clock import instant
+from engine.errors import EventInvalid
+from engine.ledger import DeliveryState
+from engine.runtime import Engine
+
+AnyRequest = Request[Any, Any, Any]
+#: Rings the doorbell of targets.
+Ring = Callable[[Sequence[str]], None]
+_STATES = tuple(state.value for state in DeliveryState)
+_replay = msgspec.json.Decoder(Replay)
+
+
+def ledger_routes(engine: Engine, patience: Patience, ring: Ring) -> list[HTTPRouteHandler]:
+    """The routes, for Litestar."""
+    return [*_deliveries(engine), *_replays(engine, patience, ring), *_attention(engine)]
+
+
+def _deliveries(engine: Engine) -> list[HTTPRouteHandler]:
+    ledger = engine.ledger
+
+    @get("/v1/deliveries")
+    async def list_deliveries(request: AnyRequest) -> Response[bytes]:
+        """Deliveries in the order they were made."""
+        query = read_query(request.scope, ("state", "target", "lot", "cursor", "limit"))
+        limit = limit_of(query)
+        rows = await asyncio.to_thread(
+            ledger.lines,
+            state=one_of(query, "state", _STATES),
+            target=query.get("target"),
+            lot=query.get("lot"),
+            after=number_position_of(query) or 0,
+            limit=limit + 1,
+        )
+        return json_answer(page_of(rows, limit, lambda row: row.id))
+
+    @get("/v1/deliveries/{delivery:str}")
+    async def show_delivery(request: AnyRequest, delivery: str) -> Response[bytes]:
+        """One delivery."""
+        return json_answer(await asyncio.to_thread(ledger.get, number_of(delivery, "delivery")))
+
+    return [list_deliveries, show_delivery]
+
+
+def _replays(engine: Engine, patience: Patience, ring: Ring) -> list[HTTPRouteHandler]:
+    ledger = engine.ledger
+
+    @post("/v1/deliveries/{delivery:str}/replay", status_code=200)
+    async def replay_delivery(request: AnyRequest, delivery: str) -> Response[bytes]:
+        """Send one dead delivery again."""
+        require(visit_of(request.scope), "admin")
+        number = await asyncio.to_thread(ledger.replay, identity=number_of(delivery, "delivery"))
+        ring(engine.pipeline.targets)
+        return json_answer(Replayed(number, False))
+
+    @post("/v1/deliveries/replay", status_code=200)
+    async def replay_deliveries(request: AnyRequest) -> Response[bytes]:
+        """Send dead deliveries again, all that match, or only count them."""
+        visit = visit_of(request.scope)
+        require(visit, "admin")
+        if mode_of(visit.headers) is not Mode.STRUCTURED:
+            raise Refused("unsupported-media-type", "The body is application/json.")
+        body = await patience.wait(whole(request.receive, MAX_EVENT_BYTES, visit.headers.get(b"content-length")))
+        wanted = _wanted(body)
+        number = await asyncio.to_thread(
+            ledger.replay, target=wanted.target, lot=wanted.lot, dry_run=wanted.dry_run
+        )
+        if number and not wanted.dry_run:
+            ring(engine.pipeline.targets)
+        return json_answer(Replayed(number, wanted.dry_run))
+
+    return [replay_delivery, replay_deliveries]
+
+
+def _wanted(body: bytes) -> Replay:
+    try:
+        return _replay.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        require_json(body)
+        raise EventInvalid(str(error)) from None
+
+
+def _attention(engine: Engine) -> list[HTTPRouteHandler]:
+    reading = engine.reading
+
+    @get("/v1/parked")
+    async def list_parked(request: AnyRequest) -> Response[bytes]:
+        """Events that wait for what they depend on."""
+        query = read_query(request.scope, ("cursor", "limit"))
+        limit = limit_of(query)
+        rows = await asyncio.to_thread(reading.parked, after=position_of(query) or "", limit=limit + 1)
+        return json_answer(page_of(rows, limit, lambda row: row.key))
+
+    @get("/v1/escalations")
+    async def list_escalations(request: AnyRequest) -> Response[bytes]:
+        """What somebody has to look at; ``open=false`` gives also what somebody has."""
+        query = read_query(request.scope, ("open", "cursor", "limit"))
+        limit = limit_of(query)
+        rows = await asyncio.to_thread(
+            reading.escalations,
+            open_only=one_of(query, "open", ("true", "false")) != "false",
+            after=number_position_of(query) or 0,
+            limit=limit + 1,
+        )
+        return json_answer(page_of(rows, limit, lambda row: row.id))
+
+    @post("/v1/escalations/{escalation:str}/acknowledge", status_code=200)
+    async def acknowledge_escalation(request: AnyRequest, escalation: str) -> Response[bytes]:
+        """Say that somebody has seen it; the first one counts."""
+        visit = visit_of(request.scope)
+        require(visit, "submit")
+        number = number_of(escalation, "escalation")
+        now = instant(engine.clock())
+        return json_answer(await asyncio.to_thread(reading.acknowledge, number, visit.principal.name, now))
+
+    return [list_parked, list_escalations, acknowledge_escalation]

@@ -1,0 +1,24 @@
+"""JSON answers of ordinary routes, and pages of lists."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import msgspec
+from litestar import Response
+
+from api.queries import cursor_after
+from api.views import Page
+
+_encode = msgspec.json.Encoder().encode
+Row = TypeVar("Row")
+
+
+def json_answer(body: object, **headers: str) -> Response[bytes]:
+    """200 with ``body`` as JSON."""
+    return Response(_encode(body), media_type="application/json", headers=headers)
+
+
+def page_of(rows: Sequence[Row], limit: int, position: Callable[[Row], str | int]) -> Page[Row]:
+    """A page from up to ``limit`` + 1 rows: one more than asked for says that there is a next page."""
+    shown = list(rows[:limit])
+    return Page(shown, cursor_after(position(shown[-1])) if len(rows) > limit else None)
