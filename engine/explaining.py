@@ -69,7 +69,7 @@ def explain(store: Store, rulebook: RuleBook, clock: Clock, lot_id: str, trigger
 
 def _load(store: Store, lot_id: str) -> tuple[Lot, list[dict[str, int | str | bool]], tuple[str, ...]]:
     statements = writing.Statements(store.dialect)
-    with store.engine.connect() as connection:
+    with store.reads.connect() as connection:
         row = connection.exec_driver_sql(
             "SELECT snapshot FROM lots WHERE id = " + ("%s" if store.dialect == "postgresql" else "?"), (lot_id,)
         ).first()

@@ -52,7 +52,7 @@ def read_keys(store: Store, clock: Clock) -> list[Key]:
         api_keys.c.revoked_at.is_(None),
         or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > instant(clock())),
     )
-    with store.engine.connect() as connection:
+    with store.reads.connect() as connection:
         return [Key(h, name, tuple(json.decode(roles))) for h, name, roles in connection.execute(live)]
 
 

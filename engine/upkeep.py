@@ -30,7 +30,7 @@ def expire_lots(store: Store, pipeline: Pipeline, clock: Clock, today: date) -> 
         .order_by(lots.c.id)
         .limit(ROUND)
     )
-    with store.engine.connect() as connection:
+    with store.reads.connect() as connection:
         found = [(str(i), date.fromisoformat(day)) for i, day in connection.execute(over)]
     now = clock()
     submissions = [submission(_expired(lot, day, now), CLOCK) for lot, day in found]
@@ -55,7 +55,7 @@ def take_up_parked(store: Store, pipeline: Pipeline) -> int:
         .join(lots, parked.c.waits_for == "lot:" + lots.c.id)
         .limit(ROUND)
     )
-    with store.engine.connect() as connection:
+    with store.reads.connect() as connection:
         needs = [str(need) for (need,) in connection.execute(met)]
     for need in needs:
         pipeline.process([], [need])
