@@ -1,0 +1,1 @@
+"""Rule files in, verdicts out. Knows no lot, no database, no clock."""

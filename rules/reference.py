@@ -1,0 +1,508 @@
+"""The reference evaluator: three-valued, authoritative. Rules compiled to closures, indexed by gate and lot.
+
+True, False and None (unknown: something is missing). A rule fails when any requirement is False, is unknown when any
+is None, passes otherwise: so nothing that cannot be evaluated ever looks like a pass.
+"""
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from rules.compiled import (
+    ColumnRef,
+    Condition,
+    Constant,
+    Constants,
+    Fact,
+    Facts,
+    FieldRef,
+    Kind,
+    Lookup,
+    Operand,
+    Requirement,
+    Row,
+    Rule,
+    RuleSet,
+    Table,
+    Today,
+    Value,
+    Verdict,
+)
+
+_EMPTY: dict[str, Any] = {}
+_ORDER: dict[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+}  # fmt: skip
+
+
+class World(Struct):
+    """The facts of one case, ready for closures."""
+
+    facts: Facts
+    #: The one fact of each single kind; an empty mapping where there is none.
+    one: dict[str, Fact]
+    #: Ordinal.
+    today: int
+
+
+Test = Callable[[World, Fact, Row], bool | None]
+Get = Callable[[World, Fact, Row], Any]
+
+
+class Outcome(Struct):
+    """What a requirement says, and the element that decided, for the message."""
+
+    truth: bool | None
+    fact: Fact = _EMPTY
+    row: Row = _EMPTY
+    #: What is missing, where the truth is None.
+    missing: str = ""
+
+
+Check = Callable[[World], Outcome]
+_TRUE = Outcome(True)
+
+
+def world_of(facts: Facts, singles: frozenset[str], today: int) -> World:
+    """``facts`` with the single kinds looked out."""
+    one: dict[str, Fact] = {}
+    for kind in singles:
+        lines = facts.get(kind)
+        one[kind] = lines[0] if lines else _EMPTY
+    return World(facts, one, today)
+
+
+# -- operands and conditions -----------------------------------------------------------------------------------
+
+
+def getter(operand: Operand, subject: str | None) -> Get:
+    """A closure that gives the operand's value, or None when it is missing."""
+    if isinstance(operand, FieldRef):
+        kind, name = operand.kind, operand.name
+        if kind == subject:
+            return lambda world, fact, row: fact.get(name)
+        return lambda world, fact, row: world.one[kind].get(name)
+    if isinstance(operand, ColumnRef):
+        column = operand.name
+        return lambda world, fact, row: row.get(column)
+    if isinstance(operand, Today):
+        days = operand.days
+        return lambda world, fact, row: world.today + days
+    value = operand.value if isinstance(operand, Constant) else None
+    return lambda world, fact, row: value
+
+
+def test_of(condition: Condition, subject: str | None) -> Test:
+    """A closure that says whether ``condition`` holds."""
+    left = getter(condition.left, subject)
+    op, right = condition.op, condition.right
+    if op == "is present":
+        return lambda world, fact, row: left(world, fact, row) is not None
+    if op == "is missing":
+        return lambda world, fact, row: left(world, fact, row) is None
+    if isinstance(right, Constants):
+        return _membership(left, frozenset(right.values), op == "in")
+    if right is None:
+        raise AssertionError(f"{op} without a right side")
+    if op in _ORDER and isinstance(right, ColumnRef):
+        return _limit(left, right.name, _ORDER[op])
+    return _comparison(left, getter(right, subject), op)
+
+
+def _limit(left: Get, column: str, compare: Callable[[Any, Any], bool]) -> Test:
+    """A comparison with a limit of the row; an empty cell is no limit."""
+
+    def test(world: World, fact: Fact, row: Row) -> bool | None:
+        a = left(world, fact, row)
+        if a is None or column not in row:
+            return None
+        b = row[column]
+        return True if b is None else compare(a, b)
+
+    return test
+
+
+def _membership(left: Get, values: frozenset[Value], wanted: bool) -> Test:
+    def test(world: World, fact: Fact, row: Row) -> bool | None:
+        a = left(world, fact, row)
+        return None if a is None else (a in values) is wanted
+
+    return test
+
+
+def _comparison(left: Get, right: Get, op: str) -> Test:
+    compare = _ORDER.get(op) or (operator.eq if op == "=" else operator.ne)
+
+    def test(world: World, fact: Fact, row: Row) -> bool | None:
+        a, b = left(world, fact, row), right(world, fact, row)
+        return None if a is None or b is None else bool(compare(a, b))
+
+    return test
+
+
+def conjunction(conditions: Sequence[Condition], subject: str | None) -> Test:
+    """All of ``conditions``: False when any is, else None when any is."""
+    tests = [test_of(c, subject) for c in conditions]
+    if len(tests) == 1:
+        return tests[0]
+
+    def test(world: World, fact: Fact, row: Row) -> bool | None:
+        result: bool | None = True
+        for one in tests:
+            value = one(world, fact, row)
+            if value is False:
+                return False
+            if value is None:
+                result = None
+        return result
+
+    return test
+
+
+# -- rows ------------------------------------------------------------------------------------------------------
+
+
+def finder(lookup: Lookup, tables: Mapping[str, Table], subject: str | None) -> Callable[[World, Fact], Row | None]:
+    """A closure that looks up the row, or gives None when there is none or a key is missing."""
+    table = tables[lookup.table]
+    keys = [getter(key, subject) for key in lookup.keys]
+
+    def find(world: World, fact: Fact) -> Row | None:
+        values = tuple([key(world, fact, _EMPTY) for key in keys])
+        if None in values:
+            return None
+        number = table.find(values)
+        return None if number is None else table.rows[number]
+
+    return find
+
+
+def missing_row(lookup: Lookup, world: World, fact: Fact, subject: str | None) -> str:
+    """``no row in spec_limits for RING-74, A, colour``."""
+    from rules.explain import written
+
+    keys = [written(key, getter(key, subject)(world, fact, _EMPTY)) for key in lookup.keys]
+    return f"no row in {lookup.table} for {', '.join(keys)}"
+
+
+# -- requirements ----------------------------------------------------------------------------------------------
+
+
+def check_of(requirement: Requirement, tables: Mapping[str, Table]) -> Check:
+    """A closure that evaluates ``requirement``."""
+    builders = {
+        Kind.CONDITIONS: _conditions, Kind.EVERY: _every, Kind.NONE: _none, Kind.COUNT: _count, Kind.ANY_OF: _any_of,
+    }  # fmt: skip
+    return builders[requirement.kind](requirement, tables)
+
+
+def _conditions(requirement: Requirement, tables: Mapping[str, Table]) -> Check:
+    test = conjunction(requirement.check, None)
+    conditions = requirement.check
+    if requirement.row is None:
+
+        def check(world: World) -> Outcome:
+            truth = test(world, _EMPTY, _EMPTY)
+            if truth is None:
+                return Outcome(None, missing=_missing(conditions, None, world, _EMPTY, _EMPTY))
+            return Outcome(truth)
+
+        return check
+    lookup = requirement.row
+    find = finder(lookup, tables, None)
+
+    def check_row(world: World) -> Outcome:
+        row = find(world, _EMPTY)
+        if row is None:
+            return Outcome(None, missing=missing_row(lookup, world, _EMPTY, None))
+        truth = test(world, _EMPTY, row)
+        missing = _missing(conditions, None, world, _EMPTY, row) if truth is None else ""
+        return Outcome(truth, row=row, missing=missing)
+
+    return check_row
+
+
+def _every(requirement: Requirement, tables: Mapping[str, Table]) -> Check:
+    subject = requirement.subject
+    if subject is None:
+        raise AssertionError("every without a kind")
+    where = conjunction(requirement.where, subject) if requirement.where else None
+    test = conjunction(requirement.check, subject)
+    find = None if requirement.row is None else finder(requirement.row, tables, subject)
+    at_least = requirement.at_least if isinstance(requirement.at_least, int) else 0
+
+    def check(world: World) -> Outcome:
+        unknown: Outcome | None = None
+        count = 0
+        for fact in world.facts.get(subject, ()):
+            row: Row | None = _EMPTY if find is None else find(world, fact)
+            chosen = True if where is None else where(world, fact, row or _EMPTY)
+            if chosen is False:
+                continue
+            count += 1
+            if row is None or chosen is None:
+                truth: bool | None = None
+            else:
+                truth = test(world, fact, row)
+            if truth is False:
+                return Outcome(False, fact, row or _EMPTY)
+            if truth is None and unknown is None:
+                unknown = Outcome(None, fact, row or _EMPTY, _why(requirement, world, fact, row))
+        if count < at_least:
+            return Outcome(False)
+        return unknown or _TRUE
+
+    return check
+
+
+def _none(requirement: Requirement, tables: Mapping[str, Table]) -> Check:
+    subject = requirement.subject
+    if subject is None:
+        raise AssertionError("none without a kind")
+    where = conjunction(requirement.where, subject) if requirement.where else None
+
+    def check(world: World) -> Outcome:
+        unknown: Outcome | None = None
+        for fact in world.facts.get(subject, ()):
+            truth = True if where is None else where(world, fact, _EMPTY)
+            if truth is True:
+                return Outcome(False, fact)
+            if truth is None and unknown is None:
+                unknown = Outcome(None, fact, missing=_missing(requirement.where, subject, world, fact, _EMPTY))
+        return unknown or _TRUE
+
+    return check
+
+
+class Tally(Struct, frozen=True):
+    """A count: how many are proven, how many are possible, how many are needed."""
+
+    proven: int
+    possible: int
+    #: None: the needed number is missing.
+    needed: int | None
+    row: Row = _EMPTY
+
+
+def tallies(requirement: Requirement, tables: Mapping[str, Table]) -> Callable[[World], list[Tally] | None]:
+    """A closure that counts for a COUNT requirement, once for every row of ``for_each``; None: no row at all.
+
+    Both engines count with this; each then compares for itself.
+    """
+    subject = requirement.subject
+    if subject is None:
+        raise AssertionError("count without a kind")
+    where = conjunction(requirement.where, subject) if requirement.where else None
+    distinct, at_least = requirement.distinct, requirement.at_least
+    rows_of = _rows(requirement, tables)
+
+    def count(world: World) -> list[Tally] | None:
+        rows = rows_of(world)
+        if rows is None:
+            return None
+        found = []
+        for row in rows:
+            proven: list[Any] = []
+            possible: list[Any] = []
+            for number, fact in enumerate(world.facts.get(subject, ())):
+                truth = True if where is None else where(world, fact, row)
+                value = number if distinct is None else fact.get(distinct)
+                if truth is False:
+                    continue
+                possible.append(number if value is None else value)
+                if truth is True and value is not None:
+                    proven.append(value)
+            needed = at_least if isinstance(at_least, int) else _needed(row.get(at_least.name))
+            if distinct is None:
+                found.append(Tally(len(proven), len(possible), needed, row))
+            else:
+                found.append(Tally(len(set(proven)), len(set(possible)), needed, row))
+        return found
+
+    return count
+
+
+def _needed(cell: Value | None) -> int | None:
+    return None if cell is None else int(cell) // 1_000_000
+
+
+def _rows(requirement: Requirement, tables: Mapping[str, Table]) -> Callable[[World], Sequence[Row] | None]:
+    if requirement.for_each is not None:
+        table = tables[requirement.for_each.table]
+        keys = [getter(key, None) for key in requirement.for_each.keys]
+
+        def each(world: World) -> Sequence[Row] | None:
+            numbers = table.all_with(tuple([key(world, _EMPTY, _EMPTY) for key in keys]))
+            return [table.rows[n] for n in numbers] or None
+
+        return each
+    if requirement.row is not None:
+        find = finder(requirement.row, tables, None)
+
+        def one(world: World) -> Sequence[Row] | None:
+            row = find(world, _EMPTY)
+            return None if row is None else [row]
+
+        return one
+    return lambda world: [_EMPTY]
+
+
+def _count(requirement: Requirement, tables: Mapping[str, Table]) -> Check:
+    tally = tallies(requirement, tables)
+    lookup = requirement.for_each or requirement.row
+
+    def check(world: World) -> Outcome:
+        counts = tally(world)
+        if counts is None:
+            if lookup is None:
+                raise AssertionError("rows without a look-up")
+            return Outcome(None, missing=missing_row(lookup, world, _EMPTY, None))
+        unknown: Outcome | None = None
+        for one in counts:
+            if one.needed is None:
+                unknown = unknown or Outcome(None, row=one.row, missing="the number that is needed is missing")
+            elif one.possible < one.needed:
+                return Outcome(False, row=one.row)
+            elif one.proven < one.needed:
+                unknown = unknown or Outcome(None, row=one.row, missing="a value is missing")
+        return unknown or _TRUE
+
+    return check
+
+
+def _any_of(requirement: Requirement, tables: Mapping[str, Table]) -> Check:
+    tests = [conjunction(alternative, None) for alternative in requirement.alternatives]
+
+    def check(world: World) -> Outcome:
+        unknown = False
+        for test in tests:
+            truth = test(world, _EMPTY, _EMPTY)
+            if truth is True:
+                return _TRUE
+            unknown = unknown or truth is None
+        return Outcome(None, missing="a value is missing") if unknown else Outcome(False)
+
+    return check
+
+
+def _why(requirement: Requirement, world: World, fact: Fact, row: Row | None) -> str:
+    if row is None and requirement.row is not None:
+        return missing_row(requirement.row, world, fact, requirement.subject)
+    lines = (*requirement.where, *requirement.check)
+    return _missing(lines, requirement.subject, world, fact, row or _EMPTY)
+
+
+def _missing(conditions: Sequence[Condition], subject: str | None, world: World, fact: Fact, row: Row) -> str:
+    from rules.explain import name_of
+
+    for condition in conditions:
+        for operand in (condition.left, condition.right):
+            named = isinstance(operand, FieldRef | ColumnRef)
+            if named and getter(operand, subject)(world, fact, row) is None:  # type: ignore[arg-type]
+                return f"{name_of(operand)} is missing"  # type: ignore[arg-type]
+    return "a value is missing"
+
+
+# -- rules -----------------------------------------------------------------------------------------------------
+
+
+class Judged(Struct):
+    """A rule's verdict and what decided it."""
+
+    verdict: Verdict
+    outcome: Outcome
+
+
+_PASS = Judged(Verdict.PASS, _TRUE)
+_NOT_APPLICABLE = Judged(Verdict.NOT_APPLICABLE, _TRUE)
+_NOT_EFFECTIVE = Judged(Verdict.NOT_EFFECTIVE, _TRUE)
+
+
+def judge_of(rule: Rule, tables: Mapping[str, Table]) -> Callable[[World], Judged]:
+    """A closure that judges ``rule``."""
+    applies = conjunction(rule.applies_to, None) if rule.applies_to else None
+    checks = [check_of(requirement, tables) for requirement in rule.require]
+    first, last = rule.effective_from, rule.effective_to
+
+    def judge(world: World) -> Judged:
+        if (first is not None and world.today < first) or (last is not None and world.today > last):
+            return _NOT_EFFECTIVE
+        applicable = True if applies is None else applies(world, _EMPTY, _EMPTY)
+        if applicable is False:
+            return _NOT_APPLICABLE
+        unknown: Outcome | None = None
+        if applicable is None:
+            unknown = Outcome(None, missing=_missing(rule.applies_to, None, world, _EMPTY, _EMPTY))
+        for check in checks:
+            outcome = check(world)
+            if outcome.truth is False and applicable:
+                return Judged(Verdict.FAIL, outcome)
+            if outcome.truth is None and unknown is None:
+                unknown = outcome
+        return _PASS if unknown is None else Judged(Verdict.UNKNOWN, unknown)
+
+    return judge
+
+
+class Bound(Struct):
+    """A rule with its closure and its place in the rule set."""
+
+    rule: Rule
+    number: int
+    judge: Callable[[World], Judged]
+
+
+class GateIndex(Struct):
+    """The rules of one gate: those for every lot, and those for one value of a lot's field."""
+
+    general: list[Bound]
+    #: field of the lot -> value -> rules whose applies_to demands that value
+    by_field: dict[str, dict[Value, list[Bound]]]
+    all: list[Bound]
+
+    def for_lot(self, lot: Fact) -> list[Bound]:
+        """Rules that can apply to ``lot``, in the order of the files."""
+        if not self.by_field:
+            return self.general
+        found = list(self.general)
+        for name, values in self.by_field.items():
+            value = lot.get(name)
+            if value is None:
+                # Applicability is unknown, and unknown is never left out.
+                found += [bound for bounds in values.values() for bound in bounds]
+            else:
+                found += values.get(value, ())
+        unique = {bound.number: bound for bound in found}
+        return [unique[number] for number in sorted(unique)]
+
+
+def index_gates(rules: RuleSet) -> dict[str, GateIndex]:
+    """Every gate's rules, indexed."""
+    gates: dict[str, GateIndex] = {}
+    for number, rule in enumerate(rules.rules):
+        bound = Bound(rule, number, judge_of(rule, rules.tables))
+        key = _key_of(rule)
+        for gate in rule.gates:
+            index = gates.setdefault(gate, GateIndex([], {}, []))
+            index.all.append(bound)
+            if key is None:
+                index.general.append(bound)
+                continue
+            values = index.by_field.setdefault(key[0], {})
+            for value in key[1]:
+                values.setdefault(value, []).append(bound)
+    return gates
+
+
+def _key_of(rule: Rule) -> tuple[str, tuple[Value, ...]] | None:
+    """A field of the lot that ``applies_to`` fixes, with its values."""
+    for condition in rule.applies_to:
+        left, right = condition.left, condition.right
+        if isinstance(left, FieldRef) and left.kind == "lot":
+            if condition.op == "=" and isinstance(right, Constant):
+                return left.name, (right.value,)
+            if condition.op == "in" and isinstance(right, Constants):
+                return left.name, right.values
+    return None

@@ -1,0 +1,200 @@
+"""A rule set in force: loaded whole from a directory or not at all, named by the digest of its files.
+
+``judge`` is the reference evaluator; rules/judge.py puts the second engine beside it.
+"""
+
+import hashlib
+from pathlib import Path
+
+from msgspec import Struct
+
+from rules import reference
+from rules.check import Checker, RuleFile
+from rules.compiled import Facts, Rule, RuleSet, Severity, Type, Verdict
+from rules.explain import RuleExplanation, explain_rule, message_of
+from rules.facts import Vocabulary, read_vocabulary
+from rules.findings import Finding, Findings, Location, RulePackError
+from rules.parse import read_file
+
+#: The vocabulary lies beside the packs, or in the shipped ones.
+VOCABULARY_FILE = "vocabulary.yaml"
+SHIPPED = Path(__file__).resolve().parent / "packs"
+
+
+class RuleVerdict(Struct, frozen=True):
+    """One rule's verdict on one lot. ``message`` is empty for a pass."""
+
+    rule: str
+    verdict: Verdict
+    severity: Severity
+    message: str
+    file: str
+    line: int
+    on_fail: str | None
+
+
+class Case(Struct, frozen=True):
+    """A question to the rules: may this lot pass this gate today (an ordinal)?"""
+
+    gate: str
+    facts: Facts
+    today: int
+
+
+class Judgement(Struct):
+    """The answer: the verdict of every rule that is effective and applicable."""
+
+    gate: str
+    rule_set: str
+    verdicts: tuple[RuleVerdict, ...]
+    #: Engines that judged.
+    engines: tuple[str, ...]
+    #: False when the engines differ, or the second could not be asked: the gate stays shut.
+    agreed: bool = True
+    disagreement: str | None = None
+
+    @property
+    def refusing(self) -> tuple[RuleVerdict, ...]:
+        """Verdicts that keep the gate shut."""
+        return tuple(
+            [
+                v
+                for v in self.verdicts
+                if v.verdict is not Verdict.PASS and (v.severity is Severity.BLOCK or v.severity is Severity.HOLD)
+            ]
+        )
+
+    @property
+    def opens(self) -> bool:
+        """True when nothing keeps the gate shut."""
+        return self.agreed and not self.refusing
+
+
+class Reaction(Struct, frozen=True):
+    """Something the engine is told to do by itself."""
+
+    id: str
+    do: str
+
+
+class RuleBook:
+    """The rules in force."""
+
+    def __init__(self, rules: RuleSet, vocabulary: Vocabulary, digest: str, sources: dict[str, str]) -> None:
+        self.rules = rules
+        self.vocabulary = vocabulary
+        #: ``sha256:<hex>`` over the names and contents of the files.
+        self.digest = digest
+        #: File name -> text, as loaded.
+        self.sources = sources
+        self._gates = reference.index_gates(rules)
+        self._gate_names = frozenset(self._gates)
+        self._types = _types(vocabulary, rules)
+        self._passes = {bound.number: _pass(bound.rule) for g in self._gates.values() for bound in g.all}
+        self._reactions = [
+            (r, [reference.check_of(requirement, rules.tables) for requirement in r.when]) for r in rules.reactions
+        ]
+
+    @classmethod
+    def load(cls, directory: Path) -> "RuleBook":
+        """The rule files below ``directory``. Raises RulePackError with every mistake of every file."""
+        findings = Findings()
+        if not directory.is_dir():
+            raise RulePackError([Finding(Location(str(directory), 1, 1), "there is no such directory of rule files")])
+        paths = sorted(p for p in directory.rglob("*") if p.suffix in (".yaml", ".yml", ".csv") and p.is_file())
+        vocabulary_path = directory / VOCABULARY_FILE
+        if not vocabulary_path.exists():
+            vocabulary_path = SHIPPED / VOCABULARY_FILE
+        tree = read_file(vocabulary_path, VOCABULARY_FILE, findings)
+        vocabulary = read_vocabulary(tree, findings) if tree is not None else {}
+        files = []
+        for path in paths:
+            name = path.relative_to(directory).as_posix()
+            if path == vocabulary_path or path.suffix == ".csv":
+                continue
+            root = read_file(path, name, findings)
+            if root is not None:
+                files.append(RuleFile(name, path.parent, root))
+        if not files and not findings.all:
+            findings.add(Location(str(directory), 1, 1), "there is no rule file here", "a rule file ends in .yaml")
+        rules = Checker(vocabulary, findings).rule_set(files)
+        findings.raise_if_any()
+        sources = {p.relative_to(directory).as_posix(): p.read_bytes().decode("utf-8-sig") for p in paths}
+        sources.setdefault(VOCABULARY_FILE, vocabulary_path.read_bytes().decode("utf-8-sig"))
+        return cls(rules, vocabulary, digest_of(sources), sources)
+
+    def gates(self) -> frozenset[str]:
+        """Gates that at least one rule guards."""
+        return self._gate_names
+
+    def judge(self, case: Case) -> Judgement:
+        """The reference evaluator's judgement."""
+        verdicts, _ = self.verdicts(case)
+        return Judgement(case.gate, self.digest, verdicts, ("reference",))
+
+    def verdicts(self, case: Case) -> tuple[tuple[RuleVerdict, ...], list[int]]:
+        """The verdicts, and the numbers of the rules that fail: what a second engine must name too."""
+        index = self._gates.get(case.gate)
+        if index is None:
+            return (), []
+        world = reference.world_of(case.facts, self.rules.singles, case.today)
+        found: list[RuleVerdict] = []
+        failing: list[int] = []
+        for bound in index.for_lot(world.one["lot"]):
+            judged = bound.judge(world)
+            verdict = judged.verdict
+            if verdict is Verdict.PASS:
+                found.append(self._passes[bound.number])
+            elif verdict is Verdict.FAIL or verdict is Verdict.UNKNOWN:
+                rule = bound.rule
+                message = message_of(rule, judged, world, self._types)
+                found.append(
+                    RuleVerdict(rule.id, verdict, rule.severity, message, rule.location.file, rule.location.line,
+                                rule.on_fail)
+                )  # fmt: skip
+                if verdict is Verdict.FAIL:
+                    failing.append(bound.number)
+        return tuple(found), failing
+
+    def explain(self, case: Case) -> tuple[RuleExplanation, ...]:
+        """Every rule of the gate, with every condition and its values."""
+        index = self._gates.get(case.gate)
+        if index is None:
+            return ()
+        world = reference.world_of(case.facts, self.rules.singles, case.today)
+        return tuple(
+            explain_rule(bound.rule, bound.judge(world), world, self.rules, self._types) for bound in index.all
+        )
+
+    def reactions(self, after: str, facts: Facts, today: int) -> tuple[Reaction, ...]:
+        """Reactions to a lot that came into the state ``after``, whose ``when`` holds."""
+        world = reference.world_of(facts, self.rules.singles, today)
+        found = []
+        for rule, checks in self._reactions:
+            in_force = (rule.effective_from or 0) <= today and (rule.effective_to is None or today <= rule.effective_to)
+            if rule.after == after and in_force and all(check(world).truth is True for check in checks):
+                found.append(Reaction(rule.id, rule.do))
+        return tuple(found)
+
+
+def digest_of(sources: dict[str, str]) -> str:
+    """The name of a rule set: SHA-256 over its files' names and texts, in order of name."""
+    hashed = hashlib.sha256()
+    for name in sorted(sources):
+        text = sources[name].encode()
+        hashed.update(f"{name}\n{len(text)}\n".encode() + text)
+    return "sha256:" + hashed.hexdigest()
+
+
+def _pass(rule: Rule) -> RuleVerdict:
+    return RuleVerdict(
+        rule.id, Verdict.PASS, rule.severity, "", rule.location.file, rule.location.line, rule.on_fail
+    )
+
+
+def _types(vocabulary: Vocabulary, rules: RuleSet) -> dict[str, dict[str, Type]]:
+    types = {name: {f.name: f.type for f in kind.fields.values()} for name, kind in vocabulary.items()}
+    for name, table in rules.tables.items():
+        types[f"table {name}"] = dict(table.types)
+    return types
+
