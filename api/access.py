@@ -1,8 +1,8 @@
 """Who is calling: API keys, principals, coarse roles. Deny by default.
 
-What may not enter: routes and what they do. A key is looked up by its SHA-256 in a dictionary that is read anew
-from the ``api_keys`` table at most a second after any change; the key itself is nowhere kept, so the database
-opens nothing, and how long a look-up takes says nothing about any key.
+What may not enter: routes and what they do. A key is looked up by its SHA-256 in a dictionary that is read
+anew from the ``api_keys`` table at most a second after any change; the key itself is nowhere kept, so the
+database opens nothing, and how long a look-up takes says nothing about any key.
 """
 
 import asyncio
@@ -12,8 +12,8 @@ import logging
 from collections.abc import Callable, Iterable
 
 from msgspec import Struct
+from sqlalchemy.exc import SQLAlchemyError
 
-from engine.errors import LotgateError
 from engine.people import Key
 
 log = logging.getLogger("lotgate.api")
@@ -61,9 +61,9 @@ class KeyRing:
             await asyncio.sleep(RELOAD_SECONDS)
             try:
                 await asyncio.to_thread(self.load)
-            except LotgateError as error:
+            except SQLAlchemyError as error:
                 # The last known keys stay: a database that is away for a moment locks nobody out.
-                log.warning("the API keys could not be read again: %s", error.detail)
+                log.warning("the API keys could not be read again: %s", type(error).__name__)
 
     def find(self, key: bytes) -> Principal | None:
         """Whose key this is, or None."""

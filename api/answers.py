@@ -36,7 +36,9 @@ def admit(scope: Scope, visit: Visit) -> None:
 def require(visit: Visit, role: str) -> None:
     """Refuse a principal without ``role``."""
     if not visit.principal.may(role):
-        raise Refused("forbidden", f"This call needs the role {role}, which the key {visit.principal.name} lacks.")
+        raise Refused(
+            "forbidden", f"This call needs the role {role}, which the key {visit.principal.name} lacks."
+        )
 
 
 def version_of(if_match: bytes | None) -> int | None:

@@ -1,7 +1,7 @@
 """The composition root of the web process: everything is made here, started and stopped in order.
 
-Start: committer → workers (only without Redis). Stop: no new requests → the committer answers what waits → workers
-→ judge → store. What may not enter: what any of them does.
+Start: committer → workers (only without Redis). Stop: no new requests → the committer answers what waits →
+workers → judge → store. What may not enter: what any of them does.
 """
 
 import asyncio
@@ -11,14 +11,16 @@ from collections.abc import AsyncIterator
 
 from actors.broker import Doorbell
 from actors.worker import Workers, run_in_threads
-from litestar import Litestar
+from litestar import Litestar, asgi
 from msgspec import Struct
 
 from api.access import KeyRing
+from api.batch import PATH as EVENTS_BATCH
 from api.batch import BatchPath
 from api.body import MAX_EVENT_BYTES, Patience
 from api.commands import commands
 from api.door import Door
+from api.events import PATH as EVENTS
 from api.events import EventPath
 from api.health import Health, health_routes, healthz
 from api.ledger import ledger_routes
@@ -63,7 +65,9 @@ def create_app(settings: Settings) -> Application:
     async def life(_: Litestar) -> AsyncIterator[None]:
         tasks = [asyncio.create_task(keys.keep_fresh()), asyncio.create_task(patience.sweep())]
         engine.pipeline.start()
-        workers = run_in_threads(settings, engine.ledger, bell) if settings.redis_url == WITHOUT_REDIS else None
+        workers = (
+            run_in_threads(settings, engine.ledger, bell) if settings.redis_url == WITHOUT_REDIS else None
+        )
         try:
             yield
         finally:
@@ -74,10 +78,10 @@ def create_app(settings: Settings) -> Application:
             await asyncio.to_thread(_stop, engine, workers, bell)
 
     batch = BatchPath(engine.pipeline, patience)
+    direct = {EVENTS: EventPath(engine.pipeline, patience, batch).answer, EVENTS_BATCH: batch.answer}
     litestar = Litestar(
         [
-            EventPath(engine.pipeline, patience, batch).handler(),
-            batch.handler(),
+            *(asgi(path, copy_scope=False)(answer) for path, answer in direct.items()),
             commands(engine.pipeline, patience),
             *lot_routes(engine),
             *ledger_routes(engine, patience, bell.ring),
@@ -94,7 +98,8 @@ def create_app(settings: Settings) -> Application:
         openapi_config=None,
         logging_config=None,
     )
-    return Application(Door(litestar, keys), health, engine)
+    hot = {path.encode(): answer for path, answer in direct.items()}
+    return Application(Door(litestar, keys, hot), health, engine)
 
 
 def _stop(engine: Engine, workers: Workers | None, bell: Doorbell) -> None:

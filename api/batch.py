@@ -1,8 +1,9 @@
 """Many events in one request: a JSON batch array, or a stream of lines answered line by line.
 
-Order is kept: events are submitted in the order they came, so that two events of one lot see each other's state.
-A bad item spoils only itself. However long a stream is, at most ``MAX_IN_FLIGHT`` of its events are held; when the
-caller does not read its results, Lotgate stops reading its events. What may not enter: deciding anything.
+Order is kept: events are submitted in the order they came, so that two events of one lot see each other's
+state. A bad item spoils only itself. However long a stream is, at most ``MAX_IN_FLIGHT`` of its events are
+held; when the caller does not read its results, Lotgate stops reading its events. What may not enter:
+deciding anything.
 """
 
 import asyncio
@@ -11,8 +12,6 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import msgspec
-from litestar import asgi
-from litestar.handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
 from msgspec import Raw, Struct
 
@@ -77,15 +76,6 @@ class BatchPath:
         self._pipeline = pipeline
         self._patience = patience
 
-    def handler(self) -> ASGIRouteHandler:
-        """The route, for Litestar."""
-
-        @asgi(PATH, copy_scope=False)
-        async def receive_batch(scope: Scope, receive: Receive, send: Send) -> None:
-            await self.answer(scope, receive, send)
-
-        return receive_batch
-
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request: 200 and a result per item, whatever became of each."""
         visit = visit_of(scope)
@@ -98,7 +88,9 @@ class BatchPath:
                 raise Refused("header-invalid", "If-Match belongs to one lot; a batch has many.", "If-Match")
             mode = mode_of(visit.headers)
             if mode is Mode.LINES:
-                await self._stream(lines(receive, self._patience, MAX_EVENT_BYTES), visit, scope, send, array=False)
+                await self._stream(
+                    lines(receive, self._patience, MAX_EVENT_BYTES), visit, scope, send, array=False
+                )
             elif mode is Mode.BATCH or mode is Mode.STRUCTURED:
                 items = _items(
                     await self._patience.wait(
@@ -107,7 +99,9 @@ class BatchPath:
                 )
                 await self._stream(_each(items), visit, scope, send, array=True)
             else:
-                raise Refused("unsupported-media-type", "A batch is application/cloudevents-batch+json or NDJSON.")
+                raise Refused(
+                    "unsupported-media-type", "A batch is application/cloudevents-batch+json or NDJSON."
+                )
         except Gone:
             return
         except Exception as error:  # becomes a problem; the unforeseen is logged on the way
@@ -130,7 +124,7 @@ class BatchPath:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             await reading
         except TimeoutError:
-            # The head is sent; the only honest thing left is to cut the answer off, so that it is seen as incomplete.
+            # The head is sent; what is left is to cut the answer off, so that it is seen as incomplete.
             log.warning("hung up on %s, which did not read the results of its batch", visit.principal.name)
         finally:
             reading.cancel()
@@ -168,7 +162,7 @@ class BatchPath:
             return _refused(error, index, path, visit, event)
 
     async def _offer(self, event: Event, principal: str) -> asyncio.Future[Answer]:
-        """Submit, waiting for room in the queue: a batch gives way to single events, and does not fail at once."""
+        """Submit, waiting for room in the queue: a batch gives way to single events instead of failing."""
         loop = asyncio.get_running_loop()
         for _ in range(_OFFERS):
             try:
@@ -178,7 +172,13 @@ class BatchPath:
         return self._pipeline.submit_async(loop, event, principal, None)
 
     async def _pieces(
-        self, queue: asyncio.Queue[_Pending | Result | None], visit: Visit, path: str, *, minimal: bool, array: bool
+        self,
+        queue: asyncio.Queue[_Pending | Result | None],
+        visit: Visit,
+        path: str,
+        *,
+        minimal: bool,
+        array: bool,
     ) -> AsyncIterator[bytes]:
         between = b"," if array else b""
         buffer = bytearray(b"[" if array else b"")
@@ -207,7 +207,9 @@ def _items(body: bytes) -> Iterator[bytes]:
         require_json(body)
         raise EventInvalid("A batch is a JSON array of events.") from None
     if len(raw) > MAX_BATCH_EVENTS:
-        raise Refused("body-too-large", f"A JSON batch may have {MAX_BATCH_EVENTS} events; stream more as NDJSON.")
+        raise Refused(
+            "body-too-large", f"A JSON batch may have {MAX_BATCH_EVENTS} events; stream more as NDJSON."
+        )
     return (bytes(item) for item in raw)
 
 
@@ -237,6 +239,7 @@ async def _finish(entry: _Pending | Result, path: str, visit: Visit, *, minimal:
 def _refused(error: Exception, index: int, path: str, visit: Visit, event: Event | None = None) -> Result:
     made, _ = explain(error, path, visit.request_id.decode())
     REFUSED.labels(made.type.rpartition("/")[2]).inc()
-    identity: dict[str, Any] = {} if event is None else {"id": event.id, "source": event.source, "lot": event.subject}
+    identity: dict[str, Any] = (
+        {} if event is None else {"id": event.id, "source": event.source, "lot": event.subject}
+    )
     return Result(index, made.status, problem=Raw(msgspec.json.encode(made)), **identity)
-

@@ -1,7 +1,7 @@
 """Request bodies: bounded while they are read, in size and in time.
 
-What may not enter: what the bytes mean. Litestar's own body handling is not used on the event path, because it
-decodes leniently and waits for ever.
+What may not enter: what the bytes mean. Litestar's own body handling is not used on the event path, because
+it decodes leniently and waits for ever.
 """
 
 import asyncio
@@ -29,7 +29,8 @@ class Gone(Exception):
 class Patience:
     """Ends waits that last too long, for all requests at once.
 
-    A timer per request costs more than reading the body; one sweep a second over the few that wait costs nothing.
+    A timer per request costs more than reading the body; one sweep a second over the few that wait costs
+    nothing.
     """
 
     def __init__(self, seconds: float = READ_SECONDS) -> None:
@@ -59,13 +60,15 @@ class Patience:
                 raise
             self._ended.discard(task)
             task.uncancel()
-            raise Refused("body-timeout", f"No complete body came within {self._seconds:g} seconds.") from None
+            raise Refused(
+                "body-timeout", f"No complete body came within {self._seconds:g} seconds."
+            ) from None
         finally:
             del self._since[task]
 
 
 async def whole(receive: Receive, limit_bytes: int, announced: bytes | None) -> bytes:
-    """The body, at most ``limit_bytes`` of it; raises Refused (413) as soon as it is clear that it is longer."""
+    """The body; raises Refused (413) as soon as it is clear that it is longer than ``limit_bytes``."""
     if announced is not None and announced.isdigit() and int(announced[:19]) > limit_bytes:
         raise _too_large(limit_bytes)
     message = await receive()
@@ -118,4 +121,6 @@ async def lines(receive: Receive, patience: Patience, limit_bytes: int) -> Async
 
 
 def _too_large(limit_bytes: int) -> Refused:
-    return Refused("body-too-large", f"The body is longer than {limit_bytes} bytes, the most that is read here.")
+    return Refused(
+        "body-too-large", f"The body is longer than {limit_bytes} bytes, the most that is read here."
+    )

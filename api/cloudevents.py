@@ -1,7 +1,7 @@
 """CloudEvents 1.0 over HTTP: which mode a request is in, and binary mode turned into structured mode.
 
-Source: CloudEvents HTTP Protocol Binding 1.0.2, sections 3.1 (binary), 3.1.3.2 (header values), 3.2 (structured),
-3.3 (batched). What may not enter: lots, and what an event means; that is engine/events.py.
+Source: CloudEvents HTTP Protocol Binding 1.0.2, sections 3.1 (binary), 3.1.3.2 (header values), 3.2
+(structured), 3.3 (batched). What may not enter: lots, and what an event means; that is engine/events.py.
 """
 
 import enum
@@ -41,7 +41,9 @@ _REQUIRED = (b"ce-id", b"ce-source", b"ce-specversion", b"ce-type")
 def mode_of(headers: dict[bytes, bytes]) -> Mode:
     """The mode that ``Content-Type`` chooses; raises Refused (415) when Lotgate does not read that."""
     if b"content-encoding" in headers and headers[b"content-encoding"].lower() != b"identity":
-        raise Refused("unsupported-content-encoding", "The body must be sent as it is, without Content-Encoding.")
+        raise Refused(
+            "unsupported-content-encoding", "The body must be sent as it is, without Content-Encoding."
+        )
     sent = headers.get(b"content-type", b"")
     mode = _NAMED.get(sent)
     return mode if mode is not None else _read(sent, headers)
@@ -51,7 +53,9 @@ def _read(sent: bytes, headers: dict[bytes, bytes]) -> Mode:
     media_type, semicolon, parameters = sent.partition(b";")
     media_type = media_type.strip().lower()
     if not _PARAMETERS.match(semicolon + parameters):
-        raise Refused("unsupported-media-type", "Only UTF-8 is read; leave out other parameters of Content-Type.")
+        raise Refused(
+            "unsupported-media-type", "Only UTF-8 is read; leave out other parameters of Content-Type."
+        )
     named = _NAMED.get(media_type)
     if named is not None:
         return named
@@ -68,11 +72,11 @@ def _read(sent: bytes, headers: dict[bytes, bytes]) -> Mode:
 
 
 def read_event(body: bytes) -> Event:
-    """The event in ``body``. What is not JSON at all is ``malformed`` (400), wherever its first fault stands."""
+    """The event in ``body``. What is not JSON is ``malformed`` (400), wherever its first fault stands."""
     try:
         return decode_event(body)
     except EventInvalid as error:
-        # The decoder stops at what it meets first, be it a wrong type before the place where the text breaks off.
+        # The decoder stops at what it meets first: a wrong type may stand before the broken text.
         if not error.malformed:
             require_json(body, error.pointer)
         raise
@@ -110,9 +114,13 @@ def attribute(name: str, value: bytes) -> str:
     if len(value) >= 2 and value[:1] == value[-1:] == b'"':
         value = re.sub(rb"\\(.)", rb"\1", value[1:-1])
     if _TOKEN.search(value):
-        raise EventInvalid(f"ce-{name}: % must be followed by two hexadecimal digits.", f"/{name}", malformed=True)
+        raise EventInvalid(
+            f"ce-{name}: % must be followed by two hexadecimal digits.", f"/{name}", malformed=True
+        )
     decoded = _ESCAPED.sub(lambda match: bytes((int(match[1], 16),)), value)
     try:
         return decoded.decode("utf-8")
     except UnicodeDecodeError:
-        raise EventInvalid(f"ce-{name} is not UTF-8 when percent-decoded.", f"/{name}", malformed=True) from None
+        raise EventInvalid(
+            f"ce-{name} is not UTF-8 when percent-decoded.", f"/{name}", malformed=True
+        ) from None

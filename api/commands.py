@@ -52,7 +52,9 @@ def commands(pipeline: Pipeline, patience: Patience) -> HTTPRouteHandler:
         """Act on a lot."""
         visit = visit_of(request.scope)
         require(visit, "submit")
-        body = await patience.wait(whole(request.receive, MAX_EVENT_BYTES, visit.headers.get(b"content-length")))
+        body = await patience.wait(
+            whole(request.receive, MAX_EVENT_BYTES, visit.headers.get(b"content-length"))
+        )
         event = event_of(visit, path_part(lot), command, body)
         expected = version_of(visit.headers.get(b"if-match"))
         loop = asyncio.get_running_loop()
@@ -104,7 +106,9 @@ def idempotency_key(header: bytes | None) -> str:
         key = ""
     if not key or len(key) > _MAX_KEY or not key.isascii() or not key.isprintable():
         raise Refused(
-            "header-invalid", f"Idempotency-Key must be 1 to {_MAX_KEY} printable ASCII characters.", "Idempotency-Key"
+            "header-invalid",
+            f"Idempotency-Key must be 1 to {_MAX_KEY} printable ASCII characters.",
+            "Idempotency-Key",
         )
     return key
 

@@ -1,13 +1,15 @@
 """The front door: every request passes it before Litestar routes it.
 
-It reads the headers once, bounds them, finds out who is calling, refuses strangers and whoever may not even read
-(deny by default; routes that ask for more say so), and hands on the path as it was sent, so that a lot id with ``%2F`` stays one path part. HEAD goes the way of GET.
-What may not enter: bodies, routes, anything that waits.
+It reads the headers once, bounds them, finds out who is calling, refuses strangers and whoever may not even
+read (deny by default; routes that ask for more say so), and hands on the path as it was sent, so that a lot
+id with ``%2F`` stays one path part. HEAD goes the way of GET. What may not enter: bodies, routes, anything
+that waits.
 """
 
 import itertools
 import re
 import secrets
+from collections.abc import Mapping
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -24,9 +26,6 @@ MAX_HEADER_BYTES = 32 * 1024
 #: Open without a key; ``/problems/<code>`` too.
 PUBLIC = frozenset((b"/healthz", b"/readyz", b"/problems"))
 _PUBLIC_PREFIX = b"/problems/"
-#: These write their own headers (the hot path); no wrapper around ``send``.
-_SELF_WRITING = frozenset((b"/v1/events", b"/v1/events/batch"))
-
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}\Z")
 _BOUNDARY_HEADERS = (b"authorization", b"x-api-key", b"content-type", b"if-match", b"idempotency-key")
 
@@ -45,8 +44,10 @@ class Visit(Struct):
 class Door:
     """ASGI application in front of Litestar."""
 
-    def __init__(self, app: ASGIApp, keys: KeyRing) -> None:
+    def __init__(self, app: ASGIApp, keys: KeyRing, direct: Mapping[bytes, ASGIApp]) -> None:
         self._app = app
+        #: Paths that need no routing: the hot path, which writes all of its headers itself.
+        self._direct = direct
         self._keys = keys
         # Unique across processes and restarts without asking the kernel for randomness each time.
         self._prefix = secrets.token_hex(6).encode() + b"-"
@@ -65,8 +66,9 @@ class Door:
         if refusal is not None:
             await _refuse(refusal[0], refusal[1], raw_path, visit.request_id, send)
             return
-        if raw_path.rstrip(b"/") in _SELF_WRITING:
-            await self._app(scope, receive, send)
+        direct = self._direct.get(raw_path)
+        if direct is not None:
+            await direct(scope, receive, send)
             return
         if b"%" in raw_path:
             request["path"] = raw_path.decode("ascii", "replace")
@@ -87,15 +89,24 @@ class Door:
         principal = self._keys.authenticate(headers)
         visit = Visit(principal or NOBODY, headers, request_id)
         if total > MAX_HEADER_BYTES:
-            return visit, ("headers-too-large", f"The headers have {total} bytes; {MAX_HEADER_BYTES} are accepted.")
+            return visit, (
+                "headers-too-large",
+                f"The headers have {total} bytes; {MAX_HEADER_BYTES} are accepted.",
+            )
         if principal is None and not _is_public(scope["raw_path"]):
-            return visit, ("unauthenticated", "Send a valid key: Authorization: Bearer <key>, or X-API-Key: <key>.")
+            return visit, (
+                "unauthenticated",
+                "Send a valid key: Authorization: Bearer <key>, or X-API-Key: <key>.",
+            )
         if principal is not None and not principal.may("read") and not _is_public(scope["raw_path"]):
             return visit, ("forbidden", f"The key {principal.name} has no role that opens anything.")
         if len(headers) != len(raw):
             repeated = _repeated([name for name, _ in raw])
             if repeated is not None:
-                return visit, ("header-invalid", f"The header {repeated.decode('latin-1')} was sent more than once.")
+                return visit, (
+                    "header-invalid",
+                    f"The header {repeated.decode('latin-1')} was sent more than once.",
+                )
         return visit, None
 
 

@@ -1,13 +1,12 @@
 """The hot path: one event in, the committed decision out.
 
-One ASGI handler without middleware, dependency injection or Litestar's lenient body decoding. It reads, decodes
-strictly, submits to the pipeline and waits until the decision is on disk. What may not enter: deciding anything.
+One ASGI handler without middleware, dependency injection or Litestar's lenient body decoding. It reads,
+decodes strictly, submits to the pipeline and waits until the decision is on disk. What may not enter:
+deciding anything.
 """
 
 import asyncio
 
-from litestar import asgi
-from litestar.handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
 
 from api.answers import admit, send_answer, send_options, send_problem, version_of, visit_of
@@ -26,15 +25,6 @@ class EventPath:
         self._submit = pipeline.submit_async
         self._patience = patience
         self._batch = batch
-
-    def handler(self) -> ASGIRouteHandler:
-        """The route, for Litestar."""
-
-        @asgi(PATH, copy_scope=False)
-        async def receive_event(scope: Scope, receive: Receive, send: Send) -> None:
-            await self.answer(scope, receive, send)
-
-        return receive_event
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every refusal is a problem, and counted."""

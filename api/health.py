@@ -1,8 +1,8 @@
 """Is the process alive, can it take events, and what does it count: /healthz, /readyz, /metrics.
 
-What may not enter: anything about single lots. ``/healthz`` touches nothing; ``/readyz`` tells strangers only which
-checks fail, and holders of a key why; ``/metrics`` needs a key, because how much a plant receives and rejects is
-nobody else's business.
+What may not enter: anything about single lots. ``/healthz`` touches nothing; ``/readyz`` tells strangers only
+which checks fail, and holders of a key why; ``/metrics`` needs a key, because how much a plant receives and
+rejects is nobody else's business.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from api.views import Check, Readiness
 from engine.errors import LotgateError
 from engine.pipeline import MAX_WAITING
 from engine.runtime import Engine
+from engine.store.migrate import check as check_revision
 from engine.store.schema import escalations
 
 #: Readiness is looked at no more often than this: probes must not load what they probe.
@@ -79,6 +80,7 @@ class Health:
     def _database(self) -> Check:
         """A write that changes nothing: it fails where a commit would."""
         try:
+            check_revision(self._engine.store)
             with self._engine.store.engine.begin() as connection:
                 connection.execute(update(escalations).where(escalations.c.id == -1).values(kind="none"))
         except SQLAlchemyError as error:
@@ -136,22 +138,32 @@ class EngineCollector(Collector):
         """All families."""
         pipeline = self._engine.pipeline
         counts = pipeline.counts
-        events = CounterMetricFamily("lotgate_events", "Events answered with a decision", labels=["type", "outcome"])
+        events = CounterMetricFamily(
+            "lotgate_events", "Events answered with a decision", labels=["type", "outcome"]
+        )
         for (kind, outcome), number in list(counts.events.items()):
             events.add_metric([kind, outcome], number)
         yield events
         yield CounterMetricFamily("lotgate_commits", "Batches committed", value=counts.batches)
-        yield CounterMetricFamily("lotgate_commit_seconds", "Seconds spent committing", value=counts.commit_seconds)
+        yield CounterMetricFamily(
+            "lotgate_commit_seconds", "Seconds spent committing", value=counts.commit_seconds
+        )
         yield CounterMetricFamily("lotgate_commit_conflicts", "Batches decided again", value=counts.conflicts)
-        yield CounterMetricFamily("lotgate_commit_failures", "Batches that were not committed", value=counts.failures)
-        yield GaugeMetricFamily("lotgate_queue_events", "Events that wait for the committer", value=pipeline.waiting)
+        yield CounterMetricFamily(
+            "lotgate_commit_failures", "Batches that were not committed", value=counts.failures
+        )
+        yield GaugeMetricFamily(
+            "lotgate_queue_events", "Events that wait for the committer", value=pipeline.waiting
+        )
         rules = GaugeMetricFamily("lotgate_rule_set_info", "The rule set in force", labels=["digest"])
         rules.add_metric([self._engine.rulebook.digest], 1)
         yield rules
         yield from self._deliveries()
 
     def _deliveries(self) -> Iterator[Metric]:
-        family = GaugeMetricFamily("lotgate_deliveries", "Deliveries in the ledger", labels=["target", "state"])
+        family = GaugeMetricFamily(
+            "lotgate_deliveries", "Deliveries in the ledger", labels=["target", "state"]
+        )
         for target, states in self._engine.ledger.counts().items():
             for state, number in states.items():
                 family.add_metric([target, state], number)

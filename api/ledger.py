@@ -1,4 +1,4 @@
-"""The delivery ledger, parked events and escalations: what is under way, what waits, what somebody must look at.
+"""Deliveries, parked events and escalations: what is under way, what waits, what needs somebody.
 
 What may not enter: SQL, and the delivering itself (actors).
 """
@@ -79,7 +79,9 @@ def _replays(engine: Engine, patience: Patience, ring: Ring) -> list[HTTPRouteHa
         require(visit, "admin")
         if mode_of(visit.headers) is not Mode.STRUCTURED:
             raise Refused("unsupported-media-type", "The body is application/json.")
-        body = await patience.wait(whole(request.receive, MAX_EVENT_BYTES, visit.headers.get(b"content-length")))
+        body = await patience.wait(
+            whole(request.receive, MAX_EVENT_BYTES, visit.headers.get(b"content-length"))
+        )
         wanted = _wanted(body)
         number = await asyncio.to_thread(
             ledger.replay, target=wanted.target, lot=wanted.lot, dry_run=wanted.dry_run

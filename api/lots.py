@@ -68,9 +68,13 @@ def _lots(engine: Engine) -> list[HTTPRouteHandler]:
 
 def _target(known: Acknowledged) -> TargetView:
     return TargetView(
-        known.target, known.sent_version, known.sent_state, known.acknowledged_version, known.acknowledged_state,
+        known.target,
+        known.sent_version,
+        known.sent_state,
+        known.acknowledged_version,
+        known.acknowledged_state,
         known.sent_version is not None and known.sent_version == known.acknowledged_version,
-    )  # fmt: skip
+    )
 
 
 def _has(if_none_match: bytes | None, tag: str) -> bool:

@@ -1,7 +1,7 @@
 """OpenAPI 3.1 of this service, from the table of operations and the structs themselves.
 
-Component schemas come from msgspec, so that a closed object says ``additionalProperties: false`` and the document
-promises what the decoder does. What may not enter: what handlers do.
+Component schemas come from msgspec, so that a closed object says ``additionalProperties: false`` and the
+document promises what the decoder does. What may not enter: what handlers do.
 """
 
 from functools import cache
@@ -93,7 +93,13 @@ def _call(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
         call["description"] = f"Needs the role `{operation.role}`."
     if operation.parameters:
         call["parameters"] = [
-            {"name": p.name, "in": p.place, "description": p.description, "required": p.required, "schema": p.schema}
+            {
+                "name": p.name,
+                "in": p.place,
+                "description": p.description,
+                "required": p.required,
+                "schema": p.schema,
+            }
             for p in operation.parameters
         ]
     if operation.body is not None:

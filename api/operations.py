@@ -55,9 +55,12 @@ LIMIT = Parameter("limit", "Rows a page.", {"type": "integer", "minimum": 1, "ma
 IF_MATCH = Parameter("If-Match", 'The lot\'s version as its ETag says it, such as `"3"`.', place="header")
 IF_NONE_MATCH = Parameter("If-None-Match", "An ETag; answered 304 when it is still right.", place="header")
 IDEMPOTENCY_KEY = Parameter(
-    "Idempotency-Key", "New for each intention, the same for each retry.",
-    {"type": "string", "minLength": 1, "maxLength": 255}, "header", True,
-)  # fmt: skip
+    "Idempotency-Key",
+    "New for each intention, the same for each retry.",
+    {"type": "string", "minLength": 1, "maxLength": 255},
+    "header",
+    True,
+)
 PREFER = Parameter("Prefer", "`return=minimal`: results without their decisions.", place="header")
 DELIVERY = Parameter("delivery", "Number of the delivery.", {"type": "integer", "minimum": 1}, "path", True)
 TARGET = Parameter("target", "Only this target.")
@@ -82,69 +85,203 @@ def _command(name: str) -> Operation:
     )
 
 
-def _read(path: str, name: str, summary: str, answer: Any, *parameters: Parameter, more: tuple[int, ...] = ()) -> Operation:
+def _read(
+    path: str, name: str, summary: str, answer: Any, *parameters: Parameter, more: tuple[int, ...] = ()
+) -> Operation:
     return Operation(
-        method="get", path=path, id=name, summary=summary, parameters=parameters, answers={200: answer},
+        method="get",
+        path=path,
+        id=name,
+        summary=summary,
+        parameters=parameters,
+        answers={200: answer},
         problems=(404, *more),
-    )  # fmt: skip
+    )
 
 
 def _text(path: str, name: str, summary: str, *parameters: Parameter) -> Operation:
     return Operation(
-        method="get", path=path, id=name, summary=summary, role=None, parameters=parameters, answers={200: str},
-        problems=(404,), answer_media_type="text/markdown",
-    )  # fmt: skip
+        method="get",
+        path=path,
+        id=name,
+        summary=summary,
+        role=None,
+        parameters=parameters,
+        answers={200: str},
+        problems=(404,),
+        answer_media_type="text/markdown",
+    )
 
 
 OPERATIONS: tuple[Operation, ...] = (
     _decide(
-        path="/v1/events", id="submit_event", summary="Submit one CloudEvent; the answer is the committed decision.",
-        parameters=(IF_MATCH,), body={"application/cloudevents+json": AnyEvent, "application/json": AnyEvent},
+        path="/v1/events",
+        id="submit_event",
+        summary="Submit one CloudEvent; the answer is the committed decision.",
+        parameters=(IF_MATCH,),
+        body={"application/cloudevents+json": AnyEvent, "application/json": AnyEvent},
     ),
     Operation(
-        method="post", path="/v1/events/batch", id="submit_batch", role="submit",
-        summary="Submit many CloudEvents; one result each, in order.", parameters=(PREFER,),
+        method="post",
+        path="/v1/events/batch",
+        id="submit_batch",
+        role="submit",
+        summary="Submit many CloudEvents; one result each, in order.",
+        parameters=(PREFER,),
         body={"application/cloudevents-batch+json": list[AnyEvent], "application/x-ndjson": AnyEvent},
-        answers={200: list[Result]}, problems=(408, 413, 415, 422, 503),
+        answers={200: list[Result]},
+        problems=(408, 413, 415, 422, 503),
     ),
-    _read("/v1/events/{key}", "event", "An event as it was answered.", EventLine,
-          Parameter("key", "Last part of the `Location` of an answer.", place="path", required=True)),
-    _read("/v1/lots", "lots", "Lots, by id.", Page[LotLine], STATE,
-          *(Parameter(n, f"Only this {n}.") for n in ("item", "supplier", "order", "plant")), CURSOR, LIMIT),
-    Operation(method="get", path="/v1/lots/{lot}", id="lot", summary="One lot: what it is, what can happen next.",
-              parameters=(LOT, IF_NONE_MATCH), answers={200: LotView, 304: None}, problems=(404,)),
-    _read("/v1/lots/{lot}/journal", "lot_journal", "Everything that happened to the lot, oldest first.",
-          Page[Entry], LOT, CURSOR, LIMIT),
-    _read("/v1/lots/{lot}/results", "lot_results", "Recorded inspection results.", Page[ResultLine], LOT, CURSOR, LIMIT),
+    _read(
+        "/v1/events/{key}",
+        "event",
+        "An event as it was answered.",
+        EventLine,
+        Parameter("key", "Last part of the `Location` of an answer.", place="path", required=True),
+    ),
+    _read(
+        "/v1/lots",
+        "lots",
+        "Lots, by id.",
+        Page[LotLine],
+        STATE,
+        *(Parameter(n, f"Only this {n}.") for n in ("item", "supplier", "order", "plant")),
+        CURSOR,
+        LIMIT,
+    ),
+    Operation(
+        method="get",
+        path="/v1/lots/{lot}",
+        id="lot",
+        summary="One lot: what it is, what can happen next.",
+        parameters=(LOT, IF_NONE_MATCH),
+        answers={200: LotView, 304: None},
+        problems=(404,),
+    ),
+    _read(
+        "/v1/lots/{lot}/journal",
+        "lot_journal",
+        "Everything that happened to the lot, oldest first.",
+        Page[Entry],
+        LOT,
+        CURSOR,
+        LIMIT,
+    ),
+    _read(
+        "/v1/lots/{lot}/results",
+        "lot_results",
+        "Recorded inspection results.",
+        Page[ResultLine],
+        LOT,
+        CURSOR,
+        LIMIT,
+    ),
     _read("/v1/lots/{lot}/holds", "lot_holds", "Holds that stand or stood.", Page[HoldLine], LOT),
-    _read("/v1/lots/{lot}/deliveries", "lot_deliveries", "What each target was told.", Page[DeliveryLine], LOT,
-          CURSOR, LIMIT),
-    _read("/v1/lots/{lot}/explain", "lot_explain", "Why, or why not: every guard of a step with its values.", Explanation, LOT,
-          Parameter("trigger", "The step to explain.", {"type": "string", "default": "release"}), more=(422,)),
+    _read(
+        "/v1/lots/{lot}/deliveries",
+        "lot_deliveries",
+        "What each target was told.",
+        Page[DeliveryLine],
+        LOT,
+        CURSOR,
+        LIMIT,
+    ),
+    _read(
+        "/v1/lots/{lot}/explain",
+        "lot_explain",
+        "Why, or why not: every guard of a step with its values.",
+        Explanation,
+        LOT,
+        Parameter("trigger", "The step to explain.", {"type": "string", "default": "release"}),
+        more=(422,),
+    ),
     *(_command(name) for name in COMMANDS),
-    _read("/v1/deliveries", "deliveries", "The delivery ledger, in the order it was written.", Page[DeliveryLine],
-          Parameter("state", "pending, sending, delivered, superseded, dead or compensated."), TARGET,
-          Parameter("lot", "Only this lot."), CURSOR, LIMIT),
+    _read(
+        "/v1/deliveries",
+        "deliveries",
+        "The delivery ledger, in the order it was written.",
+        Page[DeliveryLine],
+        Parameter("state", "pending, sending, delivered, superseded, dead or compensated."),
+        TARGET,
+        Parameter("lot", "Only this lot."),
+        CURSOR,
+        LIMIT,
+    ),
     _read("/v1/deliveries/{delivery}", "delivery", "One delivery.", DeliveryLine, DELIVERY),
-    Operation(method="post", path="/v1/deliveries/{delivery}/replay", id="replay_delivery", role="admin",
-              summary="Send one delivery again.", answers={200: Replayed}, problems=(404,),
-              parameters=(DELIVERY,)),
-    Operation(method="post", path="/v1/deliveries/replay", id="replay_deliveries", role="admin",
-              summary="Send again every delivery that matches; or count them.", body={"application/json": Replay},
-              answers={200: Replayed}, problems=(413, 415, 422)),
-    _read("/v1/parked", "parked", "Events that wait for what they depend on.", Page[ParkedLine], CURSOR, LIMIT),
-    _read("/v1/escalations", "escalations", "What somebody has to look at.", Page[EscalationLine],
-          Parameter("open", "Only those nobody has acknowledged.", {"type": "boolean", "default": True}), CURSOR, LIMIT),
-    Operation(method="post", path="/v1/escalations/{escalation}/acknowledge", id="acknowledge_escalation", role="submit",
-              summary="Say that somebody has seen it.", answers={200: EscalationLine}, problems=(404,),
-              parameters=(Parameter("escalation", "Its number.", {"type": "integer", "minimum": 1}, "path", True),)),
-    Operation(method="get", path="/healthz", id="healthz", summary="The process answers.", role=None, answers={200: None}),
-    Operation(method="get", path="/readyz", id="readyz", summary="The process can take events.", role=None,
-              answers={200: Readiness, 503: Readiness}),
-    Operation(method="get", path="/metrics", id="metrics", summary="Prometheus metrics.", answers={200: str},
-              answer_media_type="text/plain"),
-    Operation(method="get", path="/schema/openapi.json", id="openapi", summary="This document.", answers={200: Raw}),
+    Operation(
+        method="post",
+        path="/v1/deliveries/{delivery}/replay",
+        id="replay_delivery",
+        role="admin",
+        summary="Send one delivery again.",
+        answers={200: Replayed},
+        problems=(404,),
+        parameters=(DELIVERY,),
+    ),
+    Operation(
+        method="post",
+        path="/v1/deliveries/replay",
+        id="replay_deliveries",
+        role="admin",
+        summary="Send again every delivery that matches; or count them.",
+        body={"application/json": Replay},
+        answers={200: Replayed},
+        problems=(413, 415, 422),
+    ),
+    _read(
+        "/v1/parked", "parked", "Events that wait for what they depend on.", Page[ParkedLine], CURSOR, LIMIT
+    ),
+    _read(
+        "/v1/escalations",
+        "escalations",
+        "What somebody has to look at.",
+        Page[EscalationLine],
+        Parameter("open", "Only those nobody has acknowledged.", {"type": "boolean", "default": True}),
+        CURSOR,
+        LIMIT,
+    ),
+    Operation(
+        method="post",
+        path="/v1/escalations/{escalation}/acknowledge",
+        id="acknowledge_escalation",
+        role="submit",
+        summary="Say that somebody has seen it.",
+        answers={200: EscalationLine},
+        problems=(404,),
+        parameters=(Parameter("escalation", "Its number.", {"type": "integer", "minimum": 1}, "path", True),),
+    ),
+    Operation(
+        method="get",
+        path="/healthz",
+        id="healthz",
+        summary="The process answers.",
+        role=None,
+        answers={200: None},
+    ),
+    Operation(
+        method="get",
+        path="/readyz",
+        id="readyz",
+        summary="The process can take events.",
+        role=None,
+        answers={200: Readiness, 503: Readiness},
+    ),
+    Operation(
+        method="get",
+        path="/metrics",
+        id="metrics",
+        summary="Prometheus metrics.",
+        answers={200: str},
+        answer_media_type="text/plain",
+    ),
+    Operation(
+        method="get", path="/schema/openapi.json", id="openapi", summary="This document.", answers={200: Raw}
+    ),
     _text("/problems", "problem_index", "All problem types."),
-    _text("/problems/{code}", "problem_page", "What one problem type means and what to do.",
-          Parameter("code", "Last part of a problem's `type`.", place="path", required=True)),
-)  # fmt: skip
+    _text(
+        "/problems/{code}",
+        "problem_page",
+        "What one problem type means and what to do.",
+        Parameter("code", "Last part of a problem's `type`.", place="path", required=True),
+    ),
+)

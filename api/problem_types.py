@@ -1,7 +1,7 @@
 """Every kind of problem an answer may carry: stable code, constant title, status, meaning, what to do next.
 
-The code is the last part of the problem ``type`` (``/problems/<code>``) and never changes its meaning; a caller
-may branch on it. What may not enter: the making of answers (api/problems.py), HTTP, requests.
+The code is the last part of the problem ``type`` (``/problems/<code>``) and never changes its meaning; a
+caller may branch on it. What may not enter: the making of answers (api/problems.py), HTTP, requests.
 """
 
 from msgspec import Struct
@@ -24,141 +24,195 @@ class ProblemType(Struct, frozen=True):
 
 _ROWS = (
     ProblemType(
-        "malformed", "The request is not well formed", 400,
+        "malformed",
+        "The request is not well formed",
+        400,
         "The bytes are not JSON, not UTF-8, nested too deeply, or a CloudEvents header is not valid.",
         "Correct the sender. Nothing was kept, so the same event id can be used again.",
     ),
     ProblemType(
-        "parameter-invalid", "A parameter cannot be used", 400,
+        "parameter-invalid",
+        "A parameter cannot be used",
+        400,
         "A query parameter, a cursor or a path part has a value outside its range.",
         "See `errors`: each names the parameter and the values it takes.",
     ),
     ProblemType(
-        "header-invalid", "A request header cannot be used", 400,
+        "header-invalid",
+        "A request header cannot be used",
+        400,
         "A header that Lotgate acts on is repeated or has a value it cannot read.",
         "Send the header once, in the form that `detail` shows.",
     ),
     ProblemType(
-        "idempotency-key-required", "This call needs an Idempotency-Key", 400,
+        "idempotency-key-required",
+        "This call needs an Idempotency-Key",
+        400,
         "A command changes a lot; without a key a retry after a lost answer could do it twice.",
         "Send `Idempotency-Key: <up to 255 characters>`, new for each intention, the same for each retry.",
     ),
     ProblemType(
-        "unauthenticated", "An API key is needed", 401,
+        "unauthenticated",
+        "An API key is needed",
+        401,
         "No key was sent, or the key is unknown, expired or revoked.",
         "Send `Authorization: Bearer <key>` or `X-API-Key: <key>`. `lotgate keys` makes and lists keys.",
     ),
     ProblemType(
-        "forbidden", "This key may not do that", 403,
+        "forbidden",
+        "This key may not do that",
+        403,
         "The key is valid but has none of the roles that this call needs.",
         "Use a key with the role that `detail` names, or ask an administrator for it.",
     ),
     ProblemType(
-        "not-found", "There is nothing here", 404,
+        "not-found",
+        "There is nothing here",
+        404,
         "No lot, event, delivery or page has this address. Lot ids in a path must be percent-encoded.",
         "Check the spelling; `/` inside a lot id is written `%2F`.",
     ),
     ProblemType(
-        "method-not-allowed", "This address does not take that method", 405,
+        "method-not-allowed",
+        "This address does not take that method",
+        405,
         "The address exists, the method does not.",
         "Use one of the methods in the `Allow` header.",
     ),
     ProblemType(
-        "body-timeout", "The request body did not arrive in time", 408,
+        "body-timeout",
+        "The request body did not arrive in time",
+        408,
         "The body stood still for longer than Lotgate waits.",
         "Send the request again; nothing of it was kept.",
     ),
     ProblemType(
-        "event-id-reused", TITLES["event-id-reused"], 409,
+        "event-id-reused",
+        TITLES["event-id-reused"],
+        409,
         "The same (source, id) was accepted before with other content. The first one stands.",
         "Give the new event an id of its own. If it was meant as a retry, send exactly what was sent before.",
     ),
     ProblemType(
-        "transition-not-allowed", TITLES["transition-not-allowed"], 409,
+        "transition-not-allowed",
+        TITLES["transition-not-allowed"],
+        409,
         "The event asks for a step that the lot cannot take from where it is; see `state` and `allowed`.",
         "Take one of the steps in `allowed` first.",
     ),
     ProblemType(
-        "gate-failed", TITLES["gate-failed"], 409,
-        "At least one rule of the gate fails or cannot be evaluated because something is missing; see `rules`.",
+        "gate-failed",
+        TITLES["gate-failed"],
+        409,
+        "At least one rule of the gate fails, or something it needs is missing; see `rules`.",
         "Bring what is missing, or decide otherwise. `GET /v1/lots/{lot}/explain` shows every condition.",
     ),
     ProblemType(
-        "lot-exists", TITLES["lot-exists"], 409,
+        "lot-exists",
+        TITLES["lot-exists"],
+        409,
         "A receipt or a production completion names a lot id that is already in use.",
         "Give the new lot an id of its own.",
     ),
     ProblemType(
-        "lot-closed", TITLES["lot-closed"], 409,
+        "lot-closed",
+        TITLES["lot-closed"],
+        409,
         "The lot was shipped, consumed, scrapped, returned or split; `detail` says which.",
         "Nothing more can be done with it. A hold still lands, and shipped goods can come back.",
     ),
     ProblemType(
-        "hold-not-active", TITLES["hold-not-active"], 409,
+        "hold-not-active",
+        TITLES["hold-not-active"],
+        409,
         "The hold was lifted before.",
         "See `GET /v1/lots/{lot}/holds` for the holds that stand.",
     ),
     ProblemType(
-        "precondition-failed", TITLES["precondition-failed"], 412,
+        "precondition-failed",
+        TITLES["precondition-failed"],
+        412,
         "`If-Match` names a version that is not the lot's present one.",
         "Read the lot again, look at what changed, and decide again.",
     ),
     ProblemType(
-        "body-too-large", "The body is too large", 413,
+        "body-too-large",
+        "The body is too large",
+        413,
         "An event may have 1 MiB, a JSON batch 4 MiB, a line of NDJSON 1 MiB.",
         "Divide it: an inspection may be recorded in several events; a batch may be streamed as NDJSON.",
     ),
     ProblemType(
-        "unsupported-media-type", "This media type is not read here", 415,
+        "unsupported-media-type",
+        "This media type is not read here",
+        415,
         "The `Content-Type` is none of those that this address reads.",
-        "Send `application/cloudevents+json`, or CloudEvents binary mode with `ce-*` headers and a JSON body.",
+        "Send `application/cloudevents+json`, or binary mode: `ce-*` headers and a JSON body.",
     ),
     ProblemType(
-        "unsupported-content-encoding", "Compressed bodies are not read", 415,
+        "unsupported-content-encoding",
+        "Compressed bodies are not read",
+        415,
         "The request has a `Content-Encoding`.",
         "Send the body as it is. To move much data, stream NDJSON to /v1/events/batch.",
     ),
     ProblemType(
-        "event-invalid", "The event does not fit its schema", 422,
+        "event-invalid",
+        "The event does not fit its schema",
+        422,
         "A field is missing, unknown, of the wrong type or out of range; `errors` has a JSON pointer for it.",
         "Correct the field. Nothing was kept, so the same event id can be used again.",
     ),
     ProblemType(
-        "trigger-unknown", "There is no such trigger", 422,
+        "trigger-unknown",
+        "There is no such trigger",
+        422,
         "`explain` was asked about a step that the lifecycle does not have.",
         "Use one of the triggers that `detail` lists.",
     ),
     ProblemType(
-        "headers-too-large", "The request headers are too large", 431,
+        "headers-too-large",
+        "The request headers are too large",
+        431,
         "All headers together may have 32 KiB.",
         "Send fewer or shorter headers.",
     ),
     ProblemType(
-        "internal-error", TITLES["internal-error"], 500,
+        "internal-error",
+        TITLES["internal-error"],
+        500,
         "A fault of Lotgate, not of the request. The log has it under `correlation_id`.",
         "Send the same event again: if it was committed you get its first answer. Report the correlation id.",
     ),
     ProblemType(
-        "setting-invalid", "A setting cannot be used", 500,
+        "setting-invalid",
+        "A setting cannot be used",
+        500,
         "The service was started with a setting that it cannot use.",
         "The log names the variable, its value and the form it should have.",
     ),
     ProblemType(
-        "overloaded", "Lotgate has more events waiting than it accepts", 503,
+        "overloaded",
+        "Lotgate has more events waiting than it accepts",
+        503,
         "The queue to the database is full. Nothing of this event was kept.",
         "Wait as long as `Retry-After` says and send the same event again.",
     ),
     ProblemType(
-        "store-unavailable", "The database could not commit", 503,
+        "store-unavailable",
+        "The database could not commit",
+        503,
         "Nothing was kept; nothing half-done is left behind.",
         "Wait as long as `Retry-After` says and send the same event again.",
     ),
     ProblemType(
-        "store-not-migrated", "The database belongs to another release", 503,
+        "store-not-migrated",
+        "The database belongs to another release",
+        503,
         "The schema revision of the database is not the one that this release works with.",
         "Start the release that belongs to the database, or let `lotgate up` migrate it.",
     ),
-)  # fmt: skip
+)
 
 #: code -> type, in order of status.
 CATALOGUE: dict[str, ProblemType] = {row.code: row for row in _ROWS}
@@ -175,8 +229,9 @@ def page(row: ProblemType) -> str:
 def handbook() -> str:
     """All pages as one document: the text of ``docs/problems.md``."""
     head = (
-        "# Problems\n\nEvery answer with a status of 400 or above is `application/problem+json` (RFC 9457): `type`\n"
-        "(`/problems/<code>`), `title`, `status`, `detail`, `instance`, `correlation_id` and, where something in\n"
+        "# Problems\n\nEvery answer with a status of 400 or above is `application/problem+json`\n"
+        "(RFC 9457): `type` (`/problems/<code>`), `title`, `status`, `detail`, `instance`,\n"
+        "`correlation_id` and, where something in\n"
         "the request is at fault, `errors` with a JSON pointer each. Codes never change their meaning.\n"
     )
     return "\n".join([head, *(page(row) for row in CATALOGUE.values())])

@@ -1,7 +1,7 @@
-"""Problem details (RFC 9457) for every refusal, whoever raised it: the engine, Litestar, Python or this floor.
+"""Problem details (RFC 9457) for every refusal, raised by the engine, Litestar, Python or this floor.
 
-What may not enter: routes, and the text of an unexpected exception; that goes to the log under the correlation
-id, never to the caller. The kinds of problem are in api/problem_types.py.
+What may not enter: routes, and the text of an unexpected exception; that goes to the log under the
+correlation id, never to the caller. The kinds of problem are in api/problem_types.py.
 """
 
 import logging
@@ -12,6 +12,7 @@ import msgspec
 from litestar import Request, Response, get
 from litestar.exceptions import HTTPException, NotFoundException
 from msgspec import Struct
+from sqlalchemy.exc import DBAPIError
 
 from api.problem_types import CATALOGUE, page
 from api.telemetry import REFUSED
@@ -25,10 +26,19 @@ Headers = list[tuple[bytes, bytes]]
 
 #: HTTP status of Litestar's and Starlette-like exceptions -> our code.
 _BY_STATUS = {
-    400: "parameter-invalid", 401: "unauthenticated", 403: "forbidden", 404: "not-found", 405: "method-not-allowed",
-    408: "body-timeout", 412: "precondition-failed", 413: "body-too-large", 415: "unsupported-media-type",
-    422: "event-invalid", 431: "headers-too-large", 503: "overloaded",
-}  # fmt: skip
+    400: "parameter-invalid",
+    401: "unauthenticated",
+    403: "forbidden",
+    404: "not-found",
+    405: "method-not-allowed",
+    408: "body-timeout",
+    412: "precondition-failed",
+    413: "body-too-large",
+    415: "unsupported-media-type",
+    422: "event-invalid",
+    431: "headers-too-large",
+    503: "overloaded",
+}
 
 
 class Fault(Struct, frozen=True):
@@ -68,7 +78,9 @@ class Refused(LotgateError):
         self.headers = headers or {}
 
 
-def problem(code: str, detail: str, instance: str, correlation_id: str, errors: Iterable[Fault] = ()) -> ProblemDetails:
+def problem(
+    code: str, detail: str, instance: str, correlation_id: str, errors: Iterable[Fault] = ()
+) -> ProblemDetails:
     """A problem of a known code; its title and status come from the catalogue."""
     kind = CATALOGUE[code]
     return ProblemDetails(
@@ -98,8 +110,15 @@ def _classify(error: Exception) -> tuple[str, str, list[Fault], dict[str, str]]:
         return error.code, error.detail, [], {"retry-after": str(error.retry_after_seconds)}
     if isinstance(error, LotgateError):
         # What a setting was, or which file is broken, is for the log of the plant, not for any caller.
-        code = error.code if error.code in CATALOGUE and CATALOGUE[error.code].status != 500 else "internal-error"
+        code = (
+            error.code
+            if error.code in CATALOGUE and CATALOGUE[error.code].status != 500
+            else "internal-error"
+        )
         return code, error.detail if code != "internal-error" else _REFERENCE, [], {}
+    if isinstance(error, DBAPIError):
+        log.error("the database did not answer: %s", type(error.orig).__name__)
+        return "store-unavailable", "The database does not answer now; try again.", [], {"retry-after": "2"}
     if isinstance(error, UnicodeDecodeError):
         return "malformed", "The request has bytes that are not UTF-8.", [], {}
     if isinstance(error, RecursionError):
@@ -134,9 +153,13 @@ def encode(
 
 def answer_exception(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Litestar exception handler for everything: the one way an ordinary route refuses."""
-    made, headers = explain(error, request.scope.get("raw_path", b"").decode("ascii", "replace"), _reference(request))
+    made, headers = explain(
+        error, request.scope.get("raw_path", b"").decode("ascii", "replace"), _reference(request)
+    )
     REFUSED.labels(made.type.rpartition("/")[2]).inc()
-    return Response(msgspec.json.encode(made), status_code=made.status, headers=headers, media_type=MEDIA_TYPE)
+    return Response(
+        msgspec.json.encode(made), status_code=made.status, headers=headers, media_type=MEDIA_TYPE
+    )
 
 
 def _reference(request: Request[Any, Any, Any]) -> str:
@@ -157,5 +180,7 @@ async def problem_page(code: str) -> str:
 @get("/problems", media_type="text/markdown; charset=utf-8")
 async def problem_index() -> str:
     """All problem types, one line each."""
-    rows = "\n".join(f"- [{row.code}](/problems/{row.code}): {row.title} ({row.status})" for row in CATALOGUE.values())
+    rows = "\n".join(
+        f"- [{row.code}](/problems/{row.code}): {row.title} ({row.status})" for row in CATALOGUE.values()
+    )
     return f"# Problems\n\n{rows}\n"

@@ -19,7 +19,7 @@ _MAX_CURSOR_BYTES = 512
 
 
 def read_query(scope: HTTPScope, allowed: Collection[str]) -> dict[str, str]:
-    """The parameters of a request; raises Refused for any that is not in ``allowed``, repeated, empty or not UTF-8."""
+    """The parameters; raises Refused for any that is not ``allowed``, repeated, empty or not UTF-8."""
     try:
         pairs = parse_qsl(scope["query_string"].decode("ascii"), keep_blank_values=True, errors="strict")
     except UnicodeDecodeError:
@@ -66,7 +66,7 @@ def cursor_after(position: str | int) -> str:
 
 
 def position_of(query: dict[str, str]) -> str | None:
-    """Where the page begins, or None for the first; raises Refused for a cursor that this service did not make."""
+    """Where the page begins, or None for the first; raises Refused for a cursor not made here."""
     cursor = query.get("cursor")
     if cursor is None:
         return None

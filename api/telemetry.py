@@ -1,7 +1,7 @@
 """What the HTTP face counts by itself: requests refused before any decision.
 
-Labels are closed sets (problem codes), never lot or event ids. What the pipeline and the database know is read at
-scrape time in api/health.py.
+Labels are closed sets (problem codes), never lot or event ids. What the pipeline and the database know is
+read at scrape time in api/health.py.
 """
 
 from prometheus_client import Counter

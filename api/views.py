@@ -1,7 +1,7 @@
 """What the state API shows beyond the records themselves: pages, a lot with its surroundings, readiness.
 
-What may not enter: queries and routes. The records are those of engine/store/reading.py and engine/ledger.py; they
-are answers and documentation in one.
+What may not enter: queries and routes. The records are those of engine/store/reading.py and engine/ledger.py;
+they are answers and documentation in one.
 """
 
 from typing import Generic, TypeVar
@@ -23,7 +23,7 @@ class Page(Struct, Generic[Row]):
 
 
 class TargetView(Struct):
-    """What one target was told about the lot, and what it has agreed to. Versions are the lot's; null: none yet."""
+    """What one target was told and has agreed to. Versions are the lot's; null: none yet."""
 
     target: str
     sent_version: int | None

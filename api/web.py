@@ -28,7 +28,7 @@ MAX_DISCARD_BYTES = 16 * 1024 * 1024
 
 
 class PatientProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which by itself waits for ever for the rest of a request's head, of any size."""
+    """uvicorn's protocol, with bounds on the head of a request: by itself it has none."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base class
         super().connection_made(transport)
@@ -53,7 +53,7 @@ class PatientProtocol(HttpToolsProtocol):
                 self.transport.close()
 
     def _look(self) -> None:
-        """Cut a connection that holds an incomplete head (and no keep-alive timer runs for) since the last look."""
+        """Cut a connection whose head has stood incomplete since the last look."""
         if self.transport.is_closing():
             return
         cycle = self.cycle

@@ -34,12 +34,21 @@ class Service:
     def start(self) -> None:
         dead = f"http://127.0.0.1:{free_port()}"
         environment = {
-            **os.environ, "LOTGATE_HOME": str(self.home), "LOTGATE_PORT": str(self.port), "LOTGATE_REDIS_URL": "none",
-            "LOTGATE_ERP_URL": dead, "LOTGATE_WMS_URL": dead, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
-        }  # fmt: skip
+            **os.environ,
+            "LOTGATE_HOME": str(self.home),
+            "LOTGATE_PORT": str(self.port),
+            "LOTGATE_REDIS_URL": "none",
+            "LOTGATE_ERP_URL": dead,
+            "LOTGATE_WMS_URL": dead,
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+        }
         self.log = (self.home / "web.log").open("ab")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "api.web"], cwd=self.home, env=environment, stdout=self.log, stderr=self.log
+            [sys.executable, "-m", "api.web"],
+            cwd=self.home,
+            env=environment,
+            stdout=self.log,
+            stderr=self.log,
         )
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
@@ -65,11 +74,14 @@ class Service:
         self.log.close()
         return code
 
-    # -- what callers do ---------------------------------------------------------------------------------------
+    # -- what callers do --------------------------------------------------------------
 
     def submit(self, event: dict[str, Any] | bytes, **headers: str) -> httpx.Response:
         body = event if isinstance(event, bytes) else json.dumps(event).encode()
-        sent = {"Content-Type": "application/cloudevents+json", **{k.replace("_", "-"): v for k, v in headers.items()}}
+        sent = {
+            "Content-Type": "application/cloudevents+json",
+            **{k.replace("_", "-"): v for k, v in headers.items()},
+        }
         return self.http.post("/v1/events", content=body, headers=sent)
 
     def metric(self, line: str) -> float:
@@ -115,11 +127,21 @@ def receipt(request: pytest.FixtureRequest) -> Callable[..., dict[str, Any]]:
         lot = lot if lot.startswith("=") else f"{prefix}-{lot}"
         lot = lot.lstrip("=")
         return {
-            "specversion": "1.0", "id": f"r-{lot}", "source": "wms/dock-1", "type": "lot.received.v1", "subject": lot,
+            "specversion": "1.0",
+            "id": f"r-{lot}",
+            "source": "wms/dock-1",
+            "type": "lot.received.v1",
+            "subject": lot,
             "time": "2026-11-23T08:00:00Z",
-            "data": {"item": "RING-74", "revision": "A", "quantity": {"value": "100", "unit": "ea"},
-                     "supplier": "ACME", "receipt": f"GR/{lot}"[:64], **data},
-        }  # fmt: skip
+            "data": {
+                "item": "RING-74",
+                "revision": "A",
+                "quantity": {"value": "100", "unit": "ea"},
+                "supplier": "ACME",
+                "receipt": f"GR/{lot}"[:64],
+                **data,
+            },
+        }
 
     return make
 
@@ -130,8 +152,13 @@ def hold() -> Callable[..., dict[str, Any]]:
 
     def make(lot: str, name: str = "H-1", **changes: Any) -> dict[str, Any]:
         return {
-            "specversion": "1.0", "id": f"h-{lot}-{name}", "source": "qms", "type": "hold.applied.v1", "subject": lot,
-            "data": {"hold": name, "reason": {"code": "SUSPECT"}}, **changes,
-        }  # fmt: skip
+            "specversion": "1.0",
+            "id": f"h-{lot}-{name}",
+            "source": "qms",
+            "type": "hold.applied.v1",
+            "subject": lot,
+            "data": {"hold": name, "reason": {"code": "SUSPECT"}},
+            **changes,
+        }
 
     return make

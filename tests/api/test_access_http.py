@@ -15,7 +15,14 @@ CALLS = [(o.method.upper(), re.sub(r"\{[a-z]+\}", "1", o.path), o.role) for o in
 
 def grant(service: Any, name: str, roles: str, **more: str) -> str:
     key = f"lotgate_test_{name}"
-    row = {"id": name, "secret_hash": hash_of(key), "name": name, "roles": roles, "created_at": "2026-01-01", **more}
+    row = {
+        "id": name,
+        "secret_hash": hash_of(key),
+        "name": name,
+        "roles": roles,
+        "created_at": "2026-01-01",
+        **more,
+    }
     with sqlite3.connect(service.home / "lotgate.db", timeout=10) as database:
         database.execute(
             f"INSERT OR REPLACE INTO api_keys ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",
@@ -36,7 +43,9 @@ def keys(service: Any) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("method", "path", "role"), CALLS)
-def test_without_a_key_only_public_addresses_answer(service: Any, method: str, path: str, role: str | None) -> None:
+def test_without_a_key_only_public_addresses_answer(
+    service: Any, method: str, path: str, role: str | None
+) -> None:
     with service.client("wrong") as stranger:
         answer = stranger.request(method, path)
     if role is None:
@@ -49,7 +58,15 @@ def test_without_a_key_only_public_addresses_answer(service: Any, method: str, p
 
 def test_addresses_that_do_not_exist_are_no_secret_passage(service: Any) -> None:
     with service.client("wrong") as stranger:
-        for path in ("/", "/v1/nothing", "/v1/events/", "/V1/EVENTS", "//v1/events", "/healthz/..", "/schema"):
+        for path in (
+            "/",
+            "/v1/nothing",
+            "/v1/events/",
+            "/V1/EVENTS",
+            "//v1/events",
+            "/healthz/..",
+            "/schema",
+        ):
             assert stranger.get(path).status_code in (401, 404), path
 
 
@@ -92,7 +109,9 @@ def test_the_key_may_come_in_either_header_and_nowhere_else(service: Any) -> Non
         assert stranger.get("/v1/lots", headers={"Authorization": service.key}).status_code == 401
         assert stranger.get("/v1/lots", headers={"Cookie": f"X-API-Key={service.key}"}).status_code == 401
         assert stranger.get(f"/v1/lots?key={service.key}").status_code == 401
-        assert stranger.get("/v1/lots", headers=[("X-API-Key", service.key), ("X-API-Key", "x")]).status_code in (400, 401)
+        assert stranger.get(
+            "/v1/lots", headers=[("X-API-Key", service.key), ("X-API-Key", "x")]
+        ).status_code in (400, 401)
 
 
 def test_the_database_holds_no_usable_key(service: Any) -> None:
@@ -101,9 +120,20 @@ def test_the_database_holds_no_usable_key(service: Any) -> None:
 
 
 def test_the_principal_is_in_the_journal(service: Any, keys: dict[str, str]) -> None:
-    event = {"specversion": "1.0", "id": "by-name", "source": "s", "type": "lot.received.v1", "subject": "by-name",
-             "data": {"item": "RING-74", "revision": "A", "quantity": {"value": 1, "unit": "ea"}, "supplier": "A",
-                      "receipt": "by-name/1"}}  # fmt: skip
+    event = {
+        "specversion": "1.0",
+        "id": "by-name",
+        "source": "s",
+        "type": "lot.received.v1",
+        "subject": "by-name",
+        "data": {
+            "item": "RING-74",
+            "revision": "A",
+            "quantity": {"value": 1, "unit": "ea"},
+            "supplier": "A",
+            "receipt": "by-name/1",
+        },
+    }
     with service.client(keys["submit"]) as caller:
         assert caller.post("/v1/events", json=event).status_code == 201
     assert service.http.get("/v1/lots/by-name/journal").json()["data"][0]["principal"] == "only-submit"

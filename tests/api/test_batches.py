@@ -21,7 +21,9 @@ def test_an_array_is_answered_in_order(service: Any, receipt: Make) -> None:
     answer = service.http.post("/v1/events/batch", content=json.dumps(events), headers=ARRAY)
     assert answer.status_code == 200
     results = answer.json()
-    assert [(r["index"], r["status"], r["id"]) for r in results] == [(n, 201, e["id"]) for n, e in enumerate(events)]
+    assert [(r["index"], r["status"], r["id"]) for r in results] == [
+        (n, 201, e["id"]) for n, e in enumerate(events)
+    ]
     assert results[0]["decision"]["lot"] == events[0]["subject"]
 
 
@@ -119,5 +121,7 @@ def test_results_come_while_the_sender_is_still_sending(service: Any, receipt: M
 
 
 def test_if_match_on_a_batch_is_400(service: Any, receipt: Make) -> None:
-    answer = service.http.post("/v1/events/batch", content=json.dumps(receipt()), headers={**LINES, "If-Match": '"1"'})
+    answer = service.http.post(
+        "/v1/events/batch", content=json.dumps(receipt()), headers={**LINES, "If-Match": '"1"'}
+    )
     assert answer.status_code == 400

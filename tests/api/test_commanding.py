@@ -10,13 +10,17 @@ Make = Callable[..., dict[str, Any]]
 HOLD = {"hold": "H-9", "reason": {"code": "SUSPECT"}}
 
 
-def act(service: Any, lot: str, command: str, body: Any = None, key: str | None = "k", **headers: str) -> httpx.Response:
+def act(
+    service: Any, lot: str, command: str, body: Any = None, key: str | None = "k", **headers: str
+) -> httpx.Response:
     sent = {k.replace("_", "-"): v for k, v in headers.items()}
     if key is not None:
         sent["Idempotency-Key"] = f"{key}" if key.startswith(("=", '"')) else f"{lot}-{command}-{key}"
-    return service.http.post(f"/v1/lots/{lot}/{command}", json=body, headers=sent) if body is not None else (
-        service.http.post(f"/v1/lots/{lot}/{command}", headers=sent)
-    )  # fmt: skip
+    return (
+        service.http.post(f"/v1/lots/{lot}/{command}", json=body, headers=sent)
+        if body is not None
+        else (service.http.post(f"/v1/lots/{lot}/{command}", headers=sent))
+    )
 
 
 def test_a_command_is_an_event_of_its_principal(service: Any, receipt: Make) -> None:
@@ -54,7 +58,9 @@ def test_a_command_without_a_key_is_400_and_leads_to_its_page(service: Any, rece
 
 @pytest.mark.parametrize("key", ["=" + "x" * 256, '"', '""', "=\u00e4"])
 def test_a_key_that_cannot_be_used_is_400(service: Any, key: str) -> None:
-    answer = service.http.post("/v1/lots/X/hold", json=HOLD, headers={"Idempotency-Key": key.encode("latin-1")})
+    answer = service.http.post(
+        "/v1/lots/X/hold", json=HOLD, headers={"Idempotency-Key": key.encode("latin-1")}
+    )
     assert answer.status_code == 400
 
 
@@ -82,7 +88,12 @@ def test_if_match_guards_a_command(service: Any, receipt: Make) -> None:
     lot = receipt()["subject"]
     service.submit(receipt())
     assert act(service, lot, "hold", HOLD, if_match='"77"').status_code == 412
-    assert act(service, lot, "hold", HOLD, if_match=service.http.get(f"/v1/lots/{lot}").headers["etag"]).status_code == 201
+    assert (
+        act(
+            service, lot, "hold", HOLD, if_match=service.http.get(f"/v1/lots/{lot}").headers["etag"]
+        ).status_code
+        == 201
+    )
 
 
 def test_a_traceparent_header_is_kept(service: Any, receipt: Make) -> None:
@@ -91,7 +102,11 @@ def test_a_traceparent_header_is_kept(service: Any, receipt: Make) -> None:
     trace = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
     act(service, lot, "hold", HOLD, traceparent=trace)
     act(service, lot, "lift-hold", {"hold": "H-9", "reason": {"code": "OK"}}, traceparent="00-nonsense")
-    traces = [e["traceparent"] for e in service.http.get(f"/v1/lots/{lot}/journal").json()["data"] if e["source"] == "api/admin"]
+    traces = [
+        e["traceparent"]
+        for e in service.http.get(f"/v1/lots/{lot}/journal").json()["data"]
+        if e["source"] == "api/admin"
+    ]
     assert traces == [trace, None]
 
 

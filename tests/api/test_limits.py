@@ -11,8 +11,13 @@ Make = Callable[..., dict[str, Any]]
 
 
 def head(service: Any, *more: str, path: str = "/v1/events") -> bytes:
-    lines = [f"POST {path} HTTP/1.1", "Host: x", "Content-Type: application/cloudevents+json",
-             f"Authorization: Bearer {service.key}", *more]  # fmt: skip
+    lines = [
+        f"POST {path} HTTP/1.1",
+        "Host: x",
+        "Content-Type: application/cloudevents+json",
+        f"Authorization: Bearer {service.key}",
+        *more,
+    ]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 

@@ -53,7 +53,9 @@ def test_the_document_is_served_and_complete(service: Any) -> None:
     served = service.http.get("/schema/openapi.json")
     assert served.json() == json.loads(msgspec.json.encode(document()))
     text = served.text
-    assert set(re.findall(r'"#/components/schemas/([^"]+)"', text)) <= set(served.json()["components"]["schemas"])
+    assert set(re.findall(r'"#/components/schemas/([^"]+)"', text)) <= set(
+        served.json()["components"]["schemas"]
+    )
     for name in ("Receipt", "Measurement", "HoldOrder", "Replay"):
         assert served.json()["components"]["schemas"][name]["additionalProperties"] is False
 
@@ -96,8 +98,15 @@ def test_a_full_queue_answers_503_and_keeps_nothing(tmp_path: Any, receipt: Make
             sent.append(message)
 
         headers = [(b"content-type", b"application/cloudevents+json"), (b"authorization", b"Bearer " + key)]
-        scope: Any = {"type": "http", "method": "POST", "path": "/v1/events", "raw_path": b"/v1/events",
-                      "headers": headers, "query_string": b"", "root_path": ""}  # fmt: skip
+        scope: Any = {
+            "type": "http",
+            "method": "POST",
+            "path": "/v1/events",
+            "raw_path": b"/v1/events",
+            "headers": headers,
+            "query_string": b"",
+            "root_path": "",
+        }
         await application.door(scope, receive, send)
         return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
 

@@ -4,12 +4,14 @@ import importlib
 import logging
 import pkgutil
 import re
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import litestar.exceptions
 import msgspec
 import pytest
+from sqlalchemy.exc import OperationalError
 
 import engine
 from api.problem_types import CATALOGUE, handbook
@@ -53,7 +55,9 @@ def test_every_exception_of_litestar_becomes_a_problem() -> None:
             assert made.status >= 400
 
 
-def test_an_unforeseen_error_shows_nothing_and_is_logged_under_its_reference(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unforeseen_error_shows_nothing_and_is_logged_under_its_reference(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     with caplog.at_level(logging.ERROR):
         made, _ = explain(KeyError("SELECT secret FROM /var/lib"), "/v1/lots", "c-77")
     assert made.status == 500
@@ -69,8 +73,19 @@ def test_what_the_engine_could_not_do_now_says_when_to_come_back() -> None:
         assert int(headers["retry-after"]) >= 1
 
 
+def test_a_database_that_does_not_answer_is_503_without_its_words() -> None:
+    error = OperationalError("SELECT secret", {}, sqlite3.OperationalError("disk I/O error"))
+    made, headers = explain(error, "/v1/lots", "c")
+    assert (made.status, headers) == (503, {"retry-after": "2"})
+    assert "secret" not in made.detail
+
+
 def test_python_errors_about_the_request_are_the_callers() -> None:
-    for error in (UnicodeDecodeError("utf-8", b"x", 0, 1, "y"), RecursionError(), EventInvalid("x", malformed=True)):
+    for error in (
+        UnicodeDecodeError("utf-8", b"x", 0, 1, "y"),
+        RecursionError(),
+        EventInvalid("x", malformed=True),
+    ):
         assert explain(error, "/", "c")[0].status == 400
 
 
@@ -85,13 +100,21 @@ def test_every_type_leads_to_its_page_without_a_key(service: Any, code: str) -> 
 
 def test_every_refusal_is_a_complete_problem(service: Any) -> None:
     refusals = [
-        service.http.get("/v1/nothing"), service.http.delete("/v1/lots"), service.http.get("/v1/lots?limit=0"),
-        service.http.get("/v1/lots/%FF"), service.submit(b"{"), service.submit(b"{}"), service.http.get("/problems/none"),
-        service.http.get("/v1/lots/" + "x" * 5000), service.http.post("/v1/lots/X/hold"),
-        service.http.post("/v1/deliveries/x/replay"), service.http.post("/v1/deliveries/999999999999/replay"),
+        service.http.get("/v1/nothing"),
+        service.http.delete("/v1/lots"),
+        service.http.get("/v1/lots?limit=0"),
+        service.http.get("/v1/lots/%FF"),
+        service.submit(b"{"),
+        service.submit(b"{}"),
+        service.http.get("/problems/none"),
+        service.http.get("/v1/lots/" + "x" * 5000),
+        service.http.post("/v1/lots/X/hold"),
+        service.http.post("/v1/deliveries/x/replay"),
+        service.http.post("/v1/deliveries/999999999999/replay"),
         service.http.post("/v1/deliveries/replay", content="{", headers={"Content-Type": "application/json"}),
-        service.http.get("/v1/deliveries?state=lost"), service.http.get("/v1/lots/a%00b"),
-    ]  # fmt: skip
+        service.http.get("/v1/deliveries?state=lost"),
+        service.http.get("/v1/lots/a%00b"),
+    ]
     for answer in refusals:
         assert 400 <= answer.status_code < 500, (answer.request.url, answer.text)
         assert answer.headers["content-type"] == "application/problem+json"
@@ -105,7 +128,10 @@ def test_every_refusal_is_a_complete_problem(service: Any) -> None:
 
 def test_a_request_id_is_echoed_made_or_replaced(service: Any) -> None:
     for path in ("/healthz", "/v1/lots", "/v1/nothing"):
-        assert service.http.get(path, headers={"X-Request-Id": "my-Id_1.2"}).headers["x-request-id"] == "my-Id_1.2"
+        assert (
+            service.http.get(path, headers={"X-Request-Id": "my-Id_1.2"}).headers["x-request-id"]
+            == "my-Id_1.2"
+        )
         made = {service.http.get(path).headers["x-request-id"] for _ in range(3)}
         assert len(made) == 3
         for hostile in ("x" * 65, "a b", "<script>", "a;b", "é".encode()):

@@ -24,10 +24,19 @@ def test_a_valid_event_is_answered_with_the_committed_decision(service: Any, rec
 def test_binary_mode_is_the_same_event(service: Any, receipt: Make) -> None:
     event = receipt()
     service.submit(event)
-    binary = service.http.post("/v1/events", content=json.dumps(event["data"]), headers={
-        "Content-Type": "application/json", "ce-specversion": "1.0", "ce-id": event["id"], "ce-source": event["source"],
-        "ce-type": event["type"], "ce-subject": event["subject"], "ce-time": event["time"],
-    })  # fmt: skip
+    binary = service.http.post(
+        "/v1/events",
+        content=json.dumps(event["data"]),
+        headers={
+            "Content-Type": "application/json",
+            "ce-specversion": "1.0",
+            "ce-id": event["id"],
+            "ce-source": event["source"],
+            "ce-type": event["type"],
+            "ce-subject": event["subject"],
+            "ce-time": event["time"],
+        },
+    )
     assert binary.status_code == 200, binary.text
     assert binary.headers["idempotency-replayed"] == "true"
 
@@ -42,12 +51,20 @@ def test_a_structured_body_wins_over_contradicting_headers(service: Any, receipt
 @pytest.mark.parametrize(
     ("change", "pointer"),
     [
-        ({"specversion": "0.3"}, "/specversion"), ({"id": ""}, "/id"), ({"source": ""}, "/source"),
-        ({"type": "lot.vanished.v1"}, "/type"), ({"type": ""}, "/type"), ({"subject": ""}, "/subject"),
-        ({"subject": "x" * 65}, "/subject"), ({"time": "2026-11-23T08:00:00"}, "/time"), ({"time": 0}, "/time"),
-        ({"subject": "a\u0001b"}, "/subject"), ({"id": "a\u0085b"}, "/id"), ({"data": {}}, "/data"),
+        ({"specversion": "0.3"}, "/specversion"),
+        ({"id": ""}, "/id"),
+        ({"source": ""}, "/source"),
+        ({"type": "lot.vanished.v1"}, "/type"),
+        ({"type": ""}, "/type"),
+        ({"subject": ""}, "/subject"),
+        ({"subject": "x" * 65}, "/subject"),
+        ({"time": "2026-11-23T08:00:00"}, "/time"),
+        ({"time": 0}, "/time"),
+        ({"subject": "a\u0001b"}, "/subject"),
+        ({"id": "a\u0085b"}, "/id"),
+        ({"data": {}}, "/data"),
     ],
-)  # fmt: skip
+)
 def test_an_envelope_that_does_not_fit_is_422_with_a_pointer(
     service: Any, receipt: Make, change: dict[str, Any], pointer: str
 ) -> None:
@@ -73,9 +90,25 @@ def test_an_unknown_field_in_the_data_is_422_with_a_pointer(service: Any, receip
 
 
 @pytest.mark.parametrize(
-    "value", ['"nan"', '"Infinity"', '"-inf"', "true", "null", "NaN", "Infinity", "1e999", '"1e999"', '""', "[]",
-              "0", "-5", '"0.0000001"', "10000000000000"],
-)  # fmt: skip
+    "value",
+    [
+        '"nan"',
+        '"Infinity"',
+        '"-inf"',
+        "true",
+        "null",
+        "NaN",
+        "Infinity",
+        "1e999",
+        '"1e999"',
+        '""',
+        "[]",
+        "0",
+        "-5",
+        '"0.0000001"',
+        "10000000000000",
+    ],
+)
 def test_a_quantity_that_is_no_number_is_never_accepted(service: Any, receipt: Make, value: str) -> None:
     body = json.dumps(receipt()).replace('"value": "100"', f'"value": {value}').encode()
     answer = service.submit(body)
@@ -85,9 +118,19 @@ def test_a_quantity_that_is_no_number_is_never_accepted(service: Any, receipt: M
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"not json", b"\xff\xfe\x00", b'\xef\xbb\xbf{"id":1}', b"[" * 100_000, b'{"a":' * 100_000,
-     b'{"id": "\xc0\xa0"}', b"{}{}", b"null\x00"],
-)  # fmt: skip
+    [
+        b"",
+        b"{",
+        b"not json",
+        b"\xff\xfe\x00",
+        b'\xef\xbb\xbf{"id":1}',
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"id": "\xc0\xa0"}',
+        b"{}{}",
+        b"null\x00",
+    ],
+)
 def test_what_is_not_json_is_400_and_counted(service: Any, body: bytes) -> None:
     counted = 'lotgate_refused_requests_total{code="malformed"}'
     before = service.metric(counted)
@@ -99,13 +142,19 @@ def test_what_is_not_json_is_400_and_counted(service: Any, body: bytes) -> None:
 
 def test_deep_nesting_in_an_extension_is_no_server_error(service: Any, receipt: Make) -> None:
     for depth in (100, 900, 1100, 5000, 100_000):
-        body = json.dumps(receipt(f"={depth}"))[:-1].encode() + b', "ext": ' + b"[" * depth + b"]" * depth + b"}"
+        body = (
+            json.dumps(receipt(f"={depth}"))[:-1].encode() + b', "ext": ' + b"[" * depth + b"]" * depth + b"}"
+        )
         assert service.submit(body).status_code in (200, 201, 400, 422)
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "application/msgpack", ""])
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "application/x-www-form-urlencoded", "application/msgpack", ""]
+)
 def test_other_media_types_are_415(service: Any, receipt: Make, content_type: str) -> None:
-    answer = service.http.post("/v1/events", content=json.dumps(receipt()), headers={"Content-Type": content_type})
+    answer = service.http.post(
+        "/v1/events", content=json.dumps(receipt()), headers={"Content-Type": content_type}
+    )
     assert answer.status_code == 415
     assert answer.json()["type"] == "/problems/unsupported-media-type"
 
@@ -117,9 +166,16 @@ def test_a_compressed_body_is_415(service: Any, receipt: Make) -> None:
 
 
 def test_ce_datacontenttype_and_bad_percent_encoding_are_400(service: Any, receipt: Make) -> None:
-    headers = {"Content-Type": "application/json", "ce-specversion": "1.0", "ce-id": "1", "ce-source": "s",
-               "ce-type": "lot.released.v1"}  # fmt: skip
-    bad = service.http.post("/v1/events", content="{}", headers={**headers, "ce-datacontenttype": "application/json"})
+    headers = {
+        "Content-Type": "application/json",
+        "ce-specversion": "1.0",
+        "ce-id": "1",
+        "ce-source": "s",
+        "ce-type": "lot.released.v1",
+    }
+    bad = service.http.post(
+        "/v1/events", content="{}", headers={**headers, "ce-datacontenttype": "application/json"}
+    )
     assert bad.status_code == 400
     bad = service.http.post("/v1/events", content="{}", headers={**headers, "ce-subject": "%C0%A0"})
     assert bad.status_code == 400
@@ -166,7 +222,9 @@ def test_an_event_before_its_lot_is_parked_and_taken_up(service: Any, receipt: M
     early = service.submit(hold(event["subject"]))
     assert early.status_code == 202
     assert service.http.get(early.headers["location"]).json()["outcome"] == "parked"
-    assert any(p["subject"] == event["subject"] for p in service.http.get("/v1/parked?limit=500").json()["data"])
+    assert any(
+        p["subject"] == event["subject"] for p in service.http.get("/v1/parked?limit=500").json()["data"]
+    )
     service.submit(event)
     assert service.http.get(early.headers["location"]).json()["outcome"] == "applied"
     assert service.http.get(f"/v1/lots/{event['subject']}").json()["lot"]["state"] == "blocked"
@@ -180,6 +238,18 @@ def test_a_stale_if_match_is_412_and_a_current_one_applies(service: Any, receipt
     assert stale.json()["type"] == "/problems/precondition-failed"
     assert service.http.get(f"/v1/lots/{event['subject']}").headers["etag"] == version
     assert service.submit(hold(event["subject"]), if_match=version).status_code == 201
+
+
+def test_of_two_simultaneous_changes_of_one_version_one_wins(service: Any, receipt: Make, hold: Make) -> None:
+    event = receipt()
+    version = service.submit(event).headers["etag"]
+    with ThreadPoolExecutor(2) as callers:
+        both = list(
+            callers.map(
+                lambda name: service.submit(hold(event["subject"], name), if_match=version), ("H-1", "H-2")
+            )
+        )
+    assert sorted(answer.status_code for answer in both) == [201, 412]
 
 
 @pytest.mark.parametrize("value", ["3", 'W/"3"', '"3", "4"', '"x"', '"-1"'])
@@ -213,10 +283,13 @@ def test_other_methods_are_405_with_allow(service: Any) -> None:
 
 def test_a_duplicate_json_key_means_the_same_everywhere(service: Any, receipt: Make) -> None:
     subjects = []
-    for index, (path, content_type) in enumerate([
-        ("/v1/events", "application/cloudevents+json"), ("/v1/events/batch", "application/cloudevents-batch+json"),
-        ("/v1/events/batch", "application/x-ndjson"),
-    ]):  # fmt: skip
+    for index, (path, content_type) in enumerate(
+        [
+            ("/v1/events", "application/cloudevents+json"),
+            ("/v1/events/batch", "application/cloudevents-batch+json"),
+            ("/v1/events/batch", "application/x-ndjson"),
+        ]
+    ):
         event = receipt(str(index))
         text = '{"subject": "FIRST", ' + json.dumps(event)[1:]
         body = f"[{text}]" if "batch+json" in content_type else text

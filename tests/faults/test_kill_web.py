@@ -32,9 +32,14 @@ def free_port() -> int:
 def environment(home: Path, port: int) -> dict[str, str]:
     dead = f"http://127.0.0.1:{free_port()}"
     return {
-        **os.environ, "LOTGATE_HOME": str(home), "LOTGATE_PORT": str(port), "LOTGATE_REDIS_URL": "none",
-        "LOTGATE_ERP_URL": dead, "LOTGATE_WMS_URL": dead, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
-    }  # fmt: skip
+        **os.environ,
+        "LOTGATE_HOME": str(home),
+        "LOTGATE_PORT": str(port),
+        "LOTGATE_REDIS_URL": "none",
+        "LOTGATE_ERP_URL": dead,
+        "LOTGATE_WMS_URL": dead,
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+    }
 
 
 def start(home: Path, port: int) -> subprocess.Popen[bytes]:
@@ -54,11 +59,25 @@ def story(sender: int, number: int) -> list[dict[str, Any]]:
     lot = f"K-{sender}-{number}"
     head = {"specversion": "1.0", "source": f"sender-{sender}", "subject": lot}
     return [
-        {**head, "id": f"{lot}-r", "type": "lot.received.v1", "data": {
-            "item": "RING-74", "revision": "A", "quantity": {"value": "10", "unit": "ea"}, "supplier": "ACME",
-            "receipt": f"GR/{lot}"}},
-        {**head, "id": f"{lot}-h", "type": "hold.applied.v1", "data": {"hold": "H-1", "reason": {"code": "SUSPECT"}}},
-    ]  # fmt: skip
+        {
+            **head,
+            "id": f"{lot}-r",
+            "type": "lot.received.v1",
+            "data": {
+                "item": "RING-74",
+                "revision": "A",
+                "quantity": {"value": "10", "unit": "ea"},
+                "supplier": "ACME",
+                "receipt": f"GR/{lot}",
+            },
+        },
+        {
+            **head,
+            "id": f"{lot}-h",
+            "type": "hold.applied.v1",
+            "data": {"hold": "H-1", "reason": {"code": "SUSPECT"}},
+        },
+    ]
 
 
 class Sender(threading.Thread):
@@ -84,8 +103,12 @@ class Sender(threading.Thread):
                         self.acknowledged.append((event, answer.content))
 
 
-@pytest.mark.parametrize("after_seconds", [0.5, 1.3])
-def test_kill_9_of_the_web_process_loses_nothing_acknowledged(tmp_path: Path, after_seconds: float) -> None:
+@pytest.mark.parametrize(
+    ("signal_number", "after_seconds"), [(signal.SIGKILL, 0.5), (signal.SIGKILL, 1.3), (signal.SIGTERM, 0.5)]
+)
+def test_however_the_web_process_ends_nothing_acknowledged_is_lost(
+    tmp_path: Path, signal_number: signal.Signals, after_seconds: float
+) -> None:
     port = free_port()
     process = start(tmp_path, port)
     key = (tmp_path / "admin.key").read_text().strip()
@@ -93,8 +116,9 @@ def test_kill_9_of_the_web_process_loses_nothing_acknowledged(tmp_path: Path, af
     for sender in senders:
         sender.start()
     time.sleep(after_seconds)
-    process.send_signal(signal.SIGKILL)
-    process.wait(10)
+    process.send_signal(signal_number)
+    # A process manager kills what has not ended 5 s after SIGTERM.
+    process.wait(5)
     for sender in senders:
         sender.join(10)
     acknowledged = [pair for sender in senders for pair in sender.acknowledged]
