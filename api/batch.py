@@ -31,6 +31,8 @@ log = logging.getLogger("lotgate.api")
 PATH = "/v1/events/batch"
 #: Events of one request that wait for their commit at the same time.
 MAX_IN_FLIGHT = 256
+#: Bytes of one request that are submitted before the answer to the newest is waited for.
+MAX_IN_FLIGHT_BYTES = 8 * 1024 * 1024
 #: Events that one JSON batch array may have; a stream of lines has no such limit.
 MAX_BATCH_EVENTS = 10_000
 #: Results are sent in pieces of about this size, or at once when nothing else is ready.
@@ -136,12 +138,18 @@ class BatchPath:
         path: str,
         queue: asyncio.Queue[_Pending | Result | None],
     ) -> None:
-        index = 0
+        index = held = 0
         try:
             async for item in items:
                 if item is not None and not item.strip():
                     continue
-                await queue.put(await self._submit(item, index, visit, path))
+                entry = await self._submit(item, index, visit, path)
+                await queue.put(entry)
+                held += 0 if item is None else len(item)
+                if held > MAX_IN_FLIGHT_BYTES and isinstance(entry, _Pending):
+                    # Decided in order: when the newest is answered, so are all before it.
+                    await asyncio.wait([entry.decided])
+                    held = 0
                 index += 1
         except Gone:
             return
