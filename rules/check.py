@@ -1,7 +1,7 @@
 """Trees of rule files to a typed rule set: every name, type, unit and table checked, every mistake noted."""
 
 import re
-from pathlib import Path
+from collections.abc import Mapping
 
 from msgspec import Struct
 
@@ -46,7 +46,6 @@ class RuleFile(Struct):
     """One rule file's tree, and what was read of it so far."""
 
     name: str
-    folder: Path
     root: Node
     owner: str = ""
     reference: str = ""
@@ -57,7 +56,8 @@ class RuleFile(Struct):
 class Checker:
     """Reads rule files against one vocabulary."""
 
-    def __init__(self, vocabulary: Vocabulary, findings: Findings) -> None:
+    def __init__(self, vocabulary: Vocabulary, sources: Mapping[str, str], findings: Findings) -> None:
+        self._sources = sources
         self.vocabulary = vocabulary
         self.findings = findings
         self._raw: dict[str, RawTable] = {}
@@ -99,7 +99,7 @@ class Checker:
         if name in self._raw:
             self.findings.add(key.at, f"table {name} is written twice", f"the other one is in {self._raw[name].at}")
             return
-        raw = read_table(name, key, body, file.folder, self.findings)
+        raw = read_table(name, key, body, self._sources, self.findings)
         if raw is not None:
             self._raw[name] = raw
             self._shapes[name] = raw.shape

@@ -31,21 +31,19 @@ class Node(Struct):
     quoted: bool = False
 
 
-def read_file(path: Path, name: str, findings: Findings) -> Node | None:
-    """The tree of the file at ``path``, or None after noting why there is none."""
+def read_text(path: Path, name: str, findings: Findings) -> str | None:
+    """The text of the file at ``path``, or None after noting why there is none."""
     start = Location(name, 1, 1)
     try:
         if path.stat().st_size > MAX_BYTES:
             findings.add(start, f"the file is larger than {MAX_BYTES // 1_000_000} MB", "split it into several files")
             return None
-        text = path.read_bytes().decode("utf-8-sig")
+        return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         findings.add(start, f"the file is not UTF-8 (byte {error.start})", "save it as UTF-8")
-        return None
     except OSError as error:
         findings.add(start, f"the file cannot be read: {error.strerror}")
-        return None
-    return parse(text, name, findings)
+    return None
 
 
 def parse(text: str, name: str, findings: Findings) -> Node | None:

@@ -14,10 +14,11 @@ from rules.compiled import Facts, Rule, RuleSet, Severity, Type, Verdict
 from rules.explain import RuleExplanation, explain_rule, message_of
 from rules.facts import Vocabulary, read_vocabulary
 from rules.findings import Finding, Findings, Location, RulePackError
-from rules.parse import read_file
+from rules.parse import parse, read_text
 
 #: The vocabulary lies beside the packs, or in the shipped ones.
 VOCABULARY_FILE = "vocabulary.yaml"
+SUFFIXES = (".yaml", ".yml", ".csv")
 SHIPPED = Path(__file__).resolve().parent / "packs"
 
 
@@ -80,13 +81,17 @@ class Reaction(Struct, frozen=True):
 class RuleBook:
     """The rules in force."""
 
-    def __init__(self, rules: RuleSet, vocabulary: Vocabulary, digest: str, sources: dict[str, str]) -> None:
+    def __init__(
+        self, rules: RuleSet, vocabulary: Vocabulary, digest: str, sources: dict[str, str], files: list[RuleFile]
+    ) -> None:
         self.rules = rules
         self.vocabulary = vocabulary
         #: ``sha256:<hex>`` over the names and contents of the files.
         self.digest = digest
         #: File name -> text, as loaded.
         self.sources = sources
+        #: The files' trees, for the tests inside them.
+        self.files = files
         self._gates = reference.index_gates(rules)
         self._gate_names = frozenset(self._gates)
         self._types = _types(vocabulary, rules)
@@ -101,27 +106,31 @@ class RuleBook:
         findings = Findings()
         if not directory.is_dir():
             raise RulePackError([Finding(Location(str(directory), 1, 1), "there is no such directory of rule files")])
-        paths = sorted(p for p in directory.rglob("*") if p.suffix in (".yaml", ".yml", ".csv") and p.is_file())
-        vocabulary_path = directory / VOCABULARY_FILE
-        if not vocabulary_path.exists():
-            vocabulary_path = SHIPPED / VOCABULARY_FILE
-        tree = read_file(vocabulary_path, VOCABULARY_FILE, findings)
-        vocabulary = read_vocabulary(tree, findings) if tree is not None else {}
-        files = []
-        for path in paths:
+        sources: dict[str, str] = {}
+        for path in sorted(p for p in directory.rglob("*") if p.suffix in SUFFIXES and p.is_file()):
             name = path.relative_to(directory).as_posix()
-            if path == vocabulary_path or path.suffix == ".csv":
-                continue
-            root = read_file(path, name, findings)
-            if root is not None:
-                files.append(RuleFile(name, path.parent, root))
-        if not files and not findings.all:
-            findings.add(Location(str(directory), 1, 1), "there is no rule file here", "a rule file ends in .yaml")
-        rules = Checker(vocabulary, findings).rule_set(files)
+            text = read_text(path, name, findings)
+            if text is not None:
+                sources[name] = text
+        if VOCABULARY_FILE not in sources:
+            text = read_text(SHIPPED / VOCABULARY_FILE, VOCABULARY_FILE, findings)
+            sources |= {} if text is None else {VOCABULARY_FILE: text}
         findings.raise_if_any()
-        sources = {p.relative_to(directory).as_posix(): p.read_bytes().decode("utf-8-sig") for p in paths}
-        sources.setdefault(VOCABULARY_FILE, vocabulary_path.read_bytes().decode("utf-8-sig"))
-        return cls(rules, vocabulary, digest_of(sources), sources)
+        return cls.from_sources(sources)
+
+    @classmethod
+    def from_sources(cls, sources: dict[str, str]) -> "RuleBook":
+        """The rule set whose files are ``sources`` (name -> text), its vocabulary among them. Raises RulePackError."""
+        findings = Findings()
+        trees = {n: parse(text, n, findings) for n, text in sources.items() if not n.endswith(".csv")}
+        words = trees.pop(VOCABULARY_FILE, None)
+        vocabulary = read_vocabulary(words, findings) if words is not None else {}
+        files = [RuleFile(name, root) for name, root in trees.items() if root is not None]
+        if not files and not findings.all:
+            findings.add(Location(".", 1, 1), "there is no rule file here", "a rule file ends in .yaml")
+        rules = Checker(vocabulary, sources, findings).rule_set(files)
+        findings.raise_if_any()
+        return cls(rules, vocabulary, digest_of(sources), sources, files)
 
     def gates(self) -> frozenset[str]:
         """Gates that at least one rule guards."""

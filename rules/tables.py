@@ -2,7 +2,7 @@
 
 import csv
 import io
-from pathlib import Path
+from collections.abc import Mapping
 
 from msgspec import Struct
 
@@ -32,7 +32,9 @@ class RawTable(Struct):
     rows: list[list[Cell]]
 
 
-def read_table(name: str, key: Node, body: Node, folder: Path, findings: Findings) -> RawTable | None:
+def read_table(
+    name: str, key: Node, body: Node, sources: Mapping[str, str], findings: Findings
+) -> RawTable | None:
     """The table written at ``body``: match, columns, and rows or csv."""
     entries = body.entries or {}
     for word, (node, _) in entries.items():
@@ -40,7 +42,7 @@ def read_table(name: str, key: Node, body: Node, folder: Path, findings: Finding
             findings.add(node.at, f'"{word}" is not known in a table', did_you_mean(word, ("match", "columns", "rows", "csv")))
     match = _words(entries, "match", key, findings)
     if "csv" in entries:
-        columns, rows = _from_csv(entries["csv"][1], folder, findings)
+        columns, rows = _from_csv(entries["csv"][1], key.at.file, sources, findings)
     else:
         columns, rows = _words(entries, "columns", key, findings), _from_rows(entries, key, findings)
     if not match or not columns:
@@ -80,16 +82,16 @@ def _from_rows(entries: dict[str, tuple[Node, Node]], key: Node, findings: Findi
     return rows
 
 
-def _from_csv(node: Node, folder: Path, findings: Findings) -> tuple[list[str], list[list[Cell]]]:
+def _from_csv(
+    node: Node, file: str, sources: Mapping[str, str], findings: Findings
+) -> tuple[list[str], list[list[Cell]]]:
     name = node.text or ""
-    path = folder / name
-    if not name or Path(name).name != name:
-        findings.add(node.at, "csv: names a file beside this one, without a folder")
+    if not name or "/" in name or not name.endswith(".csv"):
+        findings.add(node.at, "csv: names a .csv file beside this one, without a folder")
         return [], []
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        findings.add(node.at, f"the file {name} cannot be read: {error}", "save it as CSV UTF-8")
+    text = sources.get(file.rpartition("/")[0] + "/" + name if "/" in file else name)
+    if text is None:
+        findings.add(node.at, f"there is no file {name} beside this one", "its name ends in .csv; save it as CSV UTF-8")
         return [], []
     first = text.split("\n", 1)[0]
     delimiter = ";" if first.count(";") > first.count(",") else ","

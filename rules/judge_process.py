@@ -1,0 +1,97 @@
+"""The judge process: reads batches on standard input, answers on standard output, ends with its parent.
+
+``python -m rules.judge_process`` is started by rules/judge.py and by nobody else. A crash in the library ends this
+process and nothing more.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import struct
+import sys
+from typing import Any, BinaryIO
+
+import msgspec
+
+from rules.findings import RulePackError
+from rules.judge import Started
+from rules.rulebook import RuleBook
+
+_HEAD = struct.Struct("!I")
+_PR_SET_PDEATHSIG = 1
+_encode = msgspec.msgpack.Encoder().encode
+_decode_batch = msgspec.msgpack.Decoder(tuple[list[Any], list[tuple[str, dict[str, int], int]]]).decode
+
+
+def main() -> None:
+    """Compile the rules that come first, then judge batches until the pipe closes."""
+    # A Procfile runner signals the whole group; this process ends when its parent closes the pipe.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _die_with_parent()
+    source = os.fdopen(os.dup(0), "rb")
+    target = os.fdopen(os.dup(1), "wb", buffering=0)
+    # Whatever the library prints must not get into the frames.
+    os.dup2(2, 1)
+    first = _read(source)
+    if first is None:
+        return
+    engine = _compile(msgspec.msgpack.decode(first, type=dict[str, str]), target)
+    while engine is not None and (frame := _read(source)) is not None:
+        pool, lines = _decode_batch(frame)
+        _write(target, [_judge(engine, gate, {k: pool[i] for k, i in refs.items()}, day) for gate, refs, day in lines])
+
+
+def _compile(sources: dict[str, str], target: BinaryIO) -> Any:
+    try:
+        from rules.rete import CannotCompile, ReteEngine
+    except ImportError as error:
+        _write(target, Started("", f"durable-rules cannot be loaded on this Python: {error}"))
+        return None
+    try:
+        book = RuleBook.from_sources(sources)
+        engine = ReteEngine(book.rules)
+    except (RulePackError, CannotCompile) as error:
+        _write(target, Started("", f"durable-rules cannot run these rules: {error}"))
+        return None
+    _write(target, Started(book.digest))
+    return engine
+
+
+def _judge(engine: Any, gate: str, facts: dict[str, Any], today: int) -> list[int] | str:
+    from rules.rete import NotEvaluated
+
+    try:
+        found: list[int] = engine.failing(gate, facts, today)
+    except NotEvaluated as error:
+        return f"not evaluated: {error}"
+    return found
+
+
+def _read(source: BinaryIO) -> bytes | None:
+    head = source.read(_HEAD.size)
+    if len(head) < _HEAD.size:
+        return None
+    size = _HEAD.unpack(head)[0]
+    frame = source.read(size)
+    return frame if len(frame) == size else None
+
+
+def _write(target: BinaryIO, message: Any) -> None:
+    frame = _encode(message)
+    data = memoryview(_HEAD.pack(len(frame)) + frame)
+    while data:
+        data = data[target.write(data) :]
+
+
+def _die_with_parent() -> None:
+    """On Linux the kernel ends this process with its parent, even if it hangs in the library."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(BrokenPipeError):
+        main()
+    sys.exit(0)
