@@ -1,0 +1,1 @@
+"""What happens after a commit: targets are told, in order, until they agree."""

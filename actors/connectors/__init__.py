@@ -1,0 +1,1 @@
+"""Connectors: one YAML file a target, and the little code that runs them."""

@@ -1,0 +1,108 @@
+"""The worker process: dramatiq actors that deliver, one queue a target; and the same as threads where Redis is not.
+
+One process, one signal handler: the dramatiq command line would be signalled twice under a Procfile runner and kill
+what is running.
+"""
+
+import logging
+import signal
+import threading
+from collections.abc import Callable
+
+import dramatiq
+from dramatiq import Worker
+
+from actors.broker import Doorbell, make_broker
+from actors.deliver import Deliverers
+from engine.clock import system_clock
+from engine.ledger import Ledger
+from engine.runtime import TARGETS
+from engine.settings import Settings
+from engine.store.migrate import check
+from engine.store.opening import open_store
+
+log = logging.getLogger("lotgate.worker")
+
+#: A Procfile runner kills after 5 s; running calls get what is left before.
+STOP_MS = 4_000
+#: Without Redis, threads look into the ledger by themselves this often.
+LOOK_SECONDS = 0.5
+
+
+def declare(broker: dramatiq.Broker, deliverers: Deliverers, targets: tuple[str, ...]) -> None:
+    """The actors ``sync_<target>``, each on the queue of its target."""
+    for target in targets:
+        dramatiq.actor(
+            _task(deliverers, target), actor_name=f"sync_{target}", queue_name=target, broker=broker
+        )
+
+
+def _task(deliverers: Deliverers, target: str) -> Callable[[], None]:
+    def sync() -> None:
+        deliverers.run(target)
+
+    sync.__name__ = f"sync_{target}"
+    return sync
+
+
+def main(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT; running deliveries end first. Gives the exit code."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    store = open_store(settings.database_url, settings.home)
+    check(store)
+    deliverers = Deliverers(TARGETS, settings, Ledger(store, system_clock))
+    broker = make_broker(settings)
+    declare(broker, deliverers, TARGETS)
+    worker = Worker(broker, worker_threads=max(settings.worker_threads, len(TARGETS)), worker_timeout=200)
+    worker.start()
+    log.info("the worker delivers to %s", ", ".join(TARGETS))
+    stop.wait()
+    deliverers.stopping.set()
+    worker.stop(timeout=STOP_MS)
+    deliverers.close()
+    broker.close()
+    store.close()
+    return 0
+
+
+class Workers:
+    """Delivery threads of this process, one a target."""
+
+    def __init__(self, settings: Settings, ledger: Ledger) -> None:
+        self._deliverers = Deliverers(TARGETS, settings, ledger)
+        self._wake = {target: threading.Event() for target in TARGETS}
+        self._threads = [threading.Thread(target=self._work, args=(t,), name=f"sync-{t}", daemon=True) for t in TARGETS]
+        for thread in self._threads:
+            thread.start()
+
+    def ring(self, target: str) -> None:
+        """There is something for ``target``."""
+        self._wake[target].set()
+
+    def stop(self) -> None:
+        """Finish what is being called, then end."""
+        self._deliverers.stopping.set()
+        for event in self._wake.values():
+            event.set()
+        for thread in self._threads:
+            thread.join(5.0)
+        self._deliverers.close()
+
+    def _work(self, target: str) -> None:
+        while not self._deliverers.stopping.is_set():
+            self._wake[target].wait(LOOK_SECONDS)
+            self._wake[target].clear()
+            try:
+                self._deliverers.run(target)
+            except Exception:
+                # A thread that ended would stop a target for good; the ledger still has everything.
+                log.exception("deliveries for %s were interrupted", target)
+
+
+def run_in_threads(settings: Settings, ledger: Ledger, bell: Doorbell) -> Workers:
+    """The actors as threads of this process, rung by ``bell``."""
+    workers = Workers(settings, ledger)
+    bell.listen(workers.ring)
+    return workers
