@@ -1,0 +1,133 @@
+"""Commands that run here: the processes of the Procfile, migration, verification, rule files, settings."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+import msgspec
+
+from api.cli.main import DONE, FOUND, Failure
+from engine.settings import Settings, shown
+
+
+def web(_: argparse.Namespace, settings: Settings) -> int:
+    """The web process."""
+    log_to_stderr()
+    from api.web import run
+    from rules.findings import RulePackError
+
+    try:
+        run(settings)
+    except RulePackError as error:
+        raise Failure(f"the rule files in {settings.rules} cannot be used:\n{error}") from None
+    return DONE
+
+
+def worker(_: argparse.Namespace, settings: Settings) -> int:
+    """A worker process."""
+    log_to_stderr()
+    if settings.redis_url == "none":
+        raise Failure("LOTGATE_REDIS_URL is none: the web process delivers by itself, there is no worker to run")
+    from actors.worker import main
+
+    return main(settings)
+
+
+def clock(_: argparse.Namespace, settings: Settings) -> int:
+    """The clock process."""
+    log_to_stderr()
+    from actors.schedule import main
+
+    return main(settings)
+
+
+def migrate(_: argparse.Namespace, settings: Settings) -> int:
+    """Bring the database to this release."""
+    from engine.store.migrate import HEAD, migrate
+    from engine.store.opening import open_store
+
+    store = open_store(settings.database_url, settings.home)
+    migrate(store)
+    store.close()
+    print(f"The database is at revision {HEAD}.")
+    return DONE
+
+
+def verify(options: argparse.Namespace, settings: Settings) -> int:
+    """The journal of every lot, or of one."""
+    from engine.journal import verify as verify_journals
+    from engine.store.migrate import check
+    from engine.store.opening import open_store
+    from engine.store.reading import Reading
+
+    store = open_store(settings.database_url, settings.home)
+    check(store)
+    report = verify_journals(Reading(store).journals(options.lot), _progress if sys.stderr.isatty() else None)
+    store.close()
+    if options.lot is not None and report.lots == 0:
+        raise Failure(f"there is no lot {options.lot}", FOUND)
+    if options.json:
+        _print_json(report)
+    else:
+        for broken in report.breaks:
+            print(f"lot {broken.lot}, version {broken.version}: {broken.problem}")
+        words = "every chain holds and every fold equals its lot" if report.intact else "see above"
+        print(f"{report.lots} lots, {report.entries} entries: {words}.")
+    return DONE if report.intact else FOUND
+
+
+def rules(options: argparse.Namespace, settings: Settings) -> int:
+    """Lint rule files, or run the tests inside them."""
+    from rules.cases import run_tests
+    from rules.findings import RulePackError
+    from rules.rulebook import RuleBook
+
+    directory = Path(options.directory) if options.directory else settings.rules
+    try:
+        book = RuleBook.load(directory)
+    except RulePackError as error:
+        if options.json:
+            _print_json([{"place": str(f.location), "message": f.message, "hint": f.hint} for f in error.findings])
+        else:
+            print(error)
+            print(f"{len(error.findings)} mistakes; nothing of {directory} is in force.")
+        return FOUND
+    if options.action == "lint":
+        _print_json([]) if options.json else print(f"{len(book.rules.rules)} rules, no mistakes. {book.digest}")
+        return DONE
+    report = run_tests(book)
+    if options.json:
+        _print_json(report)
+    else:
+        print(report)
+    return DONE if report.passed else FOUND
+
+
+def config(options: argparse.Namespace, settings: Settings) -> int:
+    """The settings in force."""
+    values = shown(settings)
+    if options.json:
+        _print_json(values)
+    else:
+        for name, value in values.items():
+            print(f"LOTGATE_{name.upper()}={value}")
+    return DONE
+
+
+def log_to_stderr() -> None:
+    """One line a record, for the process's supervisor."""
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    for name in ("httpx", "httpcore", "alembic", "dramatiq"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _progress(lots: int) -> None:
+    if lots % 1000 == 0:
+        sys.stderr.write(f"\r{lots} lots")
+
+
+def _print_json(value: object) -> None:
+    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())

@@ -1,0 +1,130 @@
+"""The ``lotgate`` command: its words, and which room answers each. Heavy imports happen only where they are needed.
+
+Exit codes: 0 done, 1 refused or something was found, 2 wrong use or nothing could be reached.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from engine.errors import LotgateError
+from engine.settings import Settings, load_settings
+
+DONE, FOUND, WRONG = 0, 1, 2
+Command = Callable[[argparse.Namespace, Settings], int]
+
+
+class Failure(Exception):
+    """The command cannot go on; the sentence goes to standard error."""
+
+    def __init__(self, sentence: str, code: int = WRONG) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, whose errors are one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and how to get help, in one line."""
+        sys.stderr.write(f"lotgate: {message}; see `{self.prog} --help`.\n")
+        raise SystemExit(WRONG)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command with its options."""
+    root = Parser(prog="lotgate", description="The quality gate for manufacturing lots.")
+    commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, help_: str, *, json: bool = True) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=help_, description=help_)
+        if json:
+            command.add_argument("--json", action="store_true", help="answer in JSON")
+        return command
+
+    def remote(command: argparse.ArgumentParser) -> None:
+        command.add_argument("--url", help="where Lotgate answers (LOTGATE_HOST, LOTGATE_PORT)")
+        command.add_argument("--key", help="API key (LOTGATE_API_KEY); else LOTGATE_HOME/admin.key")
+
+    up = add("up", "run everything here: web, worker, clock, Redis, and sandbox systems where none are set", json=False)
+    up.add_argument("--workers", type=int, default=1, help="worker processes (1)")
+    for name, help_ in (
+        ("web", "run the web process"),
+        ("worker", "run a worker process, which tells ERP and WMS"),
+        ("clock", "run the clock process, which sweeps and expires"),
+        ("migrate", "bring the database to this release"),
+    ):
+        add(name, help_, json=False)
+
+    demo = add("demo", "tell a supplier-receipt story on measured data against the running service")
+    demo.add_argument("--lots", type=int, help="how many lots (all)")
+    remote(demo)
+    submit = add("submit", "send CloudEvents from a file or standard input: JSON, a JSON array, or NDJSON")
+    submit.add_argument("file", help="a file, or - for standard input")
+    submit.add_argument("--at-once", type=int, default=16, help="events in flight (16); order per lot is kept")
+    remote(submit)
+    lot = add("lot", "show a lot: state, why, journal, what can happen next")
+    lot.add_argument("lot", help="the lot's id")
+    lot.add_argument("--explain", metavar="TRIGGER", help="show every guard of a trigger, for example release")
+    remote(lot)
+    deliveries = add("deliveries", "show the delivery ledger, or replay dead deliveries")
+    deliveries.add_argument("--status", help="pending, sending, delivered, superseded, dead")
+    deliveries.add_argument("--target", help="erp or wms")
+    deliveries.add_argument("--lot", help="only this lot's")
+    deliveries.add_argument("--replay", metavar="ID", help="replay one dead delivery, or `all` that match")
+    deliveries.add_argument("--dry-run", action="store_true", help="with --replay: only count")
+    remote(deliveries)
+    verify = add("verify", "verify the journal: hash chain, versions, and that folding it gives the stored state")
+    verify.add_argument("--lot", help="only this lot")
+    rules = add("rules", "lint rule files, or run the tests inside them")
+    rules.add_argument("action", choices=("lint", "test"))
+    rules.add_argument("directory", nargs="?", help="directory of rule files (LOTGATE_RULES)")
+    config = add("config", "show the settings in force, secrets masked")
+    config.add_argument("action", choices=("show",))
+    return root
+
+
+def commands() -> dict[str, Command]:
+    """Which function answers which word."""
+    from api.cli import local, remote, up
+
+    return {
+        "up": up.up,
+        "web": local.web,
+        "worker": local.worker,
+        "clock": local.clock,
+        "migrate": local.migrate,
+        "demo": remote.demo,
+        "submit": remote.submit,
+        "lot": remote.lot,
+        "deliveries": remote.deliveries,
+        "verify": local.verify,
+        "rules": local.rules,
+        "config": local.config,
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the console script ``lotgate``."""
+    options = parser().parse_args(arguments)
+    try:
+        settings = load_settings(os.environ)
+        return commands()[options.command](options, settings)
+    except Failure as failure:
+        sys.stderr.write(f"lotgate: {failure}\n")
+        return failure.code
+    except LotgateError as error:
+        sys.stderr.write(f"lotgate: {error.detail}\n")
+        return WRONG
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of a pipe went away (`| head`): nothing more to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())
