@@ -59,7 +59,7 @@ def create_app(settings: Settings) -> Application:
     keys = KeyRing(lambda: read_keys(engine.store, engine.clock))
     keys.load()
     patience = Patience()
-    health = Health(engine, bell.check)
+    health = Health(engine, bell.state)
 
     @contextlib.asynccontextmanager
     async def life(_: Litestar) -> AsyncIterator[None]:

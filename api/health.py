@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import update
 from sqlalchemy.exc import SQLAlchemyError
 
+from actors.broker import BellState
 from api.answers import visit_of
 from api.views import Check, Readiness
 from engine.errors import LotgateError
@@ -33,7 +34,7 @@ READY_SECONDS = 1.0
 _FULL = 0.9
 
 #: Says whether the doorbell can be rung; raises nothing.
-BellCheck = Callable[[], Check]
+BellCheck = Callable[[], BellState]
 
 
 @get("/healthz", media_type="text/plain")
@@ -70,7 +71,7 @@ class Health:
             "rules": self._rules(),
             "judge": self._judge(),
             "queue": self._queue(),
-            "redis": self._bell(),
+            "redis": _of_bell(self._bell()),
             "draining": Check("failed", "the process is stopping") if self._draining else Check("ok"),
         }
         states = {check.status for check in checks.values()}
@@ -97,12 +98,19 @@ class Health:
         return Check("ok", f"{book.digest}, gates {', '.join(sorted(gates))}")
 
     def _judge(self) -> Check:
-        return Check("ok", ", ".join(self._engine.judge.engines))
+        judge = self._engine.judge.status()
+        if judge.pid is None and self._engine.settings.channel == "both":
+            return Check("degraded", judge.problem or "the second rule engine does not run")
+        return Check("ok", ", ".join(judge.engines))
 
     def _queue(self) -> Check:
         pipeline = self._engine.pipeline
         detail = f"{pipeline.waiting} events wait"
         return Check("degraded" if pipeline.waiting > _FULL * MAX_WAITING else "ok", detail)
+
+
+def _of_bell(state: BellState) -> Check:
+    return Check(state.status, state.detail)
 
 
 def health_routes(health: Health, engine: Engine) -> list[HTTPRouteHandler]:
