@@ -11,8 +11,10 @@ was taken over writes nothing any more. Works with any number of workers on any 
 """
 
 import enum
+import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
@@ -58,8 +60,14 @@ class Delivery(Struct, frozen=True):
 
     @property
     def key(self) -> str:
-        """Idempotency key: the same for every attempt."""
-        return f"lotgate:{self.target}:{self.lot}:{self.version}"
+        """Idempotency key, printable ASCII: the same for every attempt."""
+        return f"lotgate:{self.target}:{_ascii(self.lot)}:{self.version}"
+
+
+def _ascii(lot: str) -> str:
+    """The lot's id in a form that fits a header: percent-encoded, or its hash where that gets long."""
+    encoded = quote(lot, safe="")
+    return encoded if len(encoded) <= 128 else hashlib.sha256(lot.encode()).hexdigest()
 
 
 class DeliveryLine(Struct, frozen=True):

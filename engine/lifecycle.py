@@ -9,6 +9,7 @@ What may not enter: rules, records, clocks, databases. Guards by rule files belo
 """
 
 import enum
+import logging
 from functools import lru_cache
 from typing import Any
 
@@ -26,6 +27,9 @@ class State(enum.Enum):
     BLOCKED = "blocked"
     SHIPPED = "shipped"
 
+
+# A step that the table does not have is an answer here, not something to warn of.
+logging.getLogger("transitions").setLevel(logging.ERROR)
 
 #: What the machine calls a lot that does not exist yet.
 ABSENT = "absent"
