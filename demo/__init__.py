@@ -1,1 +1,1 @@
-"""The demonstration: sandbox ERP and WMS servers, measured data and the story told with them. The product never imports it."""
+"""Sandbox ERP and WMS servers, measured data and the story told with them. The product never imports it."""

@@ -1,6 +1,6 @@
-"""Do ERP and WMS show what Lotgate decided? Compares what the three show, independently of how it was delivered.
+"""Do ERP and WMS show what Lotgate decided? Compares what the three show, however it was delivered.
 
-The table of what a state means to each target is written here a second time on purpose: it checks the product's.
+The table of what a state means to each target stands here a second time on purpose: it checks the product's.
 """
 
 from datetime import datetime
@@ -28,7 +28,7 @@ class Shown(Struct, frozen=True):
     wms: dict[str, Any] | None
 
     def agree(self) -> bool:
-        """True when both targets show the state, quantity and availability that Lotgate decided, from one version."""
+        """True when both show the state, quantity and availability that Lotgate decided, from one version."""
         if self.erp is None or self.wms is None:
             return False
         stock, status, usable = _EXPECTED[self.lotgate["state"]]

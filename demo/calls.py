@@ -1,4 +1,4 @@
-"""The story's HTTP calls: to Lotgate, to the ERP, to the WMS. Every failure becomes one sentence for people."""
+"""The story's HTTP calls, to Lotgate, ERP and WMS. Every failure becomes one sentence for people."""
 
 import asyncio
 from types import TracebackType

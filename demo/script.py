@@ -1,6 +1,6 @@
-"""The script of the story: which events are sent about which lot, in which order. Data only; nothing is sent here."""
+"""The script of the story: which events are sent about which lot, in which order. Nothing is sent here."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from msgspec import Struct
@@ -15,7 +15,7 @@ _SOURCE = {"receive": "wms/dock-1", "inspect": "lims/lab-2", "decide": "qms/desk
 
 
 class Scene(Struct, frozen=True):
-    """Everything about one lot, as three rows of events: goods in, results, decisions. Rows are sent in order."""
+    """Everything about one lot, as rows of events, sent in order: goods in, results, decisions."""
 
     lot: str
     goods_in: tuple[dict[str, Any], ...]
@@ -30,9 +30,9 @@ class Author(Struct, frozen=True):
     now: datetime
 
     def scenes(self, lots: list[MeasuredLot]) -> list[Scene]:
-        """One scene a measured lot, and after them the three lots with something wrong."""
+        """One scene a measured lot, and after them three lots with something wrong."""
         ordinary = [self._ordinary(number, lot) for number, lot in enumerate(lots)]
-        return [*ordinary, self._unapproved(lots[0]), self._unknown_item(lots[0])]
+        return [*ordinary, self._unapproved(lots[0]), self._outlived(lots[0]), self._unknown_item(lots[0])]
 
     def hold(self, lot: str) -> dict[str, Any]:
         """Quality stops a lot that was released."""
@@ -63,12 +63,18 @@ class Author(Struct, frozen=True):
         return Scene(name, (receipt,), (results,))
 
     def _unapproved(self, like: MeasuredLot) -> Scene:
-        """From a supplier nobody approved: held on arrival; the hold is lifted, yet the release gate stays shut."""
+        """From a supplier that is not approved: held on arrival, so that good results do not release it."""
         name = f"{self.run}-BADCO-1"
         receipt = self._receipt(name, like, supplier="BADCO")
-        return Scene(
-            name, (receipt,), (self._results(name, like.measurements, "1"),), (self.release(name, "held"),)
-        )
+        results = self._results(name, like.measurements, "1")
+        return Scene(name, (receipt,), (results,), (self.release(name, "held"),))
+
+    def _outlived(self, like: MeasuredLot) -> Scene:
+        """Its shelf life ended yesterday: the results are good, yet the release gate stays shut."""
+        name = f"{self.run}-OLD-1"
+        receipt = self._receipt(name, like, expires_on=(self.now.date() - timedelta(days=1)).isoformat())
+        results = self._results(name, like.measurements, "1")
+        return Scene(name, (receipt,), (results,), (self.release(name, "late"),))
 
     def _unknown_item(self, like: MeasuredLot) -> Scene:
         """Of an item that no specification knows."""

@@ -1,6 +1,6 @@
 """`lotgate demo`: a supplier-receipt story on measured data against a running service, over HTTP.
 
-Goods arrive, results come in, lots within specification are released and the others blocked; ERP and WMS follow.
+Goods arrive, results come in, lots within specification are released, the others blocked; ERP and WMS follow.
 Ends with tables and one line that says on how many lots the three agree.
 """
 
@@ -41,7 +41,7 @@ def run_story(
 ) -> int:
     """Tell the story once and return the exit code: 0 only when ERP and WMS agree with Lotgate on every lot.
 
-    `lots` limits the measured lots (None: all 114); `run` begins every lot id and must be new (None: from the time).
+    `lots` limits the measured lots (None: all 114); `run` begins every lot id and must be new (None: now).
     Errors are one sentence on stderr; exit code 1, or 2 for arguments that make no sense.
     """
     now = datetime.now(UTC)
@@ -99,7 +99,7 @@ async def _chapter(
 
 
 async def _decisions(story: _Story, calls: Calls) -> list[tuple[str, Sequence[dict[str, Any]]]]:
-    """What people decide once the results are in: planned decisions, a hold on a released lot, a blocked one asked for."""
+    """What people decide then: what is planned, a hold on a released lot, a release of a blocked one."""
     rows: list[tuple[str, Sequence[dict[str, Any]]]] = [
         (s.lot, s.decisions) for s in story.scenes if s.decisions
     ]

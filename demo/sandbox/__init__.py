@@ -1,1 +1,1 @@
-"""Two strict stand-ins for an ERP and a WMS, each its own process and storage. Nothing of the product is imported here."""
+"""Strict stand-ins for an ERP and a WMS, each its own process and storage; nothing of the product inside."""

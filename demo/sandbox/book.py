@@ -1,7 +1,7 @@
 """The stock book: which lots a sandbox system knows, which status each has, and every status ever applied.
 
-It decides what is new, the same again or too old, and keeps it in SQLite. It knows no HTTP and no vocabulary of
-an ERP or a WMS: a status is a word to count and a canonical JSON body to show.
+It decides what is new, the same again or too old, and keeps it in SQLite. It knows no HTTP and no vocabulary
+of an ERP or a WMS: a status is a word to count and a canonical JSON body to show.
 """
 
 import contextlib
@@ -17,17 +17,17 @@ import msgspec
 
 _SCHEMA = """
 create table if not exists lots (
-    lot text primary key, item text not null, revision text not null, quantity text not null, unit text not null,
-    registered_at text not null, version integer not null, status text not null, body text not null,
-    applied_at text) without rowid;
+    lot text primary key, item text not null, revision text not null,
+    quantity text not null, unit text not null, registered_at text not null,
+    version integer not null, status text not null, body text not null, applied_at text) without rowid;
 create table if not exists applications (
     seq integer primary key, lot text not null, version integer not null, key text not null,
     digest blob not null, applied_at text not null);
 create index if not exists applications_by_key on applications (key);
 """
 
-# One row per application in the order it was made: neither the key nor (lot, version) is unique in the table, so that
-# a fault in this very file would show up here instead of being hidden by a constraint.
+# One row per application in the order it was made: neither the key nor (lot, version) is unique in the table,
+# so that a fault in this very file would show up here instead of being hidden by a constraint.
 _INVARIANTS = """
 select
   (select count(*) from lots),
@@ -39,7 +39,8 @@ select
   (select count(*) from (
      select version, lag(version) over (partition by lot order by seq) before from applications)
    where version < before),
-  (select count(*) from lots left join (select lot, max(version) newest from applications group by lot) using (lot)
+  (select count(*) from lots
+     left join (select lot, max(version) newest from applications group by lot) using (lot)
    where version <> coalesce(newest, 0))
 """
 
@@ -105,8 +106,8 @@ class Invariants(msgspec.Struct, frozen=True):
 class StockBook:
     """Lots and their statuses in one SQLite file; one process, one connection.
 
-    WAL with `synchronous=NORMAL`: what was answered survives the death of the process (not of the machine), without
-    an fsync per request. `status_at_start` is what a registered lot shows before its first status.
+    WAL with `synchronous=NORMAL`: what was answered survives the death of the process (not of the machine),
+    without an fsync per request. `status_at_start` is what a registered lot shows before its first status.
     """
 
     def __init__(self, path: Path, *, status_at_start: str, body_at_start: bytes) -> None:
@@ -134,7 +135,7 @@ class StockBook:
         self._db.execute("commit")
 
     def register(self, new: Registration) -> Registered:
-        """Enter a lot. Item, revision and unit identify it; a later quantity is not a difference (stock moves)."""
+        """Enter a lot. Item, revision and unit identify it; a quantity may differ (stock moves)."""
         row = self._db.execute("select item, revision, unit from lots where lot = ?", (new.lot,)).fetchone()
         if row is not None:
             same = row == (new.item, new.revision, new.unit)
@@ -146,7 +147,7 @@ class StockBook:
         return Registered.CREATED
 
     def apply(self, change: Change) -> tuple[Applied, int | None]:
-        """Apply a status once, and only forwards. Returns what happened and the lot's version now (None: unknown)."""
+        """Apply a status once, and only forwards. Returns what happened and the version (None: unknown)."""
         row = self._db.execute("select version, item, unit from lots where lot = ?", (change.lot,)).fetchone()
         if row is None:
             return Applied.UNKNOWN_LOT, None

@@ -1,7 +1,7 @@
 """The sandbox ERP: `python -m demo.sandbox.erp --port 8001 --storage var/sandbox-erp.sqlite`.
 
-POST /api/lots                   {lot, item, revision, quantity, unit}             201 | 200 same | 409 differs
-POST /api/lots/register-batch    {items: [...]}                                    200, one result per item
+POST /api/lots                   {lot, item, revision, quantity, unit}    201 | 200 same | 409 differs
+POST /api/lots/register-batch    {items: [...]}                           200, one result per item
 POST /api/lots/{lot}/status      Idempotency-Key; {version, stock, state, quantity, unit, reasons}
 POST /api/lots/status-batch      {items: [{lot, key, item, revision, + the above}]} 200, one result per item
 GET  /api/lots/{lot} · GET /api/lots?after=&limit=

@@ -1,4 +1,4 @@
-"""The fault switch and the request log of a sandbox server: how it misbehaves on demand, and what it was asked.
+"""The fault switch and the request log of a sandbox server: how it misbehaves, and what it was asked.
 
 Both live in memory and are bounded; a restart clears them. They know nothing of lots.
 """
@@ -12,11 +12,11 @@ _LOG_ENTRIES = 50_000  # about 15 MB; older entries fall out, their numbers are 
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One way to misbehave, for the next `count` requests (None: until switched off) whose path contains `match`.
+    """One way to misbehave, for the next `count` requests (None: all) whose path contains `match`.
 
-    slow: wait `seconds`, then work as usual. status: answer `status`, with Retry-After `retry_after` (seconds) if given,
-    without doing anything. drop: close the connection without doing or answering anything. lost_answer: do it, then
-    close the connection. off: behave.
+    slow: wait `seconds`, then work as usual. status: answer `status`, with Retry-After `retry_after` (seconds) if
+    given, without doing anything. drop: close the connection without doing or answering anything.
+    lost_answer: do it, then close the connection. off: behave.
     """
 
     mode: Literal["slow", "status", "drop", "lost_answer", "off"]

@@ -1,4 +1,4 @@
-"""Runs a sandbox system as a process: arguments, socket, signals. `--port 0` takes a free port and says which."""
+"""Runs a sandbox system as a process: arguments, socket, signals. `--port 0` takes a free one."""
 
 import argparse
 import signal

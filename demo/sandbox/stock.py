@@ -1,6 +1,6 @@
-"""What ERP and WMS have in common: registering lots, applying statuses one by one or in batches, showing lots.
+"""What ERP and WMS have in common: registering lots, applying statuses singly or in batches, showing lots.
 
-The two systems differ in paths, field names and words; those come in as `Words` and decoders. No HTTP paths here.
+The two systems differ in paths, field names and words; those come in as `Words` and decoders. No paths here.
 """
 
 import re
@@ -26,7 +26,7 @@ Reasons = Annotated[list[Annotated[str, msgspec.Meta(max_length=1000)]], msgspec
 
 
 class Words(msgspec.Struct, frozen=True):
-    """`stale`: the error code for a version that is too old; `listing`: the field that holds a page of lots."""
+    """`stale`: the error code for a version too old; `listing`: the field that holds a page of lots."""
 
     stale: str
     listing: str
@@ -45,7 +45,7 @@ class LotToRegister(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Result(msgspec.Struct, omit_defaults=True):
-    """The answer to one item of a batch; `current` is the version the system has now, None for an unknown lot."""
+    """The answer to one item of a batch; `current` is the version the system has, None for an unknown lot."""
 
     lot: str | None
     outcome: str
@@ -57,7 +57,7 @@ _ITEMS = msgspec.json.Decoder(Items)
 _REGISTER = msgspec.json.Decoder(LotToRegister)
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
 _REFUSED = {
-    Applied.KEY_REUSED: "This key was used before for another request; a key belongs to one lot, version and body.",
+    Applied.KEY_REUSED: "This key was used for another request; a key belongs to one lot, version and body.",
     Applied.ITEM_DIFFERS: "The lot is registered with another item.",
     Applied.UNIT_DIFFERS: "The lot is registered with another unit.",
 }
@@ -130,7 +130,7 @@ class Stock:
         )
 
     def page(self, query: dict[str, str]) -> Reply:
-        """`?after=<lot>&limit=<1…1000>`; `next` is the `after` of the following page, null on the last one."""
+        """`?after=<lot>&limit=<1…1000>`; `next` is the `after` of the following page, null on the last."""
         limit = min(max(bounded(query, "limit", 100), 1), _MAX_PAGE)
         lots = self._book.page(query.get("after", ""), limit)
         return reply(

@@ -1,7 +1,7 @@
 """HTTP for a sandbox server: a plain ASGI application between uvicorn and a system's `answer` method.
 
-Here: reading bounded bodies, decoding paths, faults, the request log, the calls under `/_`. Not here: anything about
-lots. An ERP or a WMS is handed a `Request` and returns a `Reply`.
+Here: reading bounded bodies, decoding paths, faults, the request log, the calls under `/_`. Not here:
+anything about lots. An ERP or a WMS is handed a `Request` and returns a `Reply`.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class Refusal(msgspec.Struct, omit_defaults=True):
-    """The body of every error: a stable code, a sentence, and the version the system has where that matters."""
+    """The body of every error: a stable code, a sentence, and the version the system has if that matters."""
 
     error: str
     detail: str = ""

@@ -1,9 +1,9 @@
 """The sandbox WMS: `python -m demo.sandbox.wms --port 8002 --storage var/sandbox-wms.sqlite`.
 
-PUT   /stock/{lot}                  {item, revision, quantity, unit}               201 | 200 same | 409 differs
-POST  /stock/register-batch         {items: [{lot, + the above}]}                  200, one result per item
+PUT   /stock/{lot}                  {item, revision, quantity, unit}       201 | 200 same | 409 differs
+POST  /stock/register-batch         {items: [{lot, + the above}]}          200, one result per item
 PATCH /stock/{lot}/availability     X-Request-Id; {revision_no, allocatable, pick, ship, status, reasons}
-POST  /stock/availability-batch     {items: [{lot, key, item, revision, + the above}]} 200, one result per item
+POST  /stock/availability-batch     {items: [{lot, key, item, revision, …}]} 200, one result per item
 GET   /stock/{lot} · GET /stock?after=&limit=
 """
 

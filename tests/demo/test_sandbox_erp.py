@@ -45,7 +45,8 @@ def test_a_status_is_applied_and_shown(erp: httpx.Client) -> None:
     assert answer.json() == {"applied": True, "lot": "SHOW", "current": 1}
     shown = erp.get("/api/lots/SHOW").json()
     assert (shown["version"], shown["stock"], shown["quantity"]) == (1, "blocked", "9.5")
-    assert shown["reasons"] == ["recall"] and shown["applied_at"] > shown["registered_at"]
+    assert shown["reasons"] == ["recall"]
+    assert shown["applied_at"] > shown["registered_at"]
 
 
 def test_the_same_key_and_body_again_is_a_duplicate_and_changes_nothing(erp: httpx.Client) -> None:
@@ -128,8 +129,9 @@ def test_a_batch_answers_each_item_by_itself(erp: httpx.Client) -> None:
     ]  # fmt: skip
     results = erp.post("/api/lots/status-batch", json={"items": items}).json()["results"]
     assert [(r["lot"], r["outcome"], r["current"]) for r in results] == [
-        ("B-1", "duplicate", 2), ("B-1", "stale-version", 2), ("B-2", "applied", 1), ("B-0", "unknown-lot", None),
-        ("B-2", "invalid", None), ("B-2", "invalid", 1), (None, "invalid", None),
+        ("B-1", "duplicate", 2), ("B-1", "stale-version", 2), ("B-2", "applied", 1),
+        ("B-0", "unknown-lot", None), ("B-2", "invalid", None),
+        ("B-2", "invalid", 1), (None, "invalid", None),
     ]  # fmt: skip
 
 

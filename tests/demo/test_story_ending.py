@@ -44,8 +44,9 @@ def test_a_lot_agrees_when_both_targets_show_what_lotgate_decided() -> None:
 @pytest.mark.parametrize(
     ("erp", "wms"),
     [
-        ({"stock": "quality"}, {}), ({"state": "inspected"}, {}), ({"quantity": "499"}, {}), ({"version": 2}, {}),
-        ({}, {"status": "QUALITY"}), ({}, {"pick": False}), ({}, {"allocatable": False}),
+        ({"stock": "quality"}, {}), ({"state": "inspected"}, {}), ({"quantity": "499"}, {}),
+        ({"version": 2}, {}), ({}, {"status": "QUALITY"}),
+        ({}, {"pick": False}), ({}, {"allocatable": False}),
     ],
 )  # fmt: skip
 def test_a_lot_disagrees_when_one_target_shows_anything_else(
@@ -98,7 +99,8 @@ def test_a_service_that_does_not_run_is_told_in_one_sentence(capsys: pytest.Capt
     error = capsys.readouterr().err
     assert (code, out.getvalue()) == (1, "")
     assert error.startswith(f"The demo stopped: Lotgate does not answer at {url}")
-    assert error.endswith("Start it with `lotgate up`.\n") and error.count("\n") == 1
+    assert error.endswith("Start it with `lotgate up`.\n")
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize("lots", [0, -1])
