@@ -91,7 +91,7 @@ def write_tables(report: Report, out: TextIO) -> None:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold")
+    table = Table(title=title, title_justify="left", title_style="bold", min_width=len(title))
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
