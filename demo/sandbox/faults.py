@@ -14,8 +14,8 @@ _LOG_ENTRIES = 50_000  # about 15 MB; older entries fall out, their numbers are 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One way to misbehave, for the next `count` requests (None: all) whose path contains `match`.
 
-    slow: wait `seconds`, then work as usual. status: answer `status`, with `retry_after` seconds in Retry-After if
-    given, without doing anything. drop: close the connection without doing or answering anything.
+    slow: wait `seconds`, then work. status: answer `status`, with Retry-After `retry_after` (seconds)
+    if given, doing nothing. drop: close the connection, doing and answering nothing.
     lost_answer: do it, then close the connection. off: behave.
     """
 
