@@ -45,6 +45,8 @@ class World(Struct):
     one: dict[str, Fact]
     #: Ordinal.
     today: int
+    #: Keys of tables that are the same for every fact of the case, by table and look-up.
+    heads: dict[str, tuple[Any, ...]] = {}
 
 
 Test = Callable[[World, Fact, Row], bool | None]
@@ -71,7 +73,7 @@ def world_of(facts: Facts, singles: frozenset[str], today: int) -> World:
     for kind in singles:
         lines = facts.get(kind)
         one[kind] = lines[0] if lines else _EMPTY
-    return World(facts, one, today)
+    return World(facts, one, today, {})
 
 
 # -- operands and conditions -----------------------------------------------------------------------------------
@@ -106,9 +108,35 @@ def test_of(condition: Condition, subject: str | None) -> Test:
         return _membership(left, frozenset(right.values), op == "in")
     if right is None:
         raise AssertionError(f"{op} without a right side")
+    own = condition.left.name if isinstance(condition.left, FieldRef) and condition.left.kind == subject else None
+    if isinstance(right, ColumnRef) and own is not None:
+        return _own_limit(own, right.name, _ORDER[op]) if op in _ORDER else _own_column(own, right.name, op == "=")
     if op in _ORDER and isinstance(right, ColumnRef):
         return _limit(left, right.name, _ORDER[op])
     return _comparison(left, getter(right, subject), op)
+
+
+def _own_limit(name: str, column: str, compare: Callable[[Any, Any], bool]) -> Test:
+    """As :func:`_limit` for a field of the fact that a quantifier looks at: the commonest line there is."""
+
+    def test(world: World, fact: Fact, row: Row) -> bool | None:
+        a = fact.get(name)
+        if a is None or column not in row:
+            return None
+        b = row[column]
+        return True if b is None else compare(a, b)
+
+    return test
+
+
+def _own_column(name: str, column: str, wanted: bool) -> Test:
+    """Equality of a field of the fact that a quantifier looks at with the row."""
+
+    def test(world: World, fact: Fact, row: Row) -> bool | None:
+        a, b = fact.get(name), row.get(column)
+        return None if a is None or b is None else (a == b) is wanted
+
+    return test
 
 
 def _limit(left: Get, column: str, compare: Callable[[Any, Any], bool]) -> Test:
@@ -167,14 +195,46 @@ def conjunction(conditions: Sequence[Condition], subject: str | None) -> Test:
 def finder(lookup: Lookup, tables: Mapping[str, Table], subject: str | None) -> Callable[[World, Fact], Row | None]:
     """A closure that looks up the row, or gives None when there is none or a key is missing."""
     table = tables[lookup.table]
-    keys = [getter(key, subject) for key in lookup.keys]
+    number_of = row_number(lookup, tables, subject)
 
     def find(world: World, fact: Fact) -> Row | None:
-        values = tuple([key(world, fact, _EMPTY) for key in keys])
-        if None in values:
-            return None
-        number = table.find(values)
+        number = number_of(world, fact)
         return None if number is None else table.rows[number]
+
+    return find
+
+
+def row_number(
+    lookup: Lookup, tables: Mapping[str, Table], subject: str | None
+) -> Callable[[World, Fact], int | None]:
+    """A closure that gives the number of the row, or None when there is none or a key is missing."""
+    table = tables[lookup.table]
+    keys = [getter(key, subject) for key in lookup.keys]
+    last = lookup.keys[-1]
+    fixed = [k for k in lookup.keys[:-1] if isinstance(k, FieldRef) and k.kind != subject]
+    if table.range_at is None and len(fixed) == len(keys) - 1 and isinstance(last, FieldRef) and last.kind == subject:
+        return _by_last_key(table, keys[:-1], last.name)
+
+    def find(world: World, fact: Fact) -> int | None:
+        values = tuple([key(world, fact, _EMPTY) for key in keys])
+        return None if None in values else table.find(values)
+
+    return find
+
+
+def _by_last_key(table: Table, keys: Sequence[Get], name: str) -> Callable[[World, Fact], int | None]:
+    """Rows of one lot that differ by a field of the fact: the other keys are looked up once a case."""
+    index, mine = table.index, f"{table.name}/{id(keys)}"
+
+    def find(world: World, fact: Fact) -> int | None:
+        head = world.heads.get(mine)
+        if head is None:
+            head = world.heads[mine] = tuple([key(world, _EMPTY, _EMPTY) for key in keys])
+        value = fact.get(name)
+        if value is None or None in head:
+            return None
+        found = index.get((*head, value))
+        return found[0] if found else None
 
     return find
 
@@ -297,6 +357,11 @@ def tallies(requirement: Requirement, tables: Mapping[str, Table]) -> Callable[[
     where = conjunction(requirement.where, subject) if requirement.where else None
     distinct, at_least = requirement.distinct, requirement.at_least
     rows_of = _rows(requirement, tables)
+    if distinct is None and len(requirement.where) == 1:
+        only = requirement.where[0]
+        same = only.op == "=" and isinstance(only.left, FieldRef) and only.left.kind == subject
+        if same and isinstance(only.right, ColumnRef):
+            return _grouped(subject, only.left.name, only.right.name, at_least, rows_of)
 
     def count(world: World) -> list[Tally] | None:
         rows = rows_of(world)
@@ -319,6 +384,33 @@ def tallies(requirement: Requirement, tables: Mapping[str, Table]) -> Callable[[
                 found.append(Tally(len(proven), len(possible), needed, row))
             else:
                 found.append(Tally(len(set(proven)), len(set(possible)), needed, row))
+        return found
+
+    return count
+
+
+def _grouped(
+    subject: str, name: str, column: str, at_least: int | ColumnRef, rows_of: Callable[[World], Sequence[Row] | None]
+) -> Callable[[World], list[Tally] | None]:
+    """As :func:`tallies` for ``where: [kind.field = row.column]``: facts are counted once, not once a row."""
+
+    def count(world: World) -> list[Tally] | None:
+        rows = rows_of(world)
+        if rows is None:
+            return None
+        counts: dict[Any, int] = {}
+        for fact in world.facts.get(subject, ()):
+            value = fact.get(name)
+            counts[value] = counts.get(value, 0) + 1
+        blank = counts.pop(None, 0)
+        every = sum(counts.values()) + blank
+        found = []
+        for row in rows:
+            cell = row.get(column)
+            proven = counts.get(cell, 0)
+            possible = every if cell is None else proven + blank
+            needed = at_least if isinstance(at_least, int) else _needed(row.get(at_least.name))
+            found.append(Tally(0 if cell is None else proven, possible, needed, row))
         return found
 
     return count
