@@ -40,7 +40,7 @@ def main() -> None:
     engine = _compile(msgspec.msgpack.decode(first, type=dict[str, str]), target)
     while engine is not None and (frame := _read(source)) is not None:
         pool, lines = _decode_batch(frame)
-        _write(target, [_judge(engine, gate, {k: pool[i] for k, i in refs.items()}, day) for gate, refs, day in lines])
+        _write(target, _judge(engine, pool, lines))
 
 
 def _compile(sources: dict[str, str], target: BinaryIO) -> Any:
@@ -59,14 +59,29 @@ def _compile(sources: dict[str, str], target: BinaryIO) -> Any:
     return engine
 
 
-def _judge(engine: Any, gate: str, facts: dict[str, Any], today: int) -> list[int] | str:
-    from rules.rete import NotEvaluated
+def _judge(engine: Any, pool: list[Any], lines: list[tuple[str, dict[str, int], int]]) -> list[list[int] | str]:
+    """Answers in order; neighbours about the same lot are judged in one go."""
+    from rules.rete import Asked, NotEvaluated
 
-    try:
-        found: list[int] = engine.failing(gate, facts, today)
-    except NotEvaluated as error:
-        return f"not evaluated: {error}"
-    return found
+    answers: list[list[int] | str] = []
+    group: list[Any] = []
+
+    def judge_group() -> None:
+        if not group:
+            return
+        try:
+            answers.extend(engine.failing_together(group))
+        except NotEvaluated as error:
+            answers.extend([f"not evaluated: {error}"] * len(group))
+        group.clear()
+
+    for gate, refs, today in lines:
+        asked = Asked(gate, {kind: pool[place] for kind, place in refs.items()}, today)
+        if not (group and all(engine.together(other, asked) for other in group)):
+            judge_group()
+        group.append(asked)
+    judge_group()
+    return answers
 
 
 def _read(source: BinaryIO) -> bytes | None:

@@ -3,7 +3,7 @@
 The library is not safe in general: it reads freed memory, loses matches and confuses hashes outside a narrow use.
 So this room, the only one that imports it, keeps to that use and nothing else:
 
-* one handle a gate (and shard), one session id a handle, warmed up once; facts asserted, actions drained, facts
+* one handle a shard of patterns, one session id a handle, warmed up once; facts asserted, actions drained, facts
   retracted, never while an action is pending; any error throws the handle away;
 * flat facts with short ids of our own, every name checked for hash collisions; numbers as integers, yes/no as
   ``"y"``/``"n"``, no null, no nesting, one type a field;
@@ -19,6 +19,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import durable_rules_engine as engine
@@ -85,6 +86,7 @@ class Link(Struct, frozen=True):
 
     number: int
     requirement: Requirement
+    gates: tuple[str, ...]
 
 
 def literal(value: Value) -> str:
@@ -95,6 +97,11 @@ def literal(value: Value) -> str:
         return '"n"'
     if isinstance(value, int):
         return str(value)
+    return _text(value)
+
+
+@lru_cache(maxsize=20_000)
+def _text(value: str) -> str:
     return json.dumps(value if len(value) <= MAX_TEXT else hashlib.sha256(value.encode()).hexdigest())
 
 
@@ -120,36 +127,74 @@ _ID_POOL = list(itertools.islice(_ids(), 20_000))
 _CASE_IDS, _ROW_IDS = _ID_POOL[:8000], _ID_POOL[8000:]
 
 
-class GatePatterns:
-    """The patterns of one gate, and what the host has to assert for them."""
+class Pattern(Struct, frozen=True):
+    """One durable-rules rule: the rule it can fail, and the gate it belongs to (None: whichever is asked)."""
 
-    def __init__(self, rules: RuleSet, numbered: Sequence[tuple[int, Rule]]) -> None:
+    number: int
+    gate: str | None
+    body: dict[str, Any]
+
+
+class Count(Struct, frozen=True):
+    """A count that the host makes for one rule at one gate."""
+
+    name: str
+    gate: str
+    requirement: Requirement
+
+
+class Patterns:
+    """The patterns of a rule set, and what the host has to assert for them.
+
+    Facts of which a lot has many are the same for every gate; what there is one of (the lot, the event), counts and
+    links are asserted for each gate under a kind of its own, so that one network answers several gates at once.
+    """
+
+    def __init__(self, rules: RuleSet) -> None:
         self._rules = rules
         self.shapes: dict[str, Shape] = {}
         self.offsets: set[int] = set()
         self.links: list[Link] = []
-        self.counts: list[tuple[int, Requirement]] = []
-        #: (rule number, pattern)
-        self.patterns: list[tuple[int, dict[str, Any]]] = []
+        self.counts: list[Count] = []
+        self.all: list[Pattern] = []
+        #: Kinds of which a lot has many -> gates that look at them.
+        self.kinds: dict[str, set[str]] = {}
         self._serial = 0
-        for number, rule in numbered:
+        for number, rule in enumerate(rules.rules):
             for requirement in rule.require:
                 self._serial += 1
-                for terms, aliases in self._violations(rule, requirement):
-                    self.patterns.append((number, _pattern(terms, aliases)))
+                if requirement.subject is not None and requirement.kind is not Kind.COUNT:
+                    self.kinds.setdefault(requirement.subject, set()).update(rule.gates)
+                self._add(number, rule, requirement)
         names = {"kind", "rid", "n", "m", "i", "_0", "_1", "id", "sid"}
         for shape in self.shapes.values():
             names |= shape.plain | {f"h_{f}" for f in shape.flagged | shape.joined} | shape.joined
+        names |= {f"w{link.number}" for link in self.links} | {_offset(d) for d in self.offsets}
         if len({fnv1a(name) for name in names}) < len(names):
             raise CannotCompile("two field names have the same hash in the second engine; rename one")
+
+    def _add(self, number: int, rule: Rule, requirement: Requirement) -> None:
+        if requirement.row is not None and requirement.kind is not Kind.COUNT:
+            self.links.append(Link(self._serial, requirement, rule.gates))
+        for gate in rule.gates:
+            if requirement.kind is Kind.COUNT or (requirement.kind is Kind.EVERY and requirement.at_least):
+                self.counts.append(Count(f"{self._serial}.{gate}", gate, requirement))
+        for terms, aliases in self._violations(rule, requirement):
+            own = [alias for alias, kind in aliases if alias not in ("row", "today") and alias != requirement.subject
+                   and alias != f"{requirement.subject}_m"]  # fmt: skip
+            if not own:
+                self.all.append(Pattern(number, None, _pattern(terms, aliases)))
+                continue
+            for gate in rule.gates:
+                named = [(alias, f"{kind}.{gate}" if alias in own else kind) for alias, kind in aliases]
+                self.all.append(Pattern(number, gate, _pattern(terms, named)))
 
     # -- violations --------------------------------------------------------------------------------------------
 
     def _violations(self, rule: Rule, requirement: Requirement) -> Iterator[tuple[list[Term], list[tuple[str, str]]]]:
         """Each way in which ``requirement`` is false: terms, and the aliases with their kinds in order."""
         number, kind = self._serial, requirement.kind
-        if kind in (Kind.COUNT, Kind.EVERY) and (kind is Kind.COUNT or requirement.at_least):
-            self.counts.append((number, requirement))
+        if kind is Kind.COUNT or (kind is Kind.EVERY and requirement.at_least):
             short = [Term(f"c{number}", "=", "i", other=(f"e{number}", "i")),
                      Term(f"c{number}", "<", "n", other=(f"e{number}", "m"))]  # fmt: skip
             extra = [(f"e{number}", f"e{number}"), (f"c{number}", f"c{number}")]
@@ -187,22 +232,19 @@ class GatePatterns:
         for chosen in itertools.product(*applies):
             every = [*(t for part in chosen for t in part), *terms]
             used = {t.alias for t in every} | {t.other[0] for t in every if t.other is not None}
-            aliases = [(a, a) for a in sorted(used) if a in self._rules.singles]
-            mirrors = [(a, a) for a in sorted(used) if a.endswith("_m") and a != f"{subject}_m"]
-            aliases = [*mirrors, *aliases]
-            aliases = [("today", "today"), *aliases] if "today" in used else aliases
-            element = [(subject, subject)] if subject is not None else []
+            mirrors = sorted(a for a in used if a.endswith("_m") and a != f"{subject}_m")
+            singles = sorted(a for a in used if a in self._rules.singles)
             # Joins look back: the date, copies, single facts, rows, and last the element that a quantifier is about.
-            links = [e for e in extra if e[0].startswith("u")]
-            rows = [e for e in extra if e[0] == "row"]
-            others = [e for e in extra if e not in links and e not in rows]
-            mirror = [(f"{subject}_m", f"{subject}_m")] if f"{subject}_m" in used else []
-            yield every, [*aliases, *links, *rows, *others, *mirror, *element]
+            aliases = [("today", "today")] if "today" in used else []
+            aliases += [(a, a) for a in (*mirrors, *singles)]
+            aliases += [e for e in extra if e[0] != "row"] + [e for e in extra if e[0] == "row"]
+            aliases += [(f"{subject}_m", f"{subject}_m")] if f"{subject}_m" in used else []
+            aliases += [(subject, subject)] if subject is not None else []
+            yield every, aliases
 
     def _row_terms(self, number: int, requirement: Requirement) -> tuple[list[Term], list[tuple[str, str]]]:
         if requirement.row is None:
             raise AssertionError("no look-up")
-        self.links.append(Link(number, requirement))
         table = f"t_{requirement.row.table}"
         if requirement.subject is None:
             terms = [Term("row", "=", "rid", other=(f"u{number}", "rid"))]
@@ -318,10 +360,10 @@ def _beta(term: Term) -> dict[str, Any]:
 class Handle:
     """One Rete network with its one session."""
 
-    def __init__(self, name: str, patterns: Sequence[tuple[int, dict[str, Any]]]) -> None:
-        rules: dict[str, Any] = {f"r{i}": pattern for i, (_, pattern) in enumerate(patterns)}
+    def __init__(self, name: str, patterns: Sequence[Pattern]) -> None:
+        rules: dict[str, Any] = {f"r{i}": pattern.body for i, pattern in enumerate(patterns)}
         rules["w"] = {"all": [{"w": {"kind": "__w"}}]}
-        self._numbers = {f"r{i}": number for i, (number, _) in enumerate(patterns)}
+        self._patterns = {f"r{i}": pattern for i, pattern in enumerate(patterns)}
         self._handle = engine.create_ruleset(name, json.dumps(rules))
         #: Rows that stay asserted: fact id by (kind, row number).
         self.rows: dict[tuple[str, int], str] = {}
@@ -337,9 +379,9 @@ class Handle:
         """Retract a fact; only when nothing is pending."""
         engine.retract_fact(self._handle, fact)
 
-    def drain(self) -> set[int]:
-        """Take every pending action; gives the numbers of the rules that matched."""
-        found: set[int] = set()
+    def drain(self) -> set[tuple[int, str | None]]:
+        """Take every pending action; gives (rule number, gate) of the patterns that matched."""
+        found: set[tuple[int, str | None]] = set()
         started = engine.start_action(self._handle)
         if not started:
             return found
@@ -347,7 +389,8 @@ class Handle:
         while message:
             name = message[2 : message.index('"', 2)]
             if name != "w":
-                found.add(self._numbers[name])
+                pattern = self._patterns[name]
+                found.add((pattern.number, pattern.gate))
             message = engine.complete_and_start_action(self._handle, session)
         return found
 
@@ -357,58 +400,90 @@ class Handle:
         engine.delete_ruleset(self._handle)
 
 
-class Gate:
-    """The second engine for one gate."""
+class Asked(Struct):
+    """A case as the second engine sees it."""
 
-    def __init__(self, name: str, rules: RuleSet, numbered: Sequence[tuple[int, Rule]]) -> None:
-        self._name = name
+    gate: str
+    facts: Facts
+    today: int
+
+
+class ReteEngine:
+    """The second engine for a whole rule set."""
+
+    def __init__(self, rules: RuleSet) -> None:
         self._rules = rules
-        self._plan = GatePatterns(rules, numbered)
-        self._in_force = [(n, r.effective_from, r.effective_to) for n, r in numbered]
-        self._always = all(first is None and last is None for _, first, last in self._in_force)
+        self._plan = Patterns(rules)
+        self._shards = [
+            self._plan.all[i : i + PATTERNS_PER_HANDLE] for i in range(0, len(self._plan.all), PATTERNS_PER_HANDLE)
+        ]
         self._handles: list[Handle] | None = None
+        self._of_gate: dict[str, set[int]] = {}
+        for number, rule in enumerate(rules.rules):
+            for gate in rule.gates:
+                self._of_gate.setdefault(gate, set()).add(number)
+        self._dated = [
+            (n, r.effective_from or 0, r.effective_to or 10**7)
+            for n, r in enumerate(rules.rules)
+            if r.effective_from is not None or r.effective_to is not None
+        ]
         tables = rules.tables
-        self._counts = [(k, q, reference.tallies(q, tables) if q.kind is Kind.COUNT else None) for k, q in self._plan.counts]
         self._finders = [
-            (link.number, link.requirement, reference.finder(link.requirement.row, tables, link.requirement.subject))
+            (link, reference.row_number(link.requirement.row, tables, link.requirement.subject))
             for link in self._plan.links
             if link.requirement.row is not None
         ]
-        self._shards = [
-            self._plan.patterns[i : i + PATTERNS_PER_HANDLE]
-            for i in range(0, len(self._plan.patterns), PATTERNS_PER_HANDLE)
+        self._counts = [
+            (c, reference.tallies(c.requirement, tables) if c.requirement.kind is Kind.COUNT else None)
+            for c in self._plan.counts
         ]
-        self._kinds = sorted(
-            {s for s in self._plan.shapes if s != "row" and not s.endswith("_m")}
-            | {q.subject for _, q, _ in self._finders if q.subject is not None}
-            | {r.subject for _, rule in numbered for r in rule.require if r.kind is Kind.NONE and r.subject}
-        )
+        self._singles = sorted(k for k in rules.singles if k in self._plan.shapes)
+        self._link_keys = sorted(
+            {(k.kind, k.name) for link in self._plan.links if link.requirement.subject is not None
+             for k in (link.requirement.row.keys if link.requirement.row else ())
+             if isinstance(k, FieldRef) and k.kind in rules.singles}
+        )  # fmt: skip
 
-    def failing(self, facts: Facts, today: int) -> list[int]:
-        """Numbers of the rules that fail. Raises NotEvaluated; the networks are built anew next time."""
+    def failing(self, gate: str, facts: Facts, today: int) -> list[int]:
+        """Numbers of the rules of ``gate`` that fail. Raises NotEvaluated; the networks are built anew next time."""
+        return self.failing_together([Asked(gate, facts, today)])[0]
+
+    def together(self, first: Asked, second: Asked) -> bool:
+        """True when the two can be judged in one go: same facts but for the single ones, other gate."""
+        if first.gate == second.gate or first.today != second.today:
+            return False
+        for kind in first.facts.keys() | second.facts.keys():
+            if kind not in self._rules.singles and first.facts.get(kind) is not second.facts.get(kind):
+                return False
+        mine, other = first.facts, second.facts
+        return all(_single(mine, kind).get(name) == _single(other, kind).get(name) for kind, name in self._link_keys)
+
+    def failing_together(self, asked: Sequence[Asked]) -> list[list[int]]:
+        """As :meth:`failing` for cases that are :meth:`together`."""
         try:
-            matched = self._run(facts, today)
+            matched = self._run(asked)
         except Exception as error:
             self._handles = None
             raise NotEvaluated(f"{type(error).__name__}: {error}") from error
-        if not self._always:
-            sleeping = {
-                n for n, first, last in self._in_force
-                if (first is not None and today < first) or (last is not None and today > last)
-            }  # fmt: skip
-            matched -= sleeping
-        return sorted(matched)
+        today = asked[0].today
+        asleep = {n for n, first, last in self._dated if not first <= today <= last}
+        answers = []
+        for one in asked:
+            numbers = self._of_gate.get(one.gate, set())
+            found = {n for n, gate in matched if n in numbers and gate in (None, one.gate)}
+            answers.append(sorted(found - asleep))
+        return answers
 
-    def _run(self, facts: Facts, today: int) -> set[int]:
-        world = reference.world_of(facts, self._rules.singles, today)
-        lines, rows = self._lines(world)
+    def _run(self, asked: Sequence[Asked]) -> set[tuple[int, str | None]]:
+        today = asked[0].today
+        lines, rows = self._lines(asked)
         if self._handles is None:
-            self._handles = [Handle(f"{self._name}{i}", shard) for i, shard in enumerate(self._shards)]
-        matched: set[int] = set()
+            self._handles = [Handle(f"h{i}", shard) for i, shard in enumerate(self._shards)]
+        matched: set[tuple[int, str | None]] = set()
         for position, handle in enumerate(self._handles):
             if len(handle.rows) + len(rows) > RESIDENT_ROWS:
                 handle.close()
-                handle = self._handles[position] = Handle(f"{self._name}{position}", self._shards[position])
+                handle = self._handles[position] = Handle(f"h{position}", self._shards[position])
             self._rows(handle, rows)
             self._today(handle, today)
             for line in lines:
@@ -418,78 +493,96 @@ class Gate:
                 handle.take(line)
         return matched
 
-    def _lines(self, world: reference.World) -> tuple[list[str], set[tuple[str, int]]]:
-        """The facts of a case as JSON, and the table rows they refer to."""
-        ids = iter(_CASE_IDS)
-        lines: list[str] = []
+    # -- facts -------------------------------------------------------------------------------------------------
+
+    def _lines(self, asked: Sequence[Asked]) -> tuple[list[str], set[tuple[str, int]]]:
+        """The facts of cases that are together as JSON, and the table rows they refer to."""
+        bodies: list[str] = []
         rows: set[tuple[str, int]] = set()
-        for kind in self._kinds:
-            for number, fact in enumerate(world.facts.get(kind, ())):
-                body = self._body(kind, fact, world, rows)
-                lines.append(f'{{"id":"{next(ids)}",{_SID}"kind":"{kind}","n":{number},"_0":0,"_1":1{body}}}')
-                if f"{kind}_m" in self._plan.shapes:
-                    lines.append(f'{{"id":"{next(ids)}",{_SID}"kind":"{kind}_m","n":{number},"_0":0,"_1":1{body}}}')
-        for number, requirement, find in self._finders:
-            if requirement.subject is None:
-                row = _row_number(find, requirement, world, {}, self._rules)
-                if row is not None:
-                    rows.add((f"t_{requirement.row.table}", row))  # type: ignore[union-attr]
-                    lines.append(f'{{"id":"{next(ids)}",{_SID}"kind":"u{number}","rid":{row},"_0":0,"_1":1}}')
-        for number, requirement, tally in self._counts:
-            for i, (n, m) in enumerate(sorted(self._tallies(requirement, tally, world))):
-                lines.append(f'{{"id":"{next(ids)}",{_SID}"kind":"c{number}","i":{i},"n":{n},"_0":0,"_1":1}}')
-                lines.append(f'{{"id":"{next(ids)}",{_SID}"kind":"e{number}","i":{i},"m":{m},"_0":0,"_1":1}}')
-        return lines, rows
+        gates = {one.gate for one in asked}
+        worlds = [reference.world_of(one.facts, self._rules.singles, one.today) for one in asked]
+        for kind, users in self._plan.kinds.items():
+            if users & gates:
+                bodies += self._many(kind, worlds[0], gates, rows)
+        for one, world in zip(asked, worlds, strict=True):
+            bodies += self._single_lines(one.gate, world, rows)
+        return [f'{{"id":"{identity}",{body}}}' for identity, body in zip(_CASE_IDS, bodies, strict=False)], rows
 
-    def _tallies(self, requirement: Requirement, tally: Any, world: reference.World) -> set[tuple[int, int]]:
-        """Pairs of (possible, needed), each once: equal pairs say the same."""
-        if tally is not None:
-            counts = tally(world) or []
-            return {(c.possible, c.needed) for c in counts if c.needed is not None}
-        subject = requirement.subject or ""
-        where = reference.conjunction(requirement.where, subject) if requirement.where else None
-        elements = world.facts.get(subject, ())
-        chosen = sum(1 for f in elements if where is None or where(world, f, {}) is not False)
-        return {(chosen, int(requirement.at_least))}  # type: ignore[arg-type]
-
-    def _body(self, kind: str, fact: Mapping[str, Value], world: reference.World, rows: set[tuple[str, int]]) -> str:
-        """The fields of a fact that patterns look at, as JSON members."""
-        parts: list[str] = []
-        shape = self._plan.shapes.get(kind)
-        if shape is not None:
-            for name in shape.plain | shape.joined:
-                value = fact.get(name)
-                if value is not None:
-                    parts.append(f',"{name}":{literal(value)}')
-                elif name in shape.joined:
-                    parts.append(f',"{name}":0')
-            for name in shape.flagged | shape.joined:
-                parts.append(f',"h_{name}":{0 if fact.get(name) is None else 1}')
-        for number, requirement, find in self._finders:
-            if requirement.subject == kind:
-                row = _row_number(find, requirement, world, fact, self._rules)
-                if row is not None:
-                    rows.add((f"t_{requirement.row.table}", row))  # type: ignore[union-attr]
+    def _many(self, kind: str, world: reference.World, gates: set[str], rows: set[tuple[str, int]]) -> list[str]:
+        links = [
+            (f',"w{link.number}":', f"t_{link.requirement.row.table}", find)
+            for link, find in self._finders
+            if link.requirement.subject == kind and link.requirement.row is not None and not gates.isdisjoint(link.gates)
+        ]
+        mirrored = f"{kind}_m" in self._plan.shapes
+        bodies: list[str] = []
+        for number, fact in enumerate(world.facts.get(kind, ())):
+            body = self._fields(kind, fact)
+            for head, table, find in links:
+                row = find(world, fact)
                 # -1 joins no row: a missing row is unknown, not false
-                parts.append(f',"w{number}":{-1 if row is None else row}')
-        return "".join(parts)
+                body += f"{head}{-1 if row is None else row}"
+                if row is not None:
+                    rows.add((table, row))
+            bodies.append(f'{_SID}"kind":"{kind}","n":{number},"_0":0,"_1":1{body}')
+            if mirrored:
+                bodies.append(f'{_SID}"kind":"{kind}_m","n":{number},"_0":0,"_1":1{body}')
+        return bodies
+
+    def _single_lines(self, gate: str, world: reference.World, rows: set[tuple[str, int]]) -> list[str]:
+        """What is asserted for one gate alone: single facts, links of single look-ups, counts."""
+        bodies: list[str] = []
+        for kind in self._singles:
+            fact = world.one[kind]
+            if not fact:
+                continue
+            body = self._fields(kind, fact)
+            bodies.append(f'{_SID}"kind":"{kind}.{gate}","n":0,"_0":0,"_1":1{body}')
+            if f"{kind}_m" in self._plan.shapes:
+                bodies.append(f'{_SID}"kind":"{kind}_m.{gate}","n":0,"_0":0,"_1":1{body}')
+        for link, find in self._finders:
+            if link.requirement.subject is None and gate in link.gates and link.requirement.row is not None:
+                row = find(world, {})
+                if row is not None:
+                    rows.add((f"t_{link.requirement.row.table}", row))
+                    bodies.append(f'{_SID}"kind":"u{link.number}.{gate}","rid":{row},"_0":0,"_1":1')
+        for count, tally in self._counts:
+            if count.gate == gate:
+                for i, (n, m) in enumerate(sorted(_pairs(count.requirement, tally, world))):
+                    bodies.append(f'{_SID}"kind":"c{count.name}","i":{i},"n":{n},"_0":0,"_1":1')
+                    bodies.append(f'{_SID}"kind":"e{count.name}","i":{i},"m":{m},"_0":0,"_1":1')
+        return bodies
+
+    def _fields(self, kind: str, fact: Mapping[str, Value]) -> str:
+        """The fields of a fact that patterns look at, as JSON members."""
+        shape = self._plan.shapes.get(kind)
+        if shape is None:
+            return ""
+        text = ""
+        for name in shape.plain | shape.joined:
+            value = fact.get(name)
+            if value is not None:
+                text += f',"{name}":{literal(value)}'
+            elif name in shape.joined:
+                text += f',"{name}":0'
+        for name in shape.flagged | shape.joined:
+            text += f',"h_{name}":0' if fact.get(name) is None else f',"h_{name}":1'
+        return text
 
     def _rows(self, handle: Handle, rows: set[tuple[str, int]]) -> None:
-        for key in rows:
-            if key in handle.rows:
-                continue
+        shape = self._plan.shapes.get("row")
+        for key in rows - handle.rows.keys():
             kind, number = key
             row = self._rules.tables[kind[2:]].rows[number]
+            present = {name: value for name, value in row.items() if value is not None}
+            body = ""
+            for name in sorted(shape.plain | shape.joined | shape.flagged) if shape is not None else ():
+                if name in present:
+                    body += f',"{name}":{literal(present[name])},"h_{name}":1'
+                elif name in row:
+                    body += f',"{name}":0,"h_{name}":0' if shape is not None and name in shape.joined else f',"h_{name}":0'
             identity = _ROW_IDS[len(handle.rows)]
-            parts = []
-            shape = self._plan.shapes.get("row")
-            for name in sorted(shape.plain | shape.joined | shape.flagged if shape else ()):
-                if name not in row:
-                    continue
-                value = row[name]
-                parts.append(f',"{name}":{0 if value is None else literal(value)}' if value is not None or name in shape.joined else "")  # type: ignore[union-attr]
-                parts.append(f',"h_{name}":{0 if value is None else 1}')
-            handle.put(f'{{"id":"{identity}",{_SID}"kind":"{kind}","rid":{number},"_0":0,"_1":1{"".join(parts)}}}')
+            handle.put(f'{{"id":"{identity}",{_SID}"kind":"{kind}","rid":{number},"_0":0,"_1":1{body}}}')
             handle.rows[key] = identity
 
     def _today(self, handle: Handle, today: int) -> None:
@@ -503,28 +596,16 @@ class Gate:
         handle.today = (today, fact)
 
 
-def _row_number(
-    find: Any, requirement: Requirement, world: reference.World, fact: Mapping[str, Value], rules: RuleSet
-) -> int | None:
-    if requirement.row is None:
-        return None
-    values = tuple(
-        reference.getter(key, requirement.subject)(world, fact, {}) for key in requirement.row.keys
-    )
-    return None if None in values else rules.tables[requirement.row.table].find(values)
+def _single(facts: Facts, kind: str) -> Mapping[str, Value]:
+    lines = facts.get(kind)
+    return lines[0] if lines else {}
 
 
-class ReteEngine:
-    """The second engine for a whole rule set."""
-
-    def __init__(self, rules: RuleSet) -> None:
-        gates: dict[str, list[tuple[int, Rule]]] = {}
-        for number, rule in enumerate(rules.rules):
-            for gate in rule.gates:
-                gates.setdefault(gate, []).append((number, rule))
-        self._gates = {gate: Gate(gate, rules, numbered) for gate, numbered in gates.items()}
-
-    def failing(self, gate: str, facts: Facts, today: int) -> list[int]:
-        """Numbers of the rules of ``gate`` that fail. Raises NotEvaluated."""
-        found = self._gates.get(gate)
-        return [] if found is None else found.failing(facts, today)
+def _pairs(requirement: Requirement, tally: Any, world: reference.World) -> set[tuple[int, int]]:
+    """Pairs of (possible, needed), each once: equal pairs say the same."""
+    if tally is not None:
+        return {(c.possible, c.needed) for c in tally(world) or () if c.needed is not None}
+    subject = requirement.subject or ""
+    where = reference.conjunction(requirement.where, subject) if requirement.where else None
+    chosen = sum(1 for f in world.facts.get(subject, ()) if where is None or where(world, f, {}) is not False)
+    return {(chosen, requirement.at_least if isinstance(requirement.at_least, int) else 0)}
