@@ -34,6 +34,7 @@ from rules.compiled import (
     Facts,
     FieldRef,
     Kind,
+    Lookup,
     Requirement,
     Rule,
     RuleSet,
@@ -81,12 +82,12 @@ class Shape(Struct):
     joined: set[str]
 
 
-class Link(Struct, frozen=True):
+class Link(Struct):
     """A look-up whose row number the host writes into a fact."""
 
     number: int
     requirement: Requirement
-    gates: tuple[str, ...]
+    gates: set[str]
 
 
 def literal(value: Value) -> str:
@@ -159,6 +160,9 @@ class Patterns:
         self.all: list[Pattern] = []
         #: Kinds of which a lot has many -> gates that look at them.
         self.kinds: dict[str, set[str]] = {}
+        #: Single kinds that each gate's patterns look at.
+        self.singles: dict[str, set[str]] = {}
+        self._link_of: dict[tuple[str | None, str, tuple[Any, ...]], Link] = {}
         self._serial = 0
         for number, rule in enumerate(rules.rules):
             for requirement in rule.require:
@@ -166,7 +170,7 @@ class Patterns:
                 if requirement.subject is not None and requirement.kind is not Kind.COUNT:
                     self.kinds.setdefault(requirement.subject, set()).update(rule.gates)
                 self._add(number, rule, requirement)
-        names = {"kind", "rid", "n", "m", "i", "_0", "_1", "id", "sid"}
+        names = {"kind", "rid", "n", "spare", "_0", "_1", "id", "sid"}
         for shape in self.shapes.values():
             names |= shape.plain | {f"h_{f}" for f in shape.flagged | shape.joined} | shape.joined
         names |= {f"w{link.number}" for link in self.links} | {_offset(d) for d in self.offsets}
@@ -175,7 +179,7 @@ class Patterns:
 
     def _add(self, number: int, rule: Rule, requirement: Requirement) -> None:
         if requirement.row is not None and requirement.kind is not Kind.COUNT:
-            self.links.append(Link(self._serial, requirement, rule.gates))
+            self._link(requirement.row, requirement, rule.gates)
         for gate in rule.gates:
             if requirement.kind is Kind.COUNT or (requirement.kind is Kind.EVERY and requirement.at_least):
                 self.counts.append(Count(f"{self._serial}.{gate}", gate, requirement))
@@ -186,8 +190,19 @@ class Patterns:
                 self.all.append(Pattern(number, None, _pattern(terms, aliases)))
                 continue
             for gate in rule.gates:
+                self.singles.setdefault(gate, set()).update(alias.removesuffix("_m") for alias in own)
                 named = [(alias, f"{kind}.{gate}" if alias in own else kind) for alias, kind in aliases]
                 self.all.append(Pattern(number, gate, _pattern(terms, named)))
+
+    def _link(self, row: Lookup, requirement: Requirement, gates: tuple[str, ...]) -> None:
+        """One link for every requirement of a kind that looks up the same row."""
+        key = (requirement.subject, row.table, row.keys)
+        if key in self._link_of:
+            link = self._link_of[key]
+            link.gates |= set(gates)
+        else:
+            link = self._link_of[key] = Link(len(self.links), requirement, set(gates))
+            self.links.append(link)
 
     # -- violations --------------------------------------------------------------------------------------------
 
@@ -195,17 +210,15 @@ class Patterns:
         """Each way in which ``requirement`` is false: terms, and the aliases with their kinds in order."""
         number, kind = self._serial, requirement.kind
         if kind is Kind.COUNT or (kind is Kind.EVERY and requirement.at_least):
-            short = [Term(f"c{number}", "=", "i", other=(f"e{number}", "i")),
-                     Term(f"c{number}", "<", "n", other=(f"e{number}", "m"))]  # fmt: skip
-            extra = [(f"e{number}", f"e{number}"), (f"c{number}", f"c{number}")]
-            yield from self._with_scope(rule, short, extra, None)
+            short = [Term(f"c{number}", "<", "spare", 0)]
+            yield from self._with_scope(rule, short, [(f"c{number}", f"c{number}")], None)
         if kind is Kind.COUNT:
             return
         subject = requirement.subject
         base: list[Term] = []
         extra = []
         if requirement.row is not None:
-            base, extra = self._row_terms(number, requirement)
+            base, extra = self._row_terms(requirement)
         where = [self._condition(c, subject, False) for c in requirement.where]
         if kind is Kind.NONE:
             ways: Iterable[tuple[list[Term], ...]] = itertools.product(*where)
@@ -242,9 +255,10 @@ class Patterns:
             aliases += [(subject, subject)] if subject is not None else []
             yield every, aliases
 
-    def _row_terms(self, number: int, requirement: Requirement) -> tuple[list[Term], list[tuple[str, str]]]:
+    def _row_terms(self, requirement: Requirement) -> tuple[list[Term], list[tuple[str, str]]]:
         if requirement.row is None:
             raise AssertionError("no look-up")
+        number = self._link_of[requirement.subject, requirement.row.table, requirement.row.keys].number
         table = f"t_{requirement.row.table}"
         if requirement.subject is None:
             terms = [Term("row", "=", "rid", other=(f"u{number}", "rid"))]
@@ -400,6 +414,37 @@ class Handle:
         engine.delete_ruleset(self._handle)
 
 
+class _Encoder:
+    """Writes the fields of one kind of fact; what can be prepared is."""
+
+    def __init__(self, shape: Shape) -> None:
+        flagged = shape.flagged | shape.joined
+        self._fields = [
+            (
+                name,
+                f',"{name}":' if name in shape.plain or name in shape.joined else None,
+                f',"h_{name}":1' if name in flagged else "",
+                (f',"{name}":0' if name in shape.joined else "") + (f',"h_{name}":0' if name in flagged else ""),
+            )
+            for name in sorted(shape.plain | flagged)
+        ]
+
+    def text(self, fact: Mapping[str, Value]) -> str:
+        """JSON members, each with a comma before it."""
+        text = ""
+        for name, head, there, missing in self._fields:
+            value = fact.get(name)
+            if value is None:
+                text += missing
+            elif head is None:
+                text += there
+            elif value.__class__ is int:
+                text += f"{head}{value}{there}"
+            else:
+                text += f"{head}{literal(value)}{there}"
+        return text
+
+
 class Asked(Struct):
     """A case as the second engine sees it."""
 
@@ -437,7 +482,8 @@ class ReteEngine:
             (c, reference.tallies(c.requirement, tables) if c.requirement.kind is Kind.COUNT else None)
             for c in self._plan.counts
         ]
-        self._singles = sorted(k for k in rules.singles if k in self._plan.shapes)
+        self._singles = {gate: sorted(kinds & rules.singles) for gate, kinds in self._plan.singles.items()}
+        self._encoders = {kind: _Encoder(shape) for kind, shape in self._plan.shapes.items()}
         self._link_keys = sorted(
             {(k.kind, k.name) for link in self._plan.links if link.requirement.subject is not None
              for k in (link.requirement.row.keys if link.requirement.row else ())
@@ -524,15 +570,17 @@ class ReteEngine:
                 body += f"{head}{-1 if row is None else row}"
                 if row is not None:
                     rows.add((table, row))
+            if not mirrored:
+                bodies.append(f'{_SID}"kind":"{kind}","_0":0,"_1":1{body}')
+                continue
             bodies.append(f'{_SID}"kind":"{kind}","n":{number},"_0":0,"_1":1{body}')
-            if mirrored:
-                bodies.append(f'{_SID}"kind":"{kind}_m","n":{number},"_0":0,"_1":1{body}')
+            bodies.append(f'{_SID}"kind":"{kind}_m","n":{number},"_0":0,"_1":1{body}')
         return bodies
 
     def _single_lines(self, gate: str, world: reference.World, rows: set[tuple[str, int]]) -> list[str]:
         """What is asserted for one gate alone: single facts, links of single look-ups, counts."""
         bodies: list[str] = []
-        for kind in self._singles:
+        for kind in self._singles.get(gate, ()):
             fact = world.one[kind]
             if not fact:
                 continue
@@ -548,26 +596,15 @@ class ReteEngine:
                     bodies.append(f'{_SID}"kind":"u{link.number}.{gate}","rid":{row},"_0":0,"_1":1')
         for count, tally in self._counts:
             if count.gate == gate:
-                for i, (n, m) in enumerate(sorted(_pairs(count.requirement, tally, world))):
-                    bodies.append(f'{_SID}"kind":"c{count.name}","i":{i},"n":{n},"_0":0,"_1":1')
-                    bodies.append(f'{_SID}"kind":"e{count.name}","i":{i},"m":{m},"_0":0,"_1":1')
+                spare = _spare(count.requirement, tally, world)
+                if spare is not None:
+                    bodies.append(f'{_SID}"kind":"c{count.name}","spare":{spare},"_0":0,"_1":1')
         return bodies
 
     def _fields(self, kind: str, fact: Mapping[str, Value]) -> str:
         """The fields of a fact that patterns look at, as JSON members."""
-        shape = self._plan.shapes.get(kind)
-        if shape is None:
-            return ""
-        text = ""
-        for name in shape.plain | shape.joined:
-            value = fact.get(name)
-            if value is not None:
-                text += f',"{name}":{literal(value)}'
-            elif name in shape.joined:
-                text += f',"{name}":0'
-        for name in shape.flagged | shape.joined:
-            text += f',"h_{name}":0' if fact.get(name) is None else f',"h_{name}":1'
-        return text
+        encoder = self._encoders.get(kind)
+        return "" if encoder is None else encoder.text(fact)
 
     def _rows(self, handle: Handle, rows: set[tuple[str, int]]) -> None:
         shape = self._plan.shapes.get("row")
@@ -601,11 +638,11 @@ def _single(facts: Facts, kind: str) -> Mapping[str, Value]:
     return lines[0] if lines else {}
 
 
-def _pairs(requirement: Requirement, tally: Any, world: reference.World) -> set[tuple[int, int]]:
-    """Pairs of (possible, needed), each once: equal pairs say the same."""
+def _spare(requirement: Requirement, tally: Any, world: reference.World) -> int | None:
+    """By how many the scarcest count exceeds what is needed; below 0: too few. None: nothing can be said."""
     if tally is not None:
-        return {(c.possible, c.needed) for c in tally(world) or () if c.needed is not None}
+        return min((c.possible - c.needed for c in tally(world) or () if c.needed is not None), default=None)
     subject = requirement.subject or ""
     where = reference.conjunction(requirement.where, subject) if requirement.where else None
     chosen = sum(1 for f in world.facts.get(subject, ()) if where is None or where(world, f, {}) is not False)
-    return {(chosen, requirement.at_least if isinstance(requirement.at_least, int) else 0)}
+    return chosen - (requirement.at_least if isinstance(requirement.at_least, int) else 0)
