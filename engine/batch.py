@@ -1,13 +1,14 @@
 """One batch on its way: what is known, what is loaded, the courses, and the rows they leave.
 
 A batch decides in order per lot and judges together: every lot's first event runs until rules must judge, all cases
-go to the judge at once, and so on. It reads through the committer's cursor and writes nothing itself.
+go to the judge at once, and so on. It reads through the committer's cursor and
+writes nothing itself.
 """
 
 import logging
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -26,15 +27,15 @@ log = logging.getLogger("lotgate.pipeline")
 #: How long an event waits for what it depends on, before somebody is told.
 PARKED_FOR_SECONDS = 7 * 24 * 3600.0
 _decode_measurements = msgspec.json.Decoder(list[ev.Measurement]).decode
-Way = Generator[list[Case], list[Judgement], None]
+Judging = Generator[list[Case], list[Judgement], None]
 
 
-class Judge(Protocol):
-    """Whoever judges a batch of cases: rules.judge.TwoChannelJudge."""
-
-    def judge(self, cases: Sequence[Case]) -> list[Judgement]:
-        """One judgement a case, in order."""
-        ...
+def claims(sub: Submission) -> set[str]:
+    """What an event lays claim to: a batch that claims any of it too has to come first."""
+    found = {sub.key, *sub.touched}
+    if sub.business_key is not None:
+        found.add(sub.business_key)
+    return found
 
 
 class Batch:
@@ -45,14 +46,12 @@ class Batch:
         submissions: Sequence[Submission],
         cursor: writing.Cursor,
         statements: writing.Statements,
-        judge: Judge,
         targets: tuple[str, ...],
         surroundings: Callable[[Mapping[str, tuple[str, ...]]], Surroundings],
     ) -> None:
         self.submissions = submissions
         self._cursor = cursor
         self._statements = statements
-        self._judge = judge
         self._targets = targets
         #: The moment of the decision, given the targets that have not acknowledged.
         self._surroundings = surroundings
@@ -78,9 +77,10 @@ class Batch:
 
     # -- deciding ----------------------------------------------------------------------------------------------
 
-    def decide(self, arrived: Sequence[str] = ()) -> None:
+    def decide(self, arrived: Sequence[str] = ()) -> Judging:
         """Answer what is known, decide the rest in order, then whatever waited for it.
 
+        Yields the cases that rules must judge, all that can be asked at once, and is sent their judgements.
         ``arrived``: needs (``lot:…``, ``hold:…|…``) that were met elsewhere, whose parked events are to be taken up.
         """
         fresh = self._recognise() if self.submissions else []
@@ -88,8 +88,15 @@ class Batch:
         courses: list[tuple[int | None, Submission]] = [(i, self.submissions[i]) for i in fresh]
         courses += self._take_up(list(arrived))
         while courses:
-            arrived = self._run(courses)
+            arrived = yield from self._run(courses)
             courses = self._take_up(arrived)
+
+    def touched(self) -> set[str]:
+        """What the batch may change: ids of lots, event keys, business documents."""
+        found: set[str] = set(self._lots)
+        for sub in self.submissions:
+            found |= claims(sub)
+        return found
 
     def _recognise(self) -> list[int]:
         """Answer replays and known documents; give the indices of the events that are new."""
@@ -156,14 +163,16 @@ class Batch:
             if lot.has_results:
                 self._results[lot.id] = results_in_force(lot, records.get(lot.results_from or lot.id, ()))
 
-    def _run(self, waiting: list[tuple[int | None, Submission]]) -> list[str]:
+    def _run(
+        self, waiting: list[tuple[int | None, Submission]]
+    ) -> Generator[list[Case], list[Judgement], list[str]]:
         """Run courses, in order per lot, judging together; gives what arrived: ``lot:…`` and ``hold:…|…``."""
         queues = _Queues(waiting)
         arrived: list[str] = []
         active: list[_Going] = []
         self._start_ready(queues, active, arrived)
         while active:
-            judgements = self._judge.judge([case for going in active for case in going.cases])
+            judgements = yield [case for going in active for case in going.cases]
             going_on, active, at = active, [], 0
             for going in going_on:
                 sent, at = judgements[at : at + len(going.cases)], at + len(going.cases)
@@ -338,7 +347,7 @@ class _Going:
 
     __slots__ = ("cases", "course", "index", "way")
 
-    def __init__(self, index: int | None, course: Course, way: Way) -> None:
+    def __init__(self, index: int | None, course: Course, way: Judging) -> None:
         self.index = index
         self.course = course
         self.way = way

@@ -2,7 +2,8 @@
 
     submit → queue (bounded) → batch → known? → load → courses, judged together → rows → commit → answer → doorbell
 
-The durability of a batch is paid for once by everybody who waited for it. An event whose decision fails answers
+The durability of a batch is paid for once by everybody who waited for it, and while one batch is written, the judge
+process works on the next. An event whose decision fails answers
 alone with a problem; a commit that fails answers the whole batch with 503 and leaves nothing behind. Nothing after
 the commit can change the answer. On SQLite one process runs a committer; on PostgreSQL any number may, and two that
 meet on a lot or an event notice it by the unique keys and decide again.
@@ -12,7 +13,6 @@ import asyncio
 import logging
 import queue
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -24,10 +24,11 @@ import msgspec
 
 from engine import events as ev
 from engine.answer import Answer
-from engine.batch import Batch, Judge
+from engine.batch import claims
 from engine.clock import Clock, instant
 from engine.course import Submission, Surroundings, submission
 from engine.errors import LotgateError, Overloaded, StoreUnavailable
+from engine.flight import Flight, Judge
 from engine.store import writing
 from rules.rulebook import RuleBook
 
@@ -76,6 +77,15 @@ class Waiting(msgspec.Struct):
     promise: "asyncio.Future[Answer] | None" = None
 
 
+class _Flying(msgspec.Struct):
+    """A flight and whoever waits for it."""
+
+    waiting: list[Waiting]
+    flight: Flight
+    #: Why it did not take off.
+    failed: Exception | None = None
+
+
 class Counts(msgspec.Struct):
     """Figures of the committer since it started; read by /metrics."""
 
@@ -112,7 +122,9 @@ class Pipeline:
         self._max_waiting = max_waiting
         self._statements = writing.Statements(store.dialect)
         self._queue: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
-        self._connection: Any = None
+        self._connections: list[Any] = []
+        #: Taken from the queue, but claiming what is flying: first in the next batch.
+        self._held: list[Waiting] = []
         self._stopping = False
         self._thread = threading.Thread(target=self._work, name="committer", daemon=True)
 
@@ -160,34 +172,93 @@ class Pipeline:
     # -- the thread --------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        while True:
-            batch, last = self._take()
-            if batch:
-                try:
-                    self._settle(batch)
-                except Exception:
-                    log.exception("a batch of %d events could not be decided", len(batch))
-                    _answer_all([(w, StoreUnavailable("The events could not be decided.")) for w in batch])
-            if last:
-                return
+        """Decide the next batch while the judge works on it and the one before it is written."""
+        flying: _Flying | None = None
+        last = False
+        while not last or flying is not None or self._held:
+            batch, ended = self._take(flying)
+            last = last or ended
+            taken = self._take_off(batch, flying) if batch else None
+            landed = flying is None or self._land(flying)
+            decided = self._decide(taken) if taken is not None else None
+            if flying is not None and not landed:
+                self._settle(flying.waiting)
+            flying = decided
 
-    def _take(self) -> tuple[list[Waiting], bool]:
-        first = self._queue.get()
-        if first is None:
-            return [], True
-        batch = [first]
-        while len(batch) < MAX_BATCH:
+    def _take(self, flying: "_Flying | None") -> tuple[list[Waiting], bool]:
+        """The next batch; waits only when nothing is flying. Whoever claims what is flying is held back, in order."""
+        claimed = set() if flying is None else flying.flight.claims()
+        batch: list[Waiting] = []
+        held, self._held = self._held, []
+        for waiting in held:
+            self._sort(waiting, claimed, batch)
+        while len(batch) < MAX_BATCH and len(self._held) < MAX_BATCH:
             try:
-                more = self._queue.get_nowait()
+                idle = flying is None and not batch and not self._held
+                waiting = self._queue.get() if idle else self._queue.get_nowait()
             except queue.Empty:
                 break
-            if more is None:
+            if waiting is None:
                 return batch, True
-            batch.append(more)
+            self._sort(waiting, claimed, batch)
         return batch, False
 
+    def _sort(self, waiting: Waiting, claimed: set[str], batch: list[Waiting]) -> None:
+        mine = claims(waiting.submission) if claimed else set()
+        if mine & claimed:
+            claimed |= mine
+            self._held.append(waiting)
+        else:
+            batch.append(waiting)
+
+    def _take_off(self, batch: list[Waiting], flying: "_Flying | None") -> "_Flying | None":
+        try:
+            connection = self._connect(None if flying is None else flying.flight.connection)
+            flight = self._flight([w.submission for w in batch], connection)
+        except LotgateError as error:
+            _answer_all([(w, error) for w in batch])
+            return None
+        taken = _Flying(batch, flight)
+        try:
+            flight.take_off()
+        except Exception as error:
+            taken.failed = error
+        return taken
+
+    def _land(self, flying: "_Flying") -> bool:
+        """Commit and answer; False when the batch has to be decided again."""
+        try:
+            seconds, told = flying.flight.land(self._clock().timestamp())
+        except Exception as error:
+            self._failed(flying.flight, error)
+            return False
+        answers = flying.flight.answers()
+        self._count([w.submission for w in flying.waiting], answers, seconds)
+        _answer_all(list(zip(flying.waiting, answers, strict=True)))
+        if told and self._ring is not None:
+            self._ring(self.targets)
+        return True
+
+    def _decide(self, taken: "_Flying") -> "_Flying | None":
+        """Finish deciding; None when the batch was settled in another way."""
+        try:
+            if taken.failed is not None:
+                raise taken.failed
+            taken.flight.decide()
+        except Exception as error:
+            self._failed(taken.flight, error)
+            self._settle(taken.waiting)
+            return None
+        return taken
+
+    def _failed(self, flight: Flight, error: Exception) -> None:
+        if not self._store.is_driver_error(error):
+            log.error("a batch could not be decided; it is tried again", exc_info=error)
+        flight.abandon()
+        self._roll_back(flight.connection)
+
     def _settle(self, batch: list[Waiting]) -> None:
-        """Decide and commit ``batch``; on an error of the database, find the event that carries it."""
+        """Decide and commit ``batch`` by itself; on an error, find the event that carries it."""
         try:
             answers = self.process([w.submission for w in batch])
         except StoreUnavailable as error:
@@ -198,19 +269,25 @@ class Pipeline:
             for waiting in batch:
                 self._settle([waiting])
             return
+        except Exception:
+            log.exception("a batch of %d events could not be decided", len(batch))
+            _answer_all([(w, StoreUnavailable("The events could not be decided.")) for w in batch])
+            return
         _answer_all(list(zip(batch, answers, strict=True)))
 
     def process(self, submissions: Sequence[Submission], arrived: Sequence[str] = ()) -> list[Answer]:
         """Decide and commit one batch, in the calling thread; parked events that wait for ``arrived`` come after.
 
-        Raises StoreUnavailable when nothing was committed. The thread of :meth:`start` calls this; a process
-        that has no thread running may call it itself.
+        Raises StoreUnavailable when nothing was committed. For a process without the thread of :meth:`start`,
+        and for what that thread could not commit.
         """
         for _ in range(MAX_CONFLICTS):
+            flight = self._flight(submissions, self._connect(None))
             try:
-                return self._process_once(submissions, arrived)
+                return self._fly_alone(flight, submissions, arrived)
             except Exception as error:
-                self._roll_back()
+                flight.abandon()
+                self._roll_back(flight.connection)
                 if self._store.is_conflict(error):
                     self.counts.conflicts += 1
                     continue
@@ -223,56 +300,61 @@ class Pipeline:
                 raise kind("The database did not commit; nothing was kept. Send the event again.") from error
         raise NotCommitted("Other processes kept changing the same lots; send the event again.", 1)
 
-    def _process_once(self, submissions: Sequence[Submission], arrived: Sequence[str]) -> list[Answer]:
-        connection = self._connect()
-        cursor = connection.cursor()
-        if self._store.dialect == "postgresql":
-            cursor.execute("BEGIN")
-        batch = Batch(submissions, cursor, self._statements, self.judge, self.targets, self._surroundings)
-        batch.decide(arrived)
-        rows = batch.rows(self._clock().timestamp())
-        started = time.perf_counter()
-        if self._store.dialect == "sqlite":
-            cursor.execute("BEGIN IMMEDIATE")
-        writing.write(cursor, self._statements, rows)
-        cursor.execute("COMMIT")
-        self._count(batch, time.perf_counter() - started)
-        if rows.deliveries and self._ring is not None:
+    def _fly_alone(self, flight: Flight, submissions: Sequence[Submission], arrived: Sequence[str]) -> list[Answer]:
+        flight.take_off(arrived)
+        flight.decide()
+        seconds, told = flight.land(self._clock().timestamp())
+        answers = flight.answers()
+        self._count(submissions, answers, seconds)
+        if told and self._ring is not None:
             self._ring(self.targets)
-        return batch.answers()
+        return answers
 
-    def _count(self, batch: "Batch", seconds: float) -> None:
+    def _flight(self, submissions: Sequence[Submission], connection: Any) -> Flight:
+        return Flight(submissions, connection, self._statements, self.judge, self.targets, self._surroundings)
+
+    def _count(self, submissions: Sequence[Submission], answers: Sequence[Answer], seconds: float) -> None:
         counts = self.counts
         counts.batches += 1
         counts.commit_seconds += seconds
-        for sub, answer in zip(batch.submissions, batch.answers(), strict=True):
+        for sub, answer in zip(submissions, answers, strict=True):
             name = (str(sub.event.__struct_config__.tag), "replayed" if answer.replayed else answer.outcome)
             counts.events[name] = counts.events.get(name, 0) + 1
 
-    def _connect(self) -> Any:
-        if self._connection is None:
-            try:
-                self._connection = self._store.raw()
-            except Exception as error:
-                if not self._store.is_driver_error(error):
-                    raise
-                raise StoreUnavailable(f"The database cannot be reached: {error}") from error
-        return self._connection
+    # -- connections -------------------------------------------------------------------------------------------
 
-    def _roll_back(self) -> None:
-        if self._connection is not None:
-            try:
-                self._connection.cursor().execute("ROLLBACK")
-            except Exception as error:
-                # SQLite says so when no transaction was open; a broken connection is dropped.
-                if "no transaction" not in str(error):
-                    self._disconnect()
+    def _connect(self, busy: Any) -> Any:
+        """A connection that has no transaction open: on PostgreSQL not ``busy``, which a flight is using."""
+        if self._store.dialect == "sqlite" and busy is not None:
+            return busy  # one connection is enough: only landing opens a transaction
+        for connection in self._connections:
+            if connection is not busy:
+                return connection
+        try:
+            connection = self._store.raw()
+        except Exception as error:
+            if not self._store.is_driver_error(error):
+                raise
+            raise StoreUnavailable(f"The database cannot be reached: {error}") from error
+        self._connections.append(connection)
+        return connection
+
+    def _roll_back(self, connection: Any) -> None:
+        try:
+            connection.cursor().execute("ROLLBACK")
+        except Exception as error:
+            # SQLite says so when no transaction was open; a broken connection is dropped.
+            if "no transaction" not in str(error):
+                self._drop(connection)
+
+    def _drop(self, connection: Any) -> None:
+        with suppress(Exception):
+            connection.close()
+        self._connections = [c for c in self._connections if c is not connection]
 
     def _disconnect(self) -> None:
-        if self._connection is not None:
-            with suppress(Exception):
-                self._connection.close()
-            self._connection = None
+        for connection in list(self._connections):
+            self._drop(connection)
 
     def _surroundings(self, undelivered: Mapping[str, tuple[str, ...]]) -> Surroundings:
         now = self._clock()

@@ -145,6 +145,14 @@ class JudgeProcess:
         return b"".join(parts)
 
 
+class Pending(Struct):
+    """A batch that was begun: which of its cases the second engine was asked, and the process that has them."""
+
+    cases: Sequence[Case]
+    asked: list[int]
+    process: JudgeProcess | None
+
+
 class TwoChannelJudge:
     """Judges batches; for one calling thread at a time."""
 
@@ -190,14 +198,24 @@ class TwoChannelJudge:
 
     def judge(self, cases: Sequence[Case]) -> list[Judgement]:
         """One judgement a case, in order."""
+        return self.finish(self.begin(cases))
+
+    def begin(self, cases: Sequence[Case]) -> Pending:
+        """Give the second engine ``cases`` to judge; it works while the caller does something else.
+
+        One batch may be begun at a time: :meth:`finish` it before the next.
+        """
         gates = self._rulebook.gates()
         asked = [i for i, case in enumerate(cases) if case.gate in gates] if self._possible else []
-        process = self._begin([cases[i] for i in asked])
+        return Pending(cases, asked, self._begin([cases[i] for i in asked]))
+
+    def finish(self, pending: Pending) -> list[Judgement]:
+        """The judgements of what was begun: the reference's, with the second engine's consent."""
+        cases, asked = pending.cases, pending.asked
         judgements, failing = self._reference(cases)
-        if not self._possible or not asked:
+        if not asked:
             return judgements
-        chosen = [cases[i] for i in asked]
-        second = self._finish(process, chosen)
+        second = self._finish(pending.process, [cases[i] for i in asked])
         for i, answer in zip(asked, second, strict=True):
             if answer != failing[i]:
                 self._disagree(cases[i], judgements[i], failing[i], answer)

@@ -1,0 +1,91 @@
+"""One batch between the queue and the disk: taken off, decided, landed; or abandoned without a trace.
+
+Two flights may be under way in one thread: while the judge process works on the second, the first is written. They
+never claim the same lot, event or business document.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from engine.answer import Answer
+from engine.batch import Batch, Judging
+from engine.course import Submission, Surroundings
+from engine.store import writing
+from rules.rulebook import Case, Judgement
+
+
+class Judge(Protocol):
+    """Whoever judges a batch of cases: rules.judge.TwoChannelJudge. One batch may be begun at a time."""
+
+    def begin(self, cases: Sequence[Case]) -> Any:
+        """Start judging."""
+        ...
+
+    def finish(self, pending: Any) -> list[Judgement]:
+        """One judgement a case, in order."""
+        ...
+
+
+class Flight:
+    """A batch with its connection."""
+
+    def __init__(
+        self,
+        submissions: Sequence[Submission],
+        connection: Any,
+        statements: writing.Statements,
+        judge: Judge,
+        targets: tuple[str, ...],
+        surroundings: Callable[[Mapping[str, tuple[str, ...]]], Surroundings],
+    ) -> None:
+        self.connection = connection
+        self._cursor = connection.cursor()
+        self._statements = statements
+        self._judge = judge
+        self._batch = Batch(submissions, self._cursor, statements, targets, surroundings)
+        self._way: Judging | None = None
+        self._pending: Any = None
+
+    def take_off(self, arrived: Sequence[str] = ()) -> None:
+        """Read what the batch needs, run until rules must judge, and have the judge begin."""
+        if self._statements.dialect == "postgresql":
+            self._cursor.execute("BEGIN")
+        self._way = self._batch.decide(arrived)
+        cases = next(self._way, None)
+        if cases is not None:
+            self._pending = self._judge.begin(cases)
+
+    def decide(self) -> None:
+        """Take the judgements, and ask for more, until everything is decided."""
+        while self._pending is not None and self._way is not None:
+            pending, self._pending = self._pending, None
+            judgements = self._judge.finish(pending)
+            try:
+                self._pending = self._judge.begin(self._way.send(judgements))
+            except StopIteration:
+                return
+
+    def land(self, due: float) -> tuple[float, bool]:
+        """Write and commit; gives the seconds it took, and whether targets have something to be told."""
+        rows = self._batch.rows(due)
+        started = time.perf_counter()
+        if self._statements.dialect == "sqlite":
+            self._cursor.execute("BEGIN IMMEDIATE")
+        writing.write(self._cursor, self._statements, rows)
+        self._cursor.execute("COMMIT")
+        return time.perf_counter() - started, bool(rows.deliveries)
+
+    def abandon(self) -> None:
+        """Leave the judge free for the next; the transaction is the caller's to roll back."""
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            self._judge.finish(pending)
+
+    def answers(self) -> list[Answer]:
+        """One answer a submission, in order."""
+        return self._batch.answers()
+
+    def claims(self) -> set[str]:
+        """What nobody else may decide before this flight has landed."""
+        return self._batch.touched()
