@@ -19,7 +19,7 @@ from engine.settings import Settings
 log = logging.getLogger("lotgate.broker")
 
 #: Rings closer together than this are one: a worker that is awake empties the ledger anyway.
-RING_SECONDS = 0.005
+RING_SECONDS = 0.025
 #: After a failure the doorbell rests; the sweeper rings meanwhile.
 REST_SECONDS = 1.0
 #: A dead worker's messages come back at the next look, not by chance (dramatiq counts in millionths).
