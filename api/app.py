@@ -1,7 +1,7 @@
 """The composition root of the web process: everything is made here, started and stopped in order.
 
 Start: committer → workers (only without Redis). Stop: no new requests → the committer answers what waits →
-workers → judge → store. What may not enter: what any of them does.
+workers → store. What may not enter: what any of them does.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from api.lots import lot_routes
 from api.openapi import openapi_document
 from api.problems import answer_exception, problem_index, problem_page
 from engine.people import ensure_admin_key, read_keys
-from engine.runtime import Engine, open_engine
+from engine.runtime import Front, open_front
 from engine.settings import Settings
 
 log = logging.getLogger("lotgate.api")
@@ -43,16 +43,16 @@ class Application(Struct, frozen=True):
     #: The ASGI application.
     door: Door
     health: Health
-    engine: Engine
+    engine: Front
 
 
 def create_app(settings: Settings) -> Application:
-    """Open the store and migrate it, load the rules, start the judge, and put the routes before them.
+    """Open the store and migrate it, load the rules, start the committer process, and put the routes before them.
 
-    Nothing is served before all of that has worked; the errors are those of ``open_engine``.
+    Nothing is served before all of that has worked; the errors are those of ``open_front``.
     """
     bell = Doorbell(settings)
-    engine = open_engine(settings, ring=bell.ring)
+    engine = open_front(settings, ring=bell.ring)
     made = ensure_admin_key(engine.store, settings.home, engine.clock)
     if made is not None:
         log.warning("made an administrator's key and wrote it to %s", made)
@@ -64,7 +64,7 @@ def create_app(settings: Settings) -> Application:
     @contextlib.asynccontextmanager
     async def life(_: Litestar) -> AsyncIterator[None]:
         tasks = [asyncio.create_task(keys.keep_fresh()), asyncio.create_task(patience.sweep())]
-        engine.pipeline.start()
+        await engine.committer.start()
         workers = (
             run_in_threads(settings, engine.ledger, bell) if settings.redis_url == WITHOUT_REDIS else None
         )
@@ -75,14 +75,15 @@ def create_app(settings: Settings) -> Application:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await engine.committer.stop()
             await asyncio.to_thread(_stop, engine, workers, bell)
 
-    batch = BatchPath(engine.pipeline, patience)
-    direct = {EVENTS: EventPath(engine.pipeline, patience, batch).answer, EVENTS_BATCH: batch.answer}
+    batch = BatchPath(engine.committer, patience)
+    direct = {EVENTS: EventPath(engine.committer, patience, batch).answer, EVENTS_BATCH: batch.answer}
     litestar = Litestar(
         [
             *(asgi(path, copy_scope=False)(answer) for path, answer in direct.items()),
-            commands(engine.pipeline, patience),
+            commands(engine.committer, patience),
             *lot_routes(engine),
             *ledger_routes(engine, patience, bell.ring),
             *health_routes(health, engine),
@@ -102,9 +103,8 @@ def create_app(settings: Settings) -> Application:
     return Application(Door(litestar, keys, hot), health, engine)
 
 
-def _stop(engine: Engine, workers: Workers | None, bell: Doorbell) -> None:
+def _stop(engine: Front, workers: Workers | None, bell: Doorbell) -> None:
     """End everything, in order: nothing is rung or delivered by what is already closed."""
-    engine.pipeline.stop()
     if workers is not None:
         workers.stop()
     bell.close()

@@ -24,7 +24,7 @@ from api.telemetry import REFUSED
 from engine.answer import Answer
 from engine.errors import EventInvalid, Overloaded
 from engine.events import Event
-from engine.pipeline import Pipeline
+from engine.committer import Committer
 
 log = logging.getLogger("lotgate.api")
 
@@ -74,8 +74,8 @@ class _Pending(Struct):
 class BatchPath:
     """``POST /v1/events/batch``."""
 
-    def __init__(self, pipeline: Pipeline, patience: Patience) -> None:
-        self._pipeline = pipeline
+    def __init__(self, committer: Committer, patience: Patience) -> None:
+        self._committer = committer
         self._patience = patience
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -171,13 +171,12 @@ class BatchPath:
 
     async def _offer(self, event: Event, principal: str) -> asyncio.Future[Answer]:
         """Submit, waiting for room in the queue: a batch gives way to single events instead of failing."""
-        loop = asyncio.get_running_loop()
         for _ in range(_OFFERS):
             try:
-                return self._pipeline.submit_async(loop, event, principal, None)
+                return self._committer.submit(event, principal)
             except Overloaded:
                 await asyncio.sleep(_PAUSE_SECONDS)
-        return self._pipeline.submit_async(loop, event, principal, None)
+        return self._committer.submit(event, principal)
 
     async def _pieces(
         self,

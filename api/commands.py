@@ -4,7 +4,6 @@ A command is sugar: it becomes the same event on the same pipeline, with source 
 ``Idempotency-Key`` as its id, so that a retry never acts twice. What may not enter: deciding anything.
 """
 
-import asyncio
 import re
 from typing import Any
 
@@ -20,7 +19,7 @@ from api.problems import MEDIA_TYPE, Refused
 from engine.answer import Answer
 from engine.errors import EventInvalid
 from engine.events import Event, decode_event
-from engine.pipeline import Pipeline
+from engine.committer import Committer
 
 #: Name in the path -> CloudEvents type of the event that the command becomes.
 COMMANDS: dict[str, str] = {
@@ -44,7 +43,7 @@ _MAX_KEY = 255
 _TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}\Z")
 
 
-def commands(pipeline: Pipeline, patience: Patience) -> HTTPRouteHandler:
+def commands(committer: Committer, patience: Patience) -> HTTPRouteHandler:
     """The route, for Litestar."""
 
     @post("/v1/lots/{lot:str}/{command:str}")
@@ -57,8 +56,7 @@ def commands(pipeline: Pipeline, patience: Patience) -> HTTPRouteHandler:
         )
         event = event_of(visit, path_part(lot), command, body)
         expected = version_of(visit.headers.get(b"if-match"))
-        loop = asyncio.get_running_loop()
-        decided = await pipeline.submit_async(loop, event, visit.principal.name, expected)
+        decided = await committer.submit(event, visit.principal.name, expected)
         return _answer(decided)
 
     return do_command

@@ -5,15 +5,13 @@ decodes strictly, submits to the pipeline and waits until the decision is on dis
 deciding anything.
 """
 
-import asyncio
-
 from litestar.types import Receive, Scope, Send
 
 from api.answers import admit, send_answer, send_options, send_problem, version_of, visit_of
 from api.batch import BatchPath
 from api.body import MAX_EVENT_BYTES, Gone, Patience, whole
 from api.cloudevents import Mode, mode_of, read_event, structured
-from engine.pipeline import Pipeline
+from engine.committer import Committer
 
 PATH = "/v1/events"
 
@@ -21,8 +19,8 @@ PATH = "/v1/events"
 class EventPath:
     """``POST /v1/events``."""
 
-    def __init__(self, pipeline: Pipeline, patience: Patience, batch: BatchPath) -> None:
-        self._submit = pipeline.submit_async
+    def __init__(self, committer: Committer, patience: Patience, batch: BatchPath) -> None:
+        self._submit = committer.submit
         self._patience = patience
         self._batch = batch
 
@@ -42,7 +40,7 @@ class EventPath:
             body = await self._patience.wait(whole(receive, MAX_EVENT_BYTES, headers.get(b"content-length")))
             event = read_event(body if mode is Mode.STRUCTURED else structured(headers, body))
             expected = version_of(headers.get(b"if-match"))
-            decided = await self._submit(asyncio.get_running_loop(), event, visit.principal.name, expected)
+            decided = await self._submit(event, visit.principal.name, expected)
         except Gone:
             return
         except Exception as error:  # becomes a problem; the unforeseen is logged on the way

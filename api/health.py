@@ -24,7 +24,7 @@ from api.answers import visit_of
 from api.views import Check, Readiness
 from engine.errors import LotgateError
 from engine.pipeline import MAX_WAITING
-from engine.runtime import Engine
+from engine.runtime import Front
 from engine.store.migrate import check as check_revision
 from engine.store.schema import escalations
 
@@ -46,7 +46,7 @@ async def healthz() -> str:
 class Health:
     """What readiness looks at."""
 
-    def __init__(self, engine: Engine, bell: BellCheck) -> None:
+    def __init__(self, engine: Front, bell: BellCheck) -> None:
         self._engine = engine
         self._bell = bell
         self._looked_at = float("-inf")
@@ -69,6 +69,7 @@ class Health:
         checks = {
             "database": self._database(),
             "rules": self._rules(),
+            "committer": self._committer(),
             "judge": self._judge(),
             "queue": self._queue(),
             "redis": _of_bell(self._bell()),
@@ -97,23 +98,29 @@ class Health:
             return Check("degraded", "no rule guards the gate release: nothing can be released")
         return Check("ok", f"{book.digest}, gates {', '.join(sorted(gates))}")
 
+    def _committer(self) -> Check:
+        committer = self._engine.committer
+        if not committer.rule_set:
+            return Check("failed", "the committer process is being started again; events are refused meanwhile")
+        return Check("ok", f"process {committer.pid}")
+
     def _judge(self) -> Check:
-        judge = self._engine.judge.status()
+        judge = self._engine.committer.judge
         if judge.pid is None and self._engine.settings.channel == "both":
             return Check("degraded", judge.problem or "the second rule engine does not run")
         return Check("ok", ", ".join(judge.engines))
 
     def _queue(self) -> Check:
-        pipeline = self._engine.pipeline
-        detail = f"{pipeline.waiting} events wait"
-        return Check("degraded" if pipeline.waiting > _FULL * MAX_WAITING else "ok", detail)
+        committer = self._engine.committer
+        detail = f"{committer.waiting} events wait"
+        return Check("degraded" if committer.waiting > _FULL * MAX_WAITING else "ok", detail)
 
 
 def _of_bell(state: BellState) -> Check:
     return Check(state.status, state.detail)
 
 
-def health_routes(health: Health, engine: Engine) -> list[HTTPRouteHandler]:
+def health_routes(health: Health, engine: Front) -> list[HTTPRouteHandler]:
     """/readyz and /metrics, for Litestar."""
     registry = CollectorRegistry()
     registry.register(EngineCollector(engine))
@@ -139,13 +146,13 @@ def health_routes(health: Health, engine: Engine) -> list[HTTPRouteHandler]:
 class EngineCollector(Collector):
     """Reads the committer's figures, and the ledger's from the database, when somebody asks."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Front) -> None:
         self._engine = engine
 
     def collect(self) -> Iterator[Metric]:
         """All families."""
-        pipeline = self._engine.pipeline
-        counts = pipeline.counts
+        committer = self._engine.committer
+        counts = committer.counts
         events = CounterMetricFamily(
             "lotgate_events", "Events answered with a decision", labels=["type", "outcome"]
         )
@@ -161,7 +168,7 @@ class EngineCollector(Collector):
             "lotgate_commit_failures", "Batches that were not committed", value=counts.failures
         )
         yield GaugeMetricFamily(
-            "lotgate_queue_events", "Events that wait for the committer", value=pipeline.waiting
+            "lotgate_queue_events", "Events that wait for the committer", value=committer.waiting
         )
         rules = GaugeMetricFamily("lotgate_rule_set_info", "The rule set in force", labels=["digest"])
         rules.add_metric([self._engine.rulebook.digest], 1)

@@ -21,7 +21,7 @@ from api.views import Replay, Replayed
 from engine.clock import instant
 from engine.errors import EventInvalid
 from engine.ledger import DeliveryState
-from engine.runtime import Engine
+from engine.runtime import Front
 
 AnyRequest = Request[Any, Any, Any]
 #: Rings the doorbell of targets.
@@ -30,12 +30,12 @@ _STATES = tuple(state.value for state in DeliveryState)
 _replay = msgspec.json.Decoder(Replay)
 
 
-def ledger_routes(engine: Engine, patience: Patience, ring: Ring) -> list[HTTPRouteHandler]:
+def ledger_routes(engine: Front, patience: Patience, ring: Ring) -> list[HTTPRouteHandler]:
     """The routes, for Litestar."""
     return [*_deliveries(engine), *_replays(engine, patience, ring), *_attention(engine)]
 
 
-def _deliveries(engine: Engine) -> list[HTTPRouteHandler]:
+def _deliveries(engine: Front) -> list[HTTPRouteHandler]:
     ledger = engine.ledger
 
     @get("/v1/deliveries")
@@ -61,7 +61,7 @@ def _deliveries(engine: Engine) -> list[HTTPRouteHandler]:
     return [list_deliveries, show_delivery]
 
 
-def _replays(engine: Engine, patience: Patience, ring: Ring) -> list[HTTPRouteHandler]:
+def _replays(engine: Front, patience: Patience, ring: Ring) -> list[HTTPRouteHandler]:
     ledger = engine.ledger
 
     @post("/v1/deliveries/{delivery:str}/replay", status_code=200)
@@ -69,7 +69,7 @@ def _replays(engine: Engine, patience: Patience, ring: Ring) -> list[HTTPRouteHa
         """Send one dead delivery again."""
         require(visit_of(request.scope), "admin")
         number = await asyncio.to_thread(ledger.replay, identity=number_of(delivery, "delivery"))
-        ring(engine.pipeline.targets)
+        ring(engine.committer.targets)
         return json_answer(Replayed(number, False))
 
     @post("/v1/deliveries/replay", status_code=200)
@@ -87,7 +87,7 @@ def _replays(engine: Engine, patience: Patience, ring: Ring) -> list[HTTPRouteHa
             ledger.replay, target=wanted.target, lot=wanted.lot, dry_run=wanted.dry_run
         )
         if number and not wanted.dry_run:
-            ring(engine.pipeline.targets)
+            ring(engine.committer.targets)
         return json_answer(Replayed(number, wanted.dry_run))
 
     return [replay_delivery, replay_deliveries]
@@ -101,7 +101,7 @@ def _wanted(body: bytes) -> Replay:
         raise EventInvalid(str(error)) from None
 
 
-def _attention(engine: Engine) -> list[HTTPRouteHandler]:
+def _attention(engine: Front) -> list[HTTPRouteHandler]:
     reading = engine.reading
 
     @get("/v1/parked")

@@ -17,7 +17,7 @@ from api.views import LotView, TargetView
 from engine.explaining import explain
 from engine.ledger import Acknowledged
 from engine.lifecycle import State, next_steps
-from engine.runtime import Engine
+from engine.runtime import Front
 
 _STATES = tuple(state.value for state in State)
 #: Records of one lot that are given whole.
@@ -25,12 +25,12 @@ _ALL = 10_000
 AnyRequest = Request[Any, Any, Any]
 
 
-def lot_routes(engine: Engine) -> list[HTTPRouteHandler]:
+def lot_routes(engine: Front) -> list[HTTPRouteHandler]:
     """The routes, for Litestar."""
     return [*_lots(engine), *_records(engine), *_reasons(engine)]
 
 
-def _lots(engine: Engine) -> list[HTTPRouteHandler]:
+def _lots(engine: Front) -> list[HTTPRouteHandler]:
     reading = engine.reading
 
     @get("/v1/lots")
@@ -85,7 +85,7 @@ def _has(if_none_match: bytes | None, tag: str) -> bool:
     return "*" in named or tag in named
 
 
-def _records(engine: Engine) -> list[HTTPRouteHandler]:
+def _records(engine: Front) -> list[HTTPRouteHandler]:
     reading = engine.reading
 
     @get("/v1/lots/{lot:str}/journal")
@@ -126,7 +126,7 @@ def _records(engine: Engine) -> list[HTTPRouteHandler]:
     return [lot_journal, lot_results, lot_holds, lot_deliveries]
 
 
-def _reasons(engine: Engine) -> list[HTTPRouteHandler]:
+def _reasons(engine: Front) -> list[HTTPRouteHandler]:
     @get("/v1/lots/{lot:str}/explain")
     async def explain_lot(request: AnyRequest, lot: str) -> Response[bytes]:
         """Why, or why not: every guard of a step with the values it looks at."""

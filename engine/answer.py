@@ -16,7 +16,7 @@ from rules.rulebook import RuleVerdict
 _encode = msgspec.json.Encoder().encode
 
 
-class Answer(Struct, frozen=True):
+class Answer(Struct, frozen=True, array_like=True):
     """An HTTP-shaped answer: status, body (JSON) and what the headers need."""
 
     status: int

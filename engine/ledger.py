@@ -18,18 +18,21 @@ from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import ColumnElement, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, insert, literal_column, or_, select, update
 
 from engine.clock import Clock, instant
 from engine.effects import StockStatus
 from engine.errors import NotFound
 from engine.store.opening import Store
-from engine.store.schema import deliveries, escalations
+from engine.store.schema import deliveries, escalations, targets
+from engine.targets import Targets
 
 _decode = msgspec.json.Decoder(StockStatus).decode
 
 #: States in which a delivery is owed no more.
 SETTLED = ("delivered", "superseded", "compensated")
+#: Nothing waits longer than this, and no lease lasts as long: a later time was written by a clock that went wrong.
+LONGEST_WAIT_SECONDS = 900.0
 
 
 class DeliveryState(enum.Enum):
@@ -97,6 +100,35 @@ class Acknowledged(Struct, frozen=True):
     acknowledged_state: str | None
 
 
+#: Written out, not as parameters: SQLite takes a partial index only where the text of its condition is the same.
+_OPEN = deliveries.c.state.in_([literal_column("'pending'"), literal_column("'sending'")])
+_DEAD = deliveries.c.state == literal_column("'dead'")
+_NOT_PAUSED = (
+    ~select(targets.c.name).where(targets.c.name == deliveries.c.target, targets.c.paused_at.is_not(None)).exists()
+)
+
+
+def _windows(now: float) -> tuple[ColumnElement[bool], ...]:
+    """Due: the time has come; or it is further away than anything may be, so a clock was set back."""
+    return (deliveries.c.due_at <= now, deliveries.c.due_at > now + LONGEST_WAIT_SECONDS)
+
+
+def _over(row: Any, now: float) -> ColumnElement[bool]:
+    """The lease has ended, or ends later than any lease can, so a clock was set back."""
+    return or_(row.c.lease_until < now, row.c.lease_until > now + LONGEST_WAIT_SECONDS)
+
+
+def _free(row: Any, now: float) -> ColumnElement[bool]:
+    return or_(row.c.state == "pending", _over(row, now))
+
+
+def _held(delivery: Delivery) -> ColumnElement[bool]:
+    """The row of ``delivery``, as long as nobody else was given it."""
+    return and_(
+        deliveries.c.id == delivery.id, deliveries.c.fence == delivery.fence, deliveries.c.state == "sending"
+    )
+
+
 _LINE = (
     deliveries.c.id, deliveries.c.lot, deliveries.c.version, deliveries.c.target, deliveries.c.state,
     deliveries.c.attempts, deliveries.c.due_at, deliveries.c.created_at, deliveries.c.delivered_at,
@@ -110,50 +142,59 @@ class Ledger:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
+        #: Which targets are paused or resting.
+        self.targets = Targets(store, clock)
 
     # -- for workers -------------------------------------------------------------------------------------------
 
     def claim(self, target: str, worker: str, limit: int, lease_seconds: float) -> list[Delivery]:
-        """Take up to ``limit`` due deliveries of ``target`` under a lease, oldest first, the newest of each lot."""
+        """Take up to ``limit`` due deliveries of ``target`` under a lease, oldest first, the newest of each lot.
+
+        Nothing is claimed for a paused target.
+        """
         now = self._clock().timestamp()
+        if not self._is_due(target, now):
+            return []  # looked up without the write lock, which the committer needs more
+        with self._store.engine.begin() as connection:
+            if self._store.dialect == "postgresql":
+                # One claim at a time per target: two that look at once could both find the same lot free.
+                connection.execute(select(func.pg_advisory_xact_lock(func.hashtext("lotgate:claim:" + target))))
+            rows: list[Any] = []
+            for window in _windows(now):
+                if len(rows) < limit:
+                    wanted = self._wanted(target, now, window, limit - len(rows))
+                    rows += connection.execute(wanted).all()
+            if not rows:
+                return []
+            connection.execute(
+                update(deliveries)
+                .where(deliveries.c.id.in_([row.id for row in rows]))
+                .values(
+                    state="sending", lease_owner=worker, lease_until=now + lease_seconds,
+                    fence=deliveries.c.fence + 1, attempts=deliveries.c.attempts + 1,
+                )
+            )  # fmt: skip
+            self._supersede(connection, target, {row.lot: row.version for row in rows})
+        return [
+            Delivery(r.id, r.lot, r.version, target, _decode(r.payload), r.attempts + 1, r.fence + 1, r.created_at)
+            for r in rows
+        ]
+
+    def _wanted(self, target: str, now: float, window: ColumnElement[bool], limit: int) -> Select[Any]:
         mine, other = deliveries, deliveries.alias("other")
-        open_ = or_(
-            and_(mine.c.state == "pending", mine.c.due_at <= now),
-            and_(mine.c.state == "sending", mine.c.lease_until < now),
-        )
-        in_flight = and_(other.c.state == "sending", other.c.lease_until >= now)
+        in_flight = and_(other.c.state == "sending", ~_over(other, now))
         newer = and_(other.c.state.in_(("pending", "sending")), other.c.version > mine.c.version)
         same = and_(other.c.lot == mine.c.lot, other.c.target == target, other.c.id != mine.c.id)
-        wanted = (
-            select(mine)
-            .where(mine.c.target == target, open_)
+        query = (
+            select(mine.c.id, mine.c.lot, mine.c.version, mine.c.payload, mine.c.attempts, mine.c.fence, mine.c.created_at)
+            .where(mine.c.target == target, _OPEN, window, _free(mine, now), _NOT_PAUSED)
             .where(~select(other.c.id).where(same, or_(in_flight, newer)).exists())
             .order_by(mine.c.due_at, mine.c.id)
             .limit(limit)
         )
         if self._store.dialect == "postgresql":
-            wanted = wanted.with_for_update(skip_locked=True, of=mine)
-        with self._store.engine.begin() as connection:
-            if self._store.dialect == "postgresql":
-                # One claim at a time per target: two that look at once could both find the same lot free.
-                connection.execute(select(func.pg_advisory_xact_lock(func.hashtext("lotgate:claim:" + target))))
-            rows = connection.execute(wanted).all()
-            if not rows:
-                return []
-            ids = [row.id for row in rows]
-            connection.execute(
-                update(mine)
-                .where(mine.c.id.in_(ids))
-                .values(
-                    state="sending", lease_owner=worker, lease_until=now + lease_seconds,
-                    fence=mine.c.fence + 1, attempts=mine.c.attempts + 1,
-                )
-            )  # fmt: skip
-            self._supersede(connection, target, {row.lot: row.version for row in rows})
-        return [
-            Delivery(r.id, r.lot, r.version, r.target, _decode(r.payload), r.attempts + 1, r.fence + 1, r.created_at)
-            for r in rows
-        ]
+            query = query.with_for_update(skip_locked=True, of=mine)
+        return query
 
     def _supersede(self, connection: Any, target: str, newest: dict[str, int]) -> None:
         """Older rows of the claimed lots are owed no more."""
@@ -170,6 +211,16 @@ class Ledger:
                 .values(state="superseded", fence=deliveries.c.fence + 1, lease_owner=None, lease_until=None)
             )
 
+    def renew(self, claimed: Iterable[Delivery], lease_seconds: float) -> set[int]:
+        """Hold on to ``claimed`` for ``lease_seconds`` from now; gives the ids whose lease still held."""
+        until = self._clock().timestamp() + lease_seconds
+        held = set()
+        with self._store.engine.begin() as connection:
+            for delivery in claimed:
+                if connection.execute(update(deliveries).where(_held(delivery)).values(lease_until=until)).rowcount:
+                    held.add(delivery.id)
+        return held
+
     def complete(self, delivery: Delivery, exchange: str | None = None) -> bool:
         """The target agrees. False: the lease was lost, and nothing was written."""
         return self.complete_many([delivery], exchange) == 1
@@ -177,90 +228,120 @@ class Ledger:
     def complete_many(self, done: Sequence[Delivery], exchange: str | None = None) -> int:
         """As :meth:`complete` for several, in one transaction; gives how many leases still held."""
         now = instant(self._clock())
-        values: dict[str, Any] = {
-            "state": "delivered", "delivered_at": now, "lease_owner": None, "lease_until": None,
-            "last_error": None, "exchange": exchange,
-        }  # fmt: skip
-        return self._settle([(d, values) for d in done])
+        return self._settle(done, state="delivered", delivered_at=now, last_error=None, exchange=exchange)
 
     def retry(self, delivery: Delivery, error: str, after_seconds: float, exchange: str | None = None) -> bool:
         """Try again after a while. False: the lease was lost."""
-        due = self._clock().timestamp() + after_seconds
-        values: dict[str, Any] = {
-            "state": "pending", "due_at": due, "last_error": error, "exchange": exchange,
-            "lease_owner": None, "lease_until": None,
-        }  # fmt: skip
-        return self._settle([(delivery, values)]) == 1
+        due = self._clock().timestamp() + min(after_seconds, LONGEST_WAIT_SECONDS)
+        return self._settle([delivery], state="pending", due_at=due, last_error=error, exchange=exchange) == 1
 
     def dead(self, delivery: Delivery, error: str, exchange: str | None = None) -> bool:
         """Give up until somebody replays it, and open an escalation. False: the lease was lost."""
-        values: dict[str, Any] = {
-            "state": "dead", "last_error": error, "exchange": exchange, "lease_owner": None, "lease_until": None,
-        }  # fmt: skip
-        escalation = {
-            "kind": "delivery-dead",
-            "subject": delivery.lot,
-            "detail": f"{delivery.target} does not take version {delivery.version} of lot {delivery.lot}: {error}",
-            "opened_at": instant(self._clock()),
-        }
-        return self._settle([(delivery, values)], escalation) == 1
+        words = f"{delivery.target} does not take version {delivery.version} of lot {delivery.lot}: {error}"
+        escalation = self._escalation("delivery-dead", delivery.lot, words)
+        return self._settle([delivery], escalation, state="dead", last_error=error, exchange=exchange) == 1
 
-    def release(self, claimed: Iterable[Delivery]) -> int:
+    def outdated(self, delivery: Delivery, error: str, exchange: str | None = None) -> bool:
+        """The target says that it knows a newer version. Superseded if there is one; else somebody has to look.
+
+        True: superseded. False: the lease was lost, or Lotgate never made a newer version, and the delivery is dead.
+        """
+        newer = and_(
+            deliveries.c.lot == delivery.lot,
+            deliveries.c.target == delivery.target,
+            deliveries.c.version > delivery.version,
+        )
+        with self._store.reads.connect() as connection:
+            known = connection.execute(select(deliveries.c.id).where(newer).limit(1)).first()
+        if known is not None:
+            return self._settle([delivery], state="superseded", last_error=None, exchange=exchange) == 1
+        self.dead(delivery, f"it claims to know a newer version than was ever decided here: {error}", exchange)
+        return False
+
+    def release(self, claimed: Sequence[Delivery]) -> int:
         """Give back what was claimed and not attempted (a worker that stops): due at once, attempt not counted."""
-        values: dict[str, Any] = {
-            "state": "pending", "attempts": deliveries.c.attempts - 1, "lease_owner": None, "lease_until": None,
-        }  # fmt: skip
-        return self._settle([(d, values) for d in claimed])
+        return self._settle(claimed, state="pending", attempts=deliveries.c.attempts - 1)
 
-    def _settle(
-        self, changes: Sequence[tuple[Delivery, dict[str, Any]]], escalation: dict[str, str] | None = None
-    ) -> int:
-        held = 0
+    def _settle(self, settled: Sequence[Delivery], escalation: dict[str, str] | None = None, **values: Any) -> int:
+        """Write ``values`` to the rows whose lease the caller still holds; gives how many."""
+        if not settled:
+            return 0
+        change = (
+            update(deliveries)
+            .where(
+                deliveries.c.id == bindparam("held_id"),
+                deliveries.c.fence == bindparam("held_fence"),
+                deliveries.c.state == "sending",
+            )
+            .values(lease_owner=None, lease_until=None, **values)
+        )
         with self._store.engine.begin() as connection:
-            for delivery, values in changes:
-                mine = and_(
-                    deliveries.c.id == delivery.id,
-                    deliveries.c.fence == delivery.fence,
-                    deliveries.c.state == "sending",
-                )
-                held += connection.execute(update(deliveries).where(mine).values(**values)).rowcount
+            rows = [{"held_id": d.id, "held_fence": d.fence} for d in settled]
+            held = connection.execute(change, rows).rowcount
             if held and escalation is not None:
                 connection.execute(insert(escalations).values(**escalation))
         return held
 
     # -- for the sweeper and health ----------------------------------------------------------------------------
 
-    def due(self) -> dict[str, int]:
-        """Deliveries that a worker could claim now, by target."""
+    def due(self) -> list[str]:
+        """Targets for which a worker could claim something now; cheap, however much waits."""
         now = self._clock().timestamp()
-        open_ = or_(
-            and_(deliveries.c.state == "pending", deliveries.c.due_at <= now),
-            and_(deliveries.c.state == "sending", deliveries.c.lease_until < now),
-        )
-        query = select(deliveries.c.target, func.count()).where(open_).group_by(deliveries.c.target)
+        return [target for target in self._open_targets() if self._is_due(target, now)]
+
+    def _is_due(self, target: str, now: float) -> bool:
         with self._store.reads.connect() as connection:
-            return {str(target): int(n) for target, n in connection.execute(query)}
+            for window in _windows(now):
+                mine = (deliveries.c.target == target, _OPEN, window, _free(deliveries, now), _NOT_PAUSED)
+                if connection.execute(select(deliveries.c.id).where(*mine).limit(1)).first() is not None:
+                    return True
+        return False
+
+    def _open_targets(self) -> list[str]:
+        """Targets that are owed something, from one index look-up each."""
+        found: list[str] = []
+        with self._store.reads.connect() as connection:
+            while True:
+                after = found[-1] if found else ""
+                query = select(func.min(deliveries.c.target)).where(_OPEN, deliveries.c.target > after)
+                name = connection.execute(query).scalar()
+                if name is None:
+                    return found
+                found.append(str(name))
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Deliveries by target and state."""
-        query = select(deliveries.c.target, deliveries.c.state, func.count()).group_by(
-            deliveries.c.target, deliveries.c.state
-        )
+        """Deliveries by target and state, of those that are owed: pending, sending, dead. Settled ones are history."""
         found: dict[str, dict[str, int]] = {}
         with self._store.reads.connect() as connection:
-            for target, state, number in connection.execute(query):
-                found.setdefault(str(target), {})[str(state)] = int(number)
+            for kind in (_OPEN, _DEAD):
+                by = (deliveries.c.target, deliveries.c.state)
+                for target, state, number in connection.execute(select(*by, func.count()).where(kind).group_by(*by)):
+                    found.setdefault(str(target), {})[str(state)] = int(number)
         return found
 
     def oldest_open(self) -> dict[str, str]:
         """Instant of the oldest commit that each target has not agreed to yet."""
         query = (
-            select(deliveries.c.target, func.min(deliveries.c.created_at))
-            .where(deliveries.c.state.in_(("pending", "sending")))
-            .group_by(deliveries.c.target)
+            select(deliveries.c.target, func.min(deliveries.c.created_at)).where(_OPEN).group_by(deliveries.c.target)
         )
         with self._store.reads.connect() as connection:
             return {str(target): str(oldest) for target, oldest in connection.execute(query)}
+
+    def escalate_once(self, kind: str, subject: str, detail: str) -> bool:
+        """Open an escalation, unless one of this kind is open for ``subject``."""
+        open_one = (
+            select(escalations.c.id)
+            .where(escalations.c.kind == kind, escalations.c.subject == subject, escalations.c.acknowledged_at.is_(None))
+            .limit(1)
+        )
+        with self._store.engine.begin() as connection:
+            if connection.execute(open_one).first() is not None:
+                return False
+            connection.execute(insert(escalations).values(**self._escalation(kind, subject, detail)))
+        return True
+
+    def _escalation(self, kind: str, subject: str, detail: str) -> dict[str, str]:
+        return {"kind": kind, "subject": subject, "detail": detail, "opened_at": instant(self._clock())}
 
     # -- for people --------------------------------------------------------------------------------------------
 

@@ -9,7 +9,6 @@ the commit can change the answer. On SQLite one process runs a committer; on Pos
 meet on a lot or an event notice it by the unique keys and decide again.
 """
 
-import asyncio
 import logging
 import queue
 import threading
@@ -29,6 +28,7 @@ from engine.clock import Clock, instant
 from engine.course import Submission, Surroundings, submission
 from engine.errors import LotgateError, Overloaded, StoreUnavailable
 from engine.flight import Flight, Judge
+from engine.inbox import Inbox, LocalInbox, Waiting
 from engine.store import writing
 from rules.rulebook import RuleBook
 
@@ -66,15 +66,6 @@ class Transactions(Protocol):
 
 class NotCommitted(StoreUnavailable):
     """The database works, but refused this batch: one of its events may be to blame, so each is tried alone."""
-
-
-class Waiting(msgspec.Struct):
-    """A submission and whoever waits for its answer."""
-
-    submission: Submission
-    future: "Future[Answer] | None" = None
-    loop: asyncio.AbstractEventLoop | None = None
-    promise: "asyncio.Future[Answer] | None" = None
 
 
 class _Flying(msgspec.Struct):
@@ -121,12 +112,13 @@ class Pipeline:
         self._timezone = timezone
         self._max_waiting = max_waiting
         self._statements = writing.Statements(store.dialect)
-        self._queue: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
+        self._local = LocalInbox()
+        self._inbox: Inbox = self._local
         self._connections: list[Any] = []
         #: Taken from the queue, but claiming what is flying: first in the next batch.
         self._held: list[Waiting] = []
         self._stopping = False
-        self._thread = threading.Thread(target=self._work, name="committer", daemon=True)
+        self._thread = threading.Thread(target=self.run, name="committer", daemon=True)
 
     # -- the door ----------------------------------------------------------------------------------------------
 
@@ -137,7 +129,7 @@ class Pipeline:
     def stop(self, timeout_seconds: float = 10.0) -> None:
         """Take no more, answer what waits, end the thread."""
         self._stopping = True
-        self._queue.put(None)
+        self._local.put(None)
         if self._thread.is_alive():
             self._thread.join(timeout_seconds)
         self._disconnect()
@@ -145,34 +137,29 @@ class Pipeline:
     @property
     def waiting(self) -> int:
         """Events in the queue."""
-        return self._queue.qsize()
+        return len(self._local)
 
     def submit(self, event: ev.Event, principal: str, if_match: int | None = None) -> "Future[Answer]":
         """Queue ``event``; the future gives its Answer, or StoreUnavailable. Raises Overloaded at once."""
         self._check_room()
         future: Future[Answer] = Future()
-        self._queue.put(Waiting(submission(event, principal, if_match), future=future))
+        self._local.put(Waiting(submission(event, principal, if_match), future=future))
         return future
-
-    def submit_async(
-        self, loop: asyncio.AbstractEventLoop, event: ev.Event, principal: str, if_match: int | None = None
-    ) -> "asyncio.Future[Answer]":
-        """As :meth:`submit`, for a coroutine of ``loop``."""
-        self._check_room()
-        promise: asyncio.Future[Answer] = loop.create_future()
-        self._queue.put(Waiting(submission(event, principal, if_match), loop=loop, promise=promise))
-        return promise
 
     def _check_room(self) -> None:
         if self._stopping:
             raise Overloaded("Lotgate is shutting down; send the event again.", retry_after_seconds=5)
-        if self._queue.qsize() >= self._max_waiting:
+        if len(self._local) >= self._max_waiting:
             raise Overloaded(f"{self._max_waiting} events are waiting already; send the event again.")
 
     # -- the thread --------------------------------------------------------------------------------------------
 
-    def _work(self) -> None:
-        """Decide the next batch while the judge works on it and the one before it is written."""
+    def run(self, inbox: Inbox | None = None) -> None:
+        """Work until the inbox ends: decide the next batch while the judge works on it and the last one is written.
+
+        :meth:`start` calls this in a thread of its own; a committer process, with an ``inbox`` that is a socket.
+        """
+        self._inbox = self._local if inbox is None else inbox
         flying: _Flying | None = None
         last = False
         while not last or flying is not None or self._held:
@@ -195,7 +182,7 @@ class Pipeline:
         while len(batch) < MAX_BATCH and len(self._held) < MAX_BATCH:
             try:
                 idle = flying is None and not batch and not self._held
-                waiting = self._queue.get() if idle else self._queue.get_nowait()
+                waiting = self._inbox.take(wait=idle)
             except queue.Empty:
                 break
             if waiting is None:
@@ -216,7 +203,7 @@ class Pipeline:
             connection = self._connect(None if flying is None else flying.flight.connection)
             flight = self._flight([w.submission for w in batch], connection)
         except LotgateError as error:
-            _answer_all([(w, error) for w in batch])
+            self._inbox.answer([(w, error) for w in batch])
             return None
         taken = _Flying(batch, flight)
         try:
@@ -234,9 +221,9 @@ class Pipeline:
             return False
         answers = flying.flight.answers()
         self._count([w.submission for w in flying.waiting], answers, seconds)
-        _answer_all(list(zip(flying.waiting, answers, strict=True)))
         if told and self._ring is not None:
             self._ring(self.targets)
+        self._inbox.answer(list(zip(flying.waiting, answers, strict=True)))
         return True
 
     def _decide(self, taken: "_Flying") -> "_Flying | None":
@@ -264,16 +251,16 @@ class Pipeline:
         except StoreUnavailable as error:
             self.counts.failures += 1
             if len(batch) == 1 or not isinstance(error, NotCommitted):
-                _answer_all([(w, error) for w in batch])
+                self._inbox.answer([(w, error) for w in batch])
                 return
             for waiting in batch:
                 self._settle([waiting])
             return
         except Exception:
             log.exception("a batch of %d events could not be decided", len(batch))
-            _answer_all([(w, StoreUnavailable("The events could not be decided.")) for w in batch])
+            self._inbox.answer([(w, StoreUnavailable("The events could not be decided.")) for w in batch])
             return
-        _answer_all(list(zip(batch, answers, strict=True)))
+        self._inbox.answer(list(zip(batch, answers, strict=True)))
 
     def process(self, submissions: Sequence[Submission], arrived: Sequence[str] = ()) -> list[Answer]:
         """Decide and commit one batch, in the calling thread; parked events that wait for ``arrived`` come after.
@@ -359,33 +346,3 @@ class Pipeline:
     def _surroundings(self, undelivered: Mapping[str, tuple[str, ...]]) -> Surroundings:
         now = self._clock()
         return Surroundings(instant(now), now.astimezone(self._timezone).toordinal(), self.rulebook, undelivered)
-
-
-def _answer_all(answers: Sequence[tuple[Waiting, Answer | LotgateError]]) -> None:
-    """Answer everybody: futures at once, coroutines with one call into their loop."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Answer], Answer | LotgateError]]] = {}
-    for waiting, answer in answers:
-        if waiting.future is not None:
-            _resolve_future(waiting.future, answer)
-        elif waiting.loop is not None and waiting.promise is not None:
-            by_loop.setdefault(waiting.loop, []).append((waiting.promise, answer))
-    for loop, pairs in by_loop.items():
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(_resolve_promises, pairs)
-
-
-def _resolve_future(future: "Future[Answer]", answer: Answer | LotgateError) -> None:
-    if isinstance(answer, LotgateError):
-        future.set_exception(answer)
-    else:
-        future.set_result(answer)
-
-
-def _resolve_promises(pairs: list[tuple["asyncio.Future[Answer]", Answer | LotgateError]]) -> None:
-    for promise, answer in pairs:
-        if promise.done():  # the client went away
-            continue
-        if isinstance(answer, LotgateError):
-            promise.set_exception(answer)
-        else:
-            promise.set_result(answer)

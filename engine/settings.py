@@ -74,6 +74,16 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
     return settings
 
 
+def as_text(settings: Settings) -> dict[str, str]:
+    """Every setting as text, secrets and all: for a process of our own, over a private socket."""
+    return {name: str(getattr(settings, name)) for name in settings.__struct_fields__}
+
+
+def settings_from(values: Mapping[str, str]) -> Settings:
+    """What :func:`as_text` gave, as settings again. Raises SettingInvalid."""
+    return _convert(dict(values))
+
+
 def shown(settings: Settings) -> dict[str, str]:
     """Every setting as text, secrets masked."""
     values = {name: str(getattr(settings, name)) for name in settings.__struct_fields__}

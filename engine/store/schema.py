@@ -163,6 +163,20 @@ Index("deliveries_open", deliveries.c.target, deliveries.c.due_at,
 Index("deliveries_dead", deliveries.c.target,
       sqlite_where=text("state = 'dead'"), postgresql_where=text("state = 'dead'"))  # fmt: skip
 
+#: Target systems: switched off by an operator, given a rest by a worker (engine/targets.py). No row: neither.
+targets = Table(
+    "targets",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("paused_at", Text),
+    Column("paused_by", Text),
+    Column("reason", Text),
+    #: closed, open or half-open, as the last worker saw it
+    Column("breaker", Text, nullable=False, server_default="closed"),
+    Column("breaker_since", Text),
+    Column("breaker_detail", Text),
+)
+
 #: Events that arrived before what they depend on.
 parked = Table(
     "parked",
@@ -184,7 +198,7 @@ escalations = Table(
     "escalations",
     metadata,
     Column("id", Identity, primary_key=True, autoincrement=True),
-    #: parked-expired, delivery-dead, engines-disagree
+    #: parked-expired, delivery-dead, deliveries-late, target-auth, engines-disagree
     Column("kind", Text, nullable=False),
     Column("subject", Text, nullable=False),
     Column("detail", Text, nullable=False),

@@ -20,7 +20,7 @@ def test_the_process_is_alive_and_ready(service: Any) -> None:
     seen = service.http.get("/readyz")
     assert seen.status_code == 200
     checks = seen.json()["checks"]
-    assert set(checks) == {"database", "rules", "judge", "queue", "redis", "draining"}
+    assert set(checks) == {"database", "rules", "committer", "judge", "queue", "redis", "draining"}
     assert "sha256:" in checks["rules"]["detail"]
 
 
@@ -84,7 +84,7 @@ def test_a_full_queue_answers_503_and_keeps_nothing(tmp_path: Any, receipt: Make
 
     application = create_app(load_settings({"LOTGATE_HOME": str(tmp_path), "LOTGATE_REDIS_URL": "none"}))
     # The committer is not started: what is submitted stays in the queue.
-    application.engine.pipeline._max_waiting = 1
+    application.engine.committer._max_waiting = 1
     key = (tmp_path / "admin.key").read_bytes().strip()
 
     async def ask(n: str) -> tuple[int, dict[bytes, bytes], bytes]:
@@ -124,4 +124,4 @@ def test_a_full_queue_answers_503_and_keeps_nothing(tmp_path: Any, receipt: Make
     assert status == 503
     assert int(headers[b"retry-after"]) >= 1
     assert json.loads(body)["type"] == "/problems/overloaded"
-    assert application.engine.pipeline.waiting <= 2
+    assert application.engine.committer.waiting <= 2

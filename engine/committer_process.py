@@ -1,0 +1,150 @@
+"""The committer process: decides and commits what its web process sends, until the socket between them closes.
+
+``python -m engine.committer_process FD`` is started by engine/committer.py and by nobody else. It ends with its web
+process: what was sent but not answered may have been committed, and whoever sends it again gets that answer.
+"""
+
+import contextlib
+import gc
+import logging
+import queue
+import signal
+import socket
+import sys
+from collections import deque
+from collections.abc import Sequence
+
+import msgspec
+
+from engine import wire
+from engine.answer import Answer
+from engine.course import submission
+from engine.errors import LotgateError
+from engine.inbox import Waiting
+from engine.pipeline import Pipeline
+from engine.runtime import Engine, open_engine
+from engine.settings import settings_from
+from rules.findings import RulePackError
+from rules.judge import JudgeStatus, TwoChannelJudge
+
+log = logging.getLogger("lotgate.committer")
+
+_RECEIVE_BYTES = 256 * 1024
+#: Looking for cycles among the thousands of objects of a batch in flight is waste: nearly all go by reference counts.
+_GC_THRESHOLDS = (200_000, 50, 50)
+
+
+class SocketInbox:
+    """Events out of the socket, reports into it."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._frames = wire.Frames()
+        self._ready: deque[Waiting] = deque()
+        self._ended = False
+        self._told = False
+        self._judge_told: JudgeStatus | None = None
+        self.pipeline: Pipeline | None = None
+        self.judge: TwoChannelJudge | None = None
+
+    def take(self, wait: bool) -> Waiting | None:
+        while not self._ready:
+            if self._ended:
+                return None
+            self._receive(wait)
+        return self._ready.popleft()
+
+    def _receive(self, wait: bool) -> None:
+        self._connection.setblocking(wait)
+        try:
+            data = self._connection.recv(_RECEIVE_BYTES)
+        except BlockingIOError:
+            raise queue.Empty from None
+        except OSError as error:
+            log.info("the web process is gone: %s", error)
+            data = b""
+        if not data:
+            self._ended = True
+        for frame in self._frames.feed(data):
+            for number, principal, if_match, event in wire.decode_sent(frame):
+                self._ready.append(Waiting(submission(event, principal, if_match), number=number))
+
+    def ring(self, _: Sequence[str]) -> None:
+        """The batch that is answered next has something for the targets: the web process rings for it."""
+        self._told = True
+
+    def answer(self, answers: Sequence[tuple[Waiting, Answer | LotgateError]]) -> None:
+        if self.pipeline is None or self.judge is None:
+            raise AssertionError("answers before there is a pipeline")
+        settled: list[tuple[int, Answer]] = []
+        failed: list[wire.Failed] = []
+        for waiting, answer in answers:
+            if isinstance(answer, LotgateError):
+                wait = int(getattr(answer, "retry_after_seconds", 1))
+                failed.append(wire.Failed(waiting.number, answer.detail, wait))
+            else:
+                settled.append((waiting.number, answer))
+        counts = self.pipeline.counts
+        figures = wire.Figures(counts.batches, counts.conflicts, counts.failures, counts.commit_seconds)
+        judge = self.judge.status()
+        changed = None if judge == self._judge_told else judge
+        report = wire.Report(settled, failed, self._told, figures, changed)
+        self._told, self._judge_told = False, judge
+        self._send(wire.frame(report))
+
+    def hello(self, hello: wire.Hello) -> None:
+        """The first frame."""
+        self._send(wire.frame(hello))
+
+    def _send(self, frame: bytes) -> None:
+        self._connection.setblocking(True)
+        try:
+            self._connection.sendall(frame)
+        except OSError as error:
+            self._ended = True
+            log.info("the web process is gone: %s", error)
+
+
+def _open(connection: socket.socket, inbox: SocketInbox) -> Engine | None:
+    frames = wire.Frames()
+    first: list[bytes] = []
+    while not first:
+        data = connection.recv(_RECEIVE_BYTES)
+        if not data:
+            return None
+        first = frames.feed(data)
+    try:
+        settings = settings_from(msgspec.msgpack.decode(first[0], type=dict[str, str]))
+        engine = open_engine(settings, ring=inbox.ring)
+    except (LotgateError, RulePackError) as error:
+        inbox.hello(wire.Hello(problem=str(error)))
+        return None
+    inbox.pipeline, inbox.judge = engine.pipeline, engine.judge
+    inbox.hello(wire.Hello(engine.rulebook.digest))
+    inbox.answer([])
+    return engine
+
+
+def main(descriptor: int) -> None:
+    """Work until the socket closes."""
+    # A Procfile runner signals the whole group; this process ends when its web process closes the socket.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    connection = socket.socket(fileno=descriptor)
+    inbox = SocketInbox(connection)
+    engine = _open(connection, inbox)
+    if engine is None:
+        return
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
+    engine.pipeline.run(inbox)
+    engine.close()
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(BrokenPipeError):
+        main(int(sys.argv[1]))
+    sys.exit(0)
