@@ -37,7 +37,7 @@ def sweep(ledger: Ledger, bell: Doorbell) -> None:
     """Ring for every target that has something due: lost messages, ended leases, an emptied Redis."""
     due = ledger.due()
     if due:
-        bell.ring(sorted(due))
+        bell.ring(due)
 
 
 def upkeep(engine: Engine) -> None:

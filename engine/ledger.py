@@ -7,7 +7,8 @@
 
 Per (lot, target) one delivery is in flight at a time, and versions go only upwards: a row is claimed when no other row
 of its (lot, target) is under a live lease and none newer waits. A lease carries a fence number: a worker whose lease
-was taken over writes nothing any more. Works with any number of workers on any number of hosts.
+was taken over writes nothing any more. Works with any number of workers on any number of hosts. Looking for work costs
+the same however much was ever delivered: only what is owed is in the indexes that are used.
 """
 
 import enum
@@ -29,8 +30,6 @@ from engine.targets import Targets
 
 _decode = msgspec.json.Decoder(StockStatus).decode
 
-#: States in which a delivery is owed no more.
-SETTLED = ("delivered", "superseded", "compensated")
 #: Nothing waits longer than this, and no lease lasts as long: a later time was written by a clock that went wrong.
 LONGEST_WAIT_SECONDS = 900.0
 
@@ -377,7 +376,7 @@ class Ledger:
         dry_run: bool = False,
     ) -> int:
         """Make dead deliveries due again, by id or by filter; gives how many. ``dry_run`` only counts."""
-        chosen = [deliveries.c.state == "dead", *_filters(None, target, lot)]
+        chosen = [_DEAD, *_filters(None, target, lot)]
         if identity is not None:
             self.get(identity)
             chosen.append(deliveries.c.id == identity)
