@@ -59,7 +59,7 @@ class Figure(Struct):
 def wrk(url: str, seconds: int, kind: str, key: str, prefix: str, first: int, media: str) -> Load:
     """Drive ``url`` for ``seconds``; events are numbered from ``first`` on."""
     done = subprocess.run(
-        ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(ROOT / "bench" / "load.lua"), url, "--",
+        ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "30s", "-s", str(ROOT / "bench" / "load.lua"), url, "--",
          kind, key, prefix, str(first), media],
         capture_output=True, text=True, timeout=seconds + 60, check=True,
     )  # fmt: skip
@@ -144,7 +144,9 @@ def receiver(run: Run, url: str, key: str, media: str, rates: list[float]) -> Ca
         while made[0] - first < count:
             load = wrk(url, 4, "receive", key, "B", made[0], media)
             if load.errors or load.socket_errors:
-                raise SystemExit(f"bench: {load.errors} receipts were refused; see {run.log}")
+                raise SystemExit(
+                    f"bench: {load.errors} receipts were refused, {load.socket_errors} had no answer; see {run.log}"
+                )
             rates.append(load.per_second)
             # wrk stops in the middle of its last requests; those numbers may or may not be there.
             made[0] += load.requests + CONNECTIONS

@@ -20,7 +20,7 @@ from engine.answer import Answer
 from engine.errors import Overloaded, StoreUnavailable
 from engine.events import Event
 from engine.pipeline import MAX_WAITING, Counts
-from engine.settings import Settings, as_text
+from engine.settings import Settings, as_json
 from rules.judge import JudgeStatus
 
 log = logging.getLogger("lotgate.committer")
@@ -38,9 +38,6 @@ Promise = asyncio.Future[Answer]
 
 class CommitterFailed(StoreUnavailable):
     """The committer process does not start; the message says why."""
-
-    code = "committer-failed"
-    title = "The committer does not start"
 
 
 class Committer:
@@ -174,7 +171,7 @@ class Committer:
                 [sys.executable, "-m", "engine.committer_process", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, close_fds=True,
             )  # fmt: skip
-        ours.sendall(wire.frame(as_text(self._settings)))
+        ours.sendall(wire.frame(as_json(self._settings)))
         return process, ours
 
     def _lost(self, line: "_Line") -> None:

@@ -114,7 +114,7 @@ def _open(connection: socket.socket, inbox: SocketInbox) -> Engine | None:
             return None
         first = frames.feed(data)
     try:
-        settings = settings_from(msgspec.msgpack.decode(first[0], type=dict[str, str]))
+        settings = settings_from(msgspec.msgpack.decode(first[0], type=bytes))
         engine = open_engine(settings, ring=inbox.ring)
     except (LotgateError, RulePackError) as error:
         inbox.hello(wire.Hello(problem=str(error)))

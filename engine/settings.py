@@ -19,6 +19,10 @@ from engine.errors import SettingInvalid
 PREFIX = "LOTGATE_"
 #: The rule packs that come with Lotgate.
 SHIPPED_RULES = Path(__file__).resolve().parent.parent / "rules" / "packs"
+#: The connector files that come with Lotgate.
+SHIPPED_CONNECTORS = Path(__file__).resolve().parent.parent / "actors" / "connectors"
+#: ``LOTGATE_SECRET_<NAME>`` is the secret that connector files call ``${secret.<name>}``.
+SECRET_PREFIX = PREFIX + "SECRET_"
 #: Fields that may hold a secret: read from a file with ``_FILE``, and never shown.
 SECRETS = ("database_url", "redis_url", "api_key")
 
@@ -34,6 +38,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     redis_url: str = ""
     #: Directory of rule files in force.
     rules: Path = SHIPPED_RULES
+    #: Directory of connector files, one a target.
+    connectors: Path = SHIPPED_CONNECTORS
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65535)] = 8000
     #: Where the targets' connector files find their systems.
@@ -47,6 +53,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     worker_threads: Annotated[int, Meta(ge=1, le=64)] = 4
     #: Key that the command line sends; empty: the administrator's in ``home``.
     api_key: str = ""
+    #: Secrets that connector files name, by their name in lower case.
+    secrets: dict[str, str] = {}
 
     @property
     def base_url(self) -> str:
@@ -64,6 +72,9 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
             values[name] = environment[variable]
         elif name in SECRETS and variable + "_FILE" in environment:
             values[name] = _secret(variable, environment[variable + "_FILE"])
+    named = _named_secrets(environment)
+    if named:
+        values["secrets"] = {**values.get("secrets", {}), **named}
     settings = _convert(values)
     try:
         ZoneInfo(settings.timezone)
@@ -74,14 +85,14 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
     return settings
 
 
-def as_text(settings: Settings) -> dict[str, str]:
-    """Every setting as text, secrets and all: for a process of our own, over a private socket."""
-    return {name: str(getattr(settings, name)) for name in settings.__struct_fields__}
+def as_json(settings: Settings) -> bytes:
+    """Every setting, secrets and all: for a process of our own, over a private socket."""
+    return msgspec.json.encode(settings, enc_hook=str)
 
 
-def settings_from(values: Mapping[str, str]) -> Settings:
-    """What :func:`as_text` gave, as settings again. Raises SettingInvalid."""
-    return _convert(dict(values))
+def settings_from(text: bytes) -> Settings:
+    """What :func:`as_json` gave, as settings again."""
+    return msgspec.json.decode(text, type=Settings, dec_hook=_path)
 
 
 def shown(settings: Settings) -> dict[str, str]:
@@ -89,6 +100,7 @@ def shown(settings: Settings) -> dict[str, str]:
     values = {name: str(getattr(settings, name)) for name in settings.__struct_fields__}
     for name in SECRETS:
         values[name] = _masked(values[name])
+    values["secrets"] = ", ".join(f"{name}=***" for name in sorted(settings.secrets))
     return values
 
 
@@ -118,6 +130,20 @@ def _secret(variable: str, path: str) -> str:
         raise SettingInvalid(f"{variable}_FILE is {path!r}, which cannot be read: {error.strerror}.") from None
 
 
+def _named_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """Every ``LOTGATE_SECRET_<NAME>``, and every ``LOTGATE_SECRET_<NAME>_FILE`` where the first is not set."""
+    found: dict[str, str] = {}
+    for variable, value in environment.items():
+        name = variable.removeprefix(SECRET_PREFIX)
+        if name == variable:
+            continue
+        if not name.endswith("_FILE"):
+            found[name.lower()] = value
+        elif variable.removesuffix("_FILE") not in environment:
+            found[name.removesuffix("_FILE").lower()] = _secret(variable.removesuffix("_FILE"), value)
+    return found
+
+
 def _convert(values: dict[str, Any]) -> Settings:
     for name, value in values.items():
         if name not in Settings.__struct_fields__:
@@ -126,7 +152,7 @@ def _convert(values: dict[str, Any]) -> Settings:
         try:
             values[name] = msgspec.convert(value, field.type, strict=False, dec_hook=_path)
         except msgspec.ValidationError as error:
-            shown_value = "***" if name in SECRETS else repr(value)
+            shown_value = "***" if name in (*SECRETS, "secrets") else repr(value)
             raise SettingInvalid(f"{PREFIX}{name.upper()} is {shown_value}: {error}.") from None
     return Settings(**values)
 
