@@ -40,7 +40,7 @@ def redis_url(settings: Settings) -> str:
 
 def make_broker(settings: Settings) -> RedisBroker:
     """A broker with only the middleware that a doorbell needs: the ledger retries, not dramatiq."""
-    broker = RedisBroker(
+    broker = RedisBroker(  # type: ignore[no-untyped-call]  # dramatiq's types stop here
         url=redis_url(settings),
         namespace="lotgate",
         middleware=[ShutdownNotifications(notify_shutdown=True), CurrentMessage()],
@@ -60,6 +60,7 @@ class Doorbell:
     def __init__(self, settings: Settings, *, targets: Sequence[str] = ("erp", "wms")) -> None:
         self._off = settings.redis_url == "none"
         self._wanted: set[str] = set()
+        self._lock = threading.Lock()
         self._wake = threading.Event()
         self._closing = False
         self._problem = ""
@@ -72,7 +73,8 @@ class Doorbell:
 
     def ring(self, targets: Sequence[str]) -> None:
         """There is something for ``targets``. Returns at once; never raises."""
-        self._wanted.update(targets)
+        with self._lock:
+            self._wanted.update(targets)
         if not self._wake.is_set():
             self._wake.set()
 
@@ -98,7 +100,8 @@ class Doorbell:
         while True:
             self._wake.wait()
             self._wake.clear()
-            wanted, self._wanted = self._wanted, set()
+            with self._lock:
+                wanted, self._wanted = self._wanted, set()
             for target in sorted(wanted):
                 self._send(target)
             if self._closing and not self._wanted:

@@ -6,108 +6,254 @@ and hosts, and be killed at any moment: what it had claimed comes back when the 
 
 import logging
 import os
-import random
+import queue
 import socket
 import threading
-from collections.abc import Callable
+import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from datetime import datetime
 
-from actors.breaker import Breaker
+from sqlalchemy.exc import SQLAlchemyError
+
+from actors.breaker import Breaker, BreakerState
 from actors.connectors.format import load
 from actors.connectors.http import Exchange, Target
+from actors.errand import Errand, Told
+from actors.pace import Helping, Rate, backoff_seconds
+from engine.clock import Clock, system_clock
 from engine.errors import LotgateError
-from engine.ledger import Delivery, Ledger
+from engine.ledger import LONGEST_WAIT_SECONDS, Delivery, Ledger
 from engine.settings import Settings
 
 log = logging.getLogger("lotgate.deliver")
 
-CONNECTORS = Path(__file__).resolve().parent / "connectors"
-#: A lease outlives the slowest call of its batch; a dead worker's deliveries come back after it.
-LEASE_SECONDS = 30.0
-#: Backoff: full jitter below base x 2**attempts, up to the ceiling.
-BACKOFF_BASE_SECONDS = 0.25
-BACKOFF_CEILING_SECONDS = 60.0
-#: A target may not ask us to wait longer than this.
-RETRY_AFTER_CEILING_SECONDS = 3600.0
-
-
-def backoff_seconds(attempts: int, chance: Callable[[], float] = random.random) -> float:
-    """How long to wait after the ``attempts``-th failure: full jitter (AWS Architecture Blog, 2015)."""
-    ceiling = min(BACKOFF_CEILING_SECONDS, BACKOFF_BASE_SECONDS * 2 ** min(attempts, 20))
-    return float(max(0.05, ceiling * chance()))
+#: A lease is longer than one call by this much. It is renewed while the worker lives, so it can be short: what a
+#: dead worker had claimed comes back when it ends.
+LEASE_MARGIN_SECONDS = 6.0
+#: A process that stops lets calls end for this long, then cuts them off.
+DRAIN_SECONDS = 2.0
+#: How long a loop that waits for a call goes without looking at leases, the clock and whether it should stop.
+TICK_SECONDS = 0.2
+#: While there is something under way, the ledger is looked into this often even if nobody rings.
+LOOK_SECONDS = 1.0
+#: Results are written together: this many, or after this long.
+WRITE_TOGETHER, WRITE_SECONDS = 64, 0.02
+#: A target that does not accept our key is tried again after this long; somebody has to change the key.
+AUTH_REST_SECONDS = 15.0
+#: When a target asks to slow down and does not say for how long.
+THROTTLE_REST_SECONDS = 1.0
 
 
 class Deliverer:
     """Delivers for one target with one connector, in this process."""
 
-    def __init__(self, target: str, settings: Settings, ledger: Ledger, stopping: threading.Event) -> None:
+    def __init__(
+        self,
+        target: str,
+        settings: Settings,
+        ledger: Ledger,
+        stopping: threading.Event,
+        clock: Clock = system_clock,
+    ) -> None:
+        connector = load(settings.connectors / f"{target}.yaml", settings)
+        rests, limits = connector.breaker, connector.limits
         self.name = target
-        self.breaker = Breaker()
-        connector = load(CONNECTORS / f"{target}.yaml", settings)
+        self.breaker = Breaker(rests.failures, rests.open_s, rests.longest_s)
         self._target = Target(connector)
-        self._limits = connector.limits
+        self._limits = limits
+        self._together = connector.deliver_batch is not None
+        self._lease_seconds = limits.timeout_s + LEASE_MARGIN_SECONDS
+        self._rate = Rate(limits.per_second, time.monotonic())
+        self._helping = Helping(limits.concurrency, limits.batch)
         self._ledger = ledger
+        self._clock = clock
         self._stopping = stopping
         self._worker = f"{socket.gethostname()}/{os.getpid()}"
-        self._pool = ThreadPoolExecutor(connector.limits.concurrency, thread_name_prefix=f"deliver-{target}")
+        self._pool = ThreadPoolExecutor(limits.concurrency, thread_name_prefix=f"deliver-{target}")
+        self._running = threading.Lock()
+        self._rung = threading.Event()
+        self._mail: queue.SimpleQueue[Told | None] = queue.SimpleQueue()
+        self._seen: BreakerState | None = None
 
     def close(self) -> None:
-        """End the threads and connections."""
+        """Cut off what is still under way; end the threads and connections."""
+        self._target.stop()
         self._pool.shutdown(wait=True)
         self._target.close()
 
     def run(self) -> int:
-        """Deliver until nothing is due, the breaker opens or the process stops; gives how many were settled."""
+        """Deliver until nothing is due, the breaker opens or the process stops; gives how many were settled.
+
+        Only one thread of a process delivers for a target: whoever comes meanwhile is heard and sent away, so that a
+        target that hangs takes one thread and its own calls, however often its doorbell rings.
+        """
+        self._rung.set()
         settled = 0
-        while not self._stopping.is_set():
-            room = self.breaker.allows()
-            if room == 0:
+        while self._rung.is_set() and not self._stopping.is_set():
+            if not self._running.acquire(blocking=False):
+                self._mail.put(None)
                 break
-            batch = self._ledger.claim(self.name, self._worker, room or self._limits.batch, LEASE_SECONDS)
-            if not batch:
-                if room == 1:
-                    self.breaker.nothing_to_probe()
-                break
-            settled += self._deliver(batch)
+            try:
+                self._rung.clear()
+                settled += self._errand()
+            finally:
+                self._running.release()
         return settled
 
-    def _deliver(self, batch: list[Delivery]) -> int:
-        exchanges = list(self._pool.map(self._one, batch))
-        done, settled = [], 0
-        for delivery, exchange in zip(batch, exchanges, strict=True):
-            if exchange is None:
-                continue
-            if exchange.outcome in ("applied", "duplicate", "superseded"):
-                done.append(delivery)
+    def _errand(self) -> int:
+        self._mail = queue.SimpleQueue()
+        errand = Errand(self._mail, self._lease_seconds, self._limits.timeout_s)
+        try:
+            self._go(errand)
+        except SQLAlchemyError as error:
+            # What was claimed comes back when the leases end; the same keys make telling it again harmless.
+            log.error("deliveries for %s wait for the database: %s", self.name, type(error).__name__)
+        return errand.settled
+
+    def _go(self, errand: Errand) -> None:
+        look_at, stop_at = 0.0, None
+        while True:
+            now = time.monotonic()
+            if self._stopping.is_set():
+                self._give_back(errand)
+                stop_at = stop_at or now + DRAIN_SECONDS
+                if now >= stop_at:
+                    self._target.stop()
             else:
-                self._failed(delivery, exchange)
-                settled += 1
-        settled += self._ledger.complete_many(done) if done else 0
-        untouched = [d for d, exchange in zip(batch, exchanges, strict=True) if exchange is None]
-        if untouched:
-            self._ledger.release(untouched)
-        return settled
+                if now >= look_at or self._rung.is_set():
+                    self._rung.clear()
+                    errand.may_be_more, look_at = True, now + LOOK_SECONDS
+                self._claim(errand)
+            wait = self._start_calls(errand)
+            if not errand.calling and not errand.waiting:
+                break
+            self._hear(errand, min(wait, errand.seconds_to_write(WRITE_SECONDS)))
+            self._keep_leases(errand)
+            if errand.is_time_to_write(WRITE_TOGETHER, WRITE_SECONDS):
+                self._write(errand)
+        self._report()
 
-    def _one(self, delivery: Delivery) -> Exchange | None:
-        """One call; None when the process stops or the breaker opened before it was made."""
-        if self._stopping.is_set() or (self.breaker.allows() == 0 and delivery.attempts == 0):
-            return None
-        exchange = self._target.deliver(delivery)
-        self.breaker.record(exchange.outcome != "retry")
-        return exchange
-
-    def _failed(self, delivery: Delivery, exchange: Exchange) -> None:
-        if exchange.outcome == "permanent":
-            log.error("delivery %s is dead: %s", delivery.key, exchange.detail)
-            self._ledger.dead(delivery, exchange.detail, exchange.kept())
+    def _claim(self, errand: Errand) -> None:
+        """Take what is due, as much as can soon be told, when there is room for it."""
+        room = self.breaker.room()
+        size = self._helping.size if room is None else room
+        if not errand.may_be_more or len(errand.waiting) > size // 2 or not size:
             return
-        asked = exchange.retry_after_seconds
-        wait = backoff_seconds(delivery.attempts)
-        if asked is not None:
-            wait = max(wait, min(asked, RETRY_AFTER_CEILING_SECONDS))
+        wanted = size - len(errand.waiting)
+        claimed_at = time.monotonic()
+        claimed = self._ledger.claim(self.name, self._worker, wanted, self._lease_seconds)
+        errand.take(claimed, claimed_at)
+        errand.may_be_more = len(claimed) == wanted
+
+    def _start_calls(self, errand: Errand) -> float:
+        """Start what may be started now; gives the seconds after which there may be more to start."""
+        while errand.waiting and errand.calling < self._limits.concurrency and not self._stopping.is_set():
+            wait = self._rate.wait_seconds(time.monotonic())
+            if wait > 0:
+                return min(wait, TICK_SECONDS)
+            trying = self.breaker.room() is not None
+            unit = errand.next_unit(self._limits.batch if self._together and not trying else 1)
+            if unit and not self.breaker.admit():
+                errand.put_back(unit)
+                self._give_back(errand)
+            elif unit:
+                errand.calling += 1
+                self._pool.submit(self._tell, unit, errand, self._mail)
+        self._ledger.release(errand.take_lapsed())
+        return TICK_SECONDS
+
+    def _tell(self, unit: list[Delivery], errand: Errand, mail: "queue.SimpleQueue[Told | None]") -> None:
+        """One call, in a thread of the pool: whatever happens, the breaker hears of it and the result is mailed."""
+        try:
+            exchanges = self._target.deliver(unit, lambda: errand.may_call(unit))
+        except Exception as error:
+            # A fault of ours or of the connector file: the delivery carries it, its batch mates go on.
+            log.exception("delivery %s could not be prepared", unit[0].key)
+            words = f"the request could not be made: {type(error).__name__}: {error}"
+            exchanges = [Exchange("permanent", words, []) for _ in unit]
+        self._note(exchanges)
+        mail.put(Told(unit, exchanges, time.monotonic()))
+
+    def _note(self, exchanges: list[Exchange]) -> None:
+        """What the call says about the target."""
+        worst = next((e for e in exchanges if e.outcome in ("auth", "throttle")), exchanges[0])
+        rest = worst.retry_after_seconds if worst.outcome in ("retry", "throttle") else None
+        if worst.outcome == "auth":
+            rest = AUTH_REST_SECONDS
+        elif worst.outcome == "throttle" and rest is None:
+            rest = THROTTLE_REST_SECONDS
+        self.breaker.record(worst.outcome not in ("retry", "throttle", "auth"))
+        if rest is not None:
+            self.breaker.rest(min(rest, LONGEST_WAIT_SECONDS))
+        self._report(worst)
+
+    def _report(self, exchange: Exchange | None = None) -> None:
+        """Let operators see when the breaker opens and closes."""
+        state = self.breaker.state
+        if state is self._seen or (exchange is None and state is not BreakerState.CLOSED):
+            return
+        self._seen = state
+        detail = None if exchange is None or state is BreakerState.CLOSED else exchange.detail
+        try:
+            self._ledger.targets.report(self.name, state.value, detail)
+        except SQLAlchemyError as error:
+            log.warning("the breaker of %s is %s, which could not be noted: %s", self.name, state.value, error)
+
+    def _hear(self, errand: Errand, seconds: float) -> None:
+        """Take in what has been told; waits for the first result, a ring, or ``seconds``."""
+        try:
+            told = self._mail.get(timeout=max(0.001, seconds))
+            while True:
+                if told is not None:
+                    errand.heard(told)
+                    self._helping.told(errand.seconds_since_claim(told), errand.may_be_more)
+                told = self._mail.get_nowait()
+        except queue.Empty:
+            return
+
+    def _keep_leases(self, errand: Errand) -> None:
+        old = errand.old_leases()
+        if old:
+            asked_at = time.monotonic()
+            errand.renewed(old, self._ledger.renew(old, self._lease_seconds), asked_at)
+
+    def _give_back(self, errand: Errand) -> None:
+        """What was claimed and not told is anybody's again."""
+        self._ledger.release(errand.drop_waiting())
+
+    def _write(self, errand: Errand) -> None:
+        """Write down what came of the calls."""
+        told = errand.take_told()
+        agreed = [d for d, e in told if e.outcome in ("applied", "duplicate")]
+        errand.settled += self._ledger.complete_many(agreed)
+        for delivery, exchange in told:
+            if exchange.outcome == "superseded":
+                errand.settled += self._ledger.outdated(delivery, exchange.detail, exchange.kept())
+            elif exchange.outcome not in ("applied", "duplicate"):
+                errand.settled += self._failed(delivery, exchange)
+
+    def _failed(self, delivery: Delivery, exchange: Exchange) -> bool:
+        why = self._given_up(delivery, exchange)
+        if why is not None:
+            log.error("delivery %s is dead: %s", delivery.key, why)
+            return self._ledger.dead(delivery, why, exchange.kept())
+        if exchange.outcome == "auth":
+            words = f"{self.name} does not accept Lotgate's key; its deliveries wait. {exchange.detail}"
+            self._ledger.escalate_once("target-auth", self.name, words)
+        wait = max(backoff_seconds(delivery.attempts), min(exchange.retry_after_seconds or 0.0, LONGEST_WAIT_SECONDS))
         log.warning("delivery %s is tried again in %.1f s: %s", delivery.key, wait, exchange.detail)
-        self._ledger.retry(delivery, exchange.detail, wait, exchange.kept())
+        return self._ledger.retry(delivery, exchange.detail, wait, exchange.kept())
+
+    def _given_up(self, delivery: Delivery, exchange: Exchange) -> str | None:
+        """Why the delivery is not tried again; None: it is."""
+        if exchange.outcome == "permanent":
+            return exchange.detail
+        if not exchange.away and delivery.attempts >= self._limits.attempts:
+            return f"given up after {delivery.attempts} attempts; the last: {exchange.detail}"
+        age = (self._clock() - datetime.fromisoformat(delivery.created_at)).total_seconds()
+        if age >= self._limits.give_up_s:
+            return f"given up {age / 3600:.1f} hours after its commit; the last: {exchange.detail}"
+        return None
 
 
 class Deliverers:
@@ -126,7 +272,7 @@ class Deliverers:
             return 0
 
     def close(self) -> None:
-        """Stop claiming, finish what is being called."""
+        """Stop claiming, cut off what is still being called."""
         self.stopping.set()
         for deliverer in self._by_target.values():
             deliverer.close()

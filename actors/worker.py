@@ -27,14 +27,14 @@ log = logging.getLogger("lotgate.worker")
 STOP_MS = 4_000
 #: Without Redis, threads look into the ledger by themselves this often.
 LOOK_SECONDS = 0.5
+#: Beside Redis, this often: a doorbell that cannot be rung makes deliveries late by this, not later.
+LOOK_BESIDE_REDIS_SECONDS = 1.0
 
 
 def declare(broker: dramatiq.Broker, deliverers: Deliverers, targets: tuple[str, ...]) -> None:
     """The actors ``sync_<target>``, each on the queue of its target."""
     for target in targets:
-        dramatiq.actor(
-            _task(deliverers, target), actor_name=f"sync_{target}", queue_name=target, broker=broker
-        )
+        dramatiq.actor(actor_name=f"sync_{target}", queue_name=target, broker=broker)(_task(deliverers, target))
 
 
 def _task(deliverers: Deliverers, target: str) -> Callable[[], None]:
@@ -53,6 +53,7 @@ def main(settings: Settings) -> int:
     store = open_store(settings.database_url, settings.home)
     check(store)
     deliverers = Deliverers(TARGETS, settings, Ledger(store, system_clock))
+    looks = Workers(deliverers, LOOK_BESIDE_REDIS_SECONDS)
     broker = make_broker(settings)
     declare(broker, deliverers, TARGETS)
     worker = Worker(broker, worker_threads=max(settings.worker_threads, len(TARGETS)), worker_timeout=200)
@@ -60,6 +61,8 @@ def main(settings: Settings) -> int:
     log.info("the worker delivers to %s", ", ".join(TARGETS))
     stop.wait()
     deliverers.stopping.set()
+    # Together, for each may take as long as the calls that are under way.
+    looks.stop()
     worker.stop(timeout=STOP_MS)
     deliverers.close()
     broker.close()
@@ -68,10 +71,11 @@ def main(settings: Settings) -> int:
 
 
 class Workers:
-    """Delivery threads of this process, one a target."""
+    """Delivery threads of this process, one a target: woken by a ring, else by looking into the ledger."""
 
-    def __init__(self, settings: Settings, ledger: Ledger) -> None:
-        self._deliverers = Deliverers(TARGETS, settings, ledger)
+    def __init__(self, deliverers: Deliverers, look_seconds: float = LOOK_SECONDS) -> None:
+        self._deliverers = deliverers
+        self._look_seconds = look_seconds
         self._wake = {target: threading.Event() for target in TARGETS}
         self._threads = [threading.Thread(target=self._work, args=(t,), name=f"sync-{t}", daemon=True) for t in TARGETS]
         for thread in self._threads:
@@ -82,7 +86,7 @@ class Workers:
         self._wake[target].set()
 
     def stop(self) -> None:
-        """Finish what is being called, then end."""
+        """Finish what is being called, or cut it off; then end."""
         self._deliverers.stopping.set()
         for event in self._wake.values():
             event.set()
@@ -92,7 +96,7 @@ class Workers:
 
     def _work(self, target: str) -> None:
         while not self._deliverers.stopping.is_set():
-            self._wake[target].wait(LOOK_SECONDS)
+            self._wake[target].wait(self._look_seconds)
             self._wake[target].clear()
             try:
                 self._deliverers.run(target)
@@ -103,6 +107,6 @@ class Workers:
 
 def run_in_threads(settings: Settings, ledger: Ledger, bell: Doorbell) -> Workers:
     """The actors as threads of this process, rung by ``bell``."""
-    workers = Workers(settings, ledger)
+    workers = Workers(Deliverers(TARGETS, settings, ledger))
     bell.listen(workers.ring)
     return workers

@@ -1,28 +1,26 @@
 """A connector file: what to send a target, and what its answers mean. Data only, checked when it is loaded.
 
-``${name}`` is replaced by a value of the status or a setting; a JSON value that is nothing but ``${name}`` keeps the
-value's type. A name that does not exist, or a stock status without a mapping, is an error at load, not at delivery.
+``${name}`` is replaced by a value of the status, a setting or a secret; a JSON value that is nothing but ``${name}``
+keeps the value's type. A name that does not exist, or a stock status without a word, is an error at load, not at
+delivery; secrets may stand in headers only. What may not enter: calls.
 """
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import quote
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 import yaml
-from msgspec import Struct
+from msgspec import Meta, Struct
 
+from actors.connectors.template import STATUS, Place, fill, names_in, place_of, twice
 from engine.effects import StockStatus
 from engine.errors import LotgateError
 from engine.settings import Settings
 
 #: Canonical stock statuses; every connector maps each of them.
 STOCK = ("quality", "unrestricted", "restricted", "blocked", "issued", "none")
-_NAME = re.compile(r"\$\{([^}]*)\}")
-#: Names of a status that a connector may use, beside ``key``, ``target`` and ``settings.<field>``.
-_STATUS = (*StockStatus.__struct_fields__,)
 
 
 class ConnectorInvalid(LotgateError):
@@ -32,42 +30,79 @@ class ConnectorInvalid(LotgateError):
     title = "A connector file cannot be used"
 
 
-Outcome = Literal["applied", "duplicate", "superseded", "missing", "retry", "throttle", "permanent"]
+#: applied: the target agrees · duplicate: it agreed before · superseded: it knows something newer · missing: it does
+#: not know the lot · retry: not now · throttle: too fast · auth: it does not accept our key · permanent: never so.
+Outcome = Literal[
+    "applied", "duplicate", "superseded", "missing", "retry", "throttle", "auth", "permanent"
+]
+
+
+class Meaning(Struct, frozen=True, forbid_unknown_fields=True):
+    """What an answer means: the first line that fits counts."""
+
+    outcome: Outcome
+    #: HTTP statuses it holds for; empty: every one.
+    status: list[Annotated[int, Meta(ge=100, le=599)]] = []
+    #: Members that the JSON body must have, with these values.
+    body: dict[str, Any] = {}
 
 
 class Request(Struct, frozen=True, forbid_unknown_fields=True):
     """One HTTP request, as a template."""
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
-    path: str
+    path: Annotated[str, Meta(pattern="^/")]
     headers: dict[str, str] = {}
     json: dict[str, Any] | None = None
+    #: Lines for this request alone, looked at before those of the file.
+    classify: list[Meaning] = []
 
 
-class Meaning(Struct, frozen=True, forbid_unknown_fields=True):
-    """What an answer means: the first line that fits counts."""
+class Batch(Struct, frozen=True, forbid_unknown_fields=True):
+    """One HTTP request for several deliveries; the answer has one result for each, in order."""
 
-    status: list[int]
-    outcome: Outcome
-    #: Members that the JSON body must have, with these values.
-    body: dict[str, Any] = {}
+    method: Literal["POST", "PUT", "PATCH"]
+    path: Annotated[str, Meta(pattern="^/")]
+    #: One element, as a template.
+    item: dict[str, Any]
+    #: What one result means; a result that no line fits is permanent.
+    classify: list[Meaning]
+    headers: dict[str, str] = {}
+    #: Member of the body that the elements stand in, and of the answer that the results stand in.
+    items: str = "items"
+    results: str = "results"
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
-    """How hard the target may be worked."""
+    """How hard the target may be worked, and for how long."""
 
     #: Calls at the same time, per worker process.
-    concurrency: int = 4
-    timeout_s: float = 10.0
-    #: Deliveries claimed at once.
-    batch: int = 64
+    concurrency: Annotated[int, Meta(ge=1, le=64)] = 4
+    #: One call, from the first byte sent to the last received.
+    timeout_s: Annotated[float, Meta(gt=0, le=120)] = 10.0
+    #: Deliveries claimed, and put into one batch call, at the most.
+    batch: Annotated[int, Meta(ge=1, le=1000)] = 64
+    #: Calls per second, per worker process; none: as many as it takes.
+    per_second: Annotated[float, Meta(gt=0)] | None = None
+    #: A delivery that the target answers with an error of its own this often is given up (dead letter).
+    attempts: Annotated[int, Meta(ge=1)] = 50
+    #: A delivery is given up this long after its commit, whatever the reason.
+    give_up_s: Annotated[float, Meta(gt=0)] = 259_200.0
+
+
+class Rests(Struct, frozen=True, forbid_unknown_fields=True):
+    """The circuit breaker: after how many failures in a row the target is given a rest, and how long."""
+
+    failures: Annotated[int, Meta(ge=1)] = 5
+    open_s: Annotated[float, Meta(gt=0)] = 2.0
+    longest_s: Annotated[float, Meta(gt=0)] = 15.0
 
 
 class Connector(Struct, frozen=True, forbid_unknown_fields=True):
     """One connector file."""
 
     connector: Literal[1]
-    name: str
+    name: Annotated[str, Meta(pattern="^[a-z][a-z0-9_]*$")]
     base_url: str
     #: Canonical stock status -> the target's word.
     stock: dict[str, str]
@@ -75,78 +110,143 @@ class Connector(Struct, frozen=True, forbid_unknown_fields=True):
     classify: list[Meaning]
     #: Sent when ``deliver`` is answered with ``missing``; then ``deliver`` is sent again.
     register: Request | None = None
+    #: The same two for several lots in one call.
+    deliver_batch: Batch | None = None
+    register_batch: Batch | None = None
     limits: Limits = Limits()
+    breaker: Rests = Rests()
+    #: json: a success without a JSON object is some proxy's, not the target's. any: success is success.
+    answers: Literal["json", "any"] = "json"
+    #: Values of the secrets that the file names; filled in at load.
+    secrets: dict[str, str] = {}
+
+    def templates(self) -> Iterator[tuple[str, Request | Batch]]:
+        """Every request of the file, with its name."""
+        for name in ("deliver", "register", "deliver_batch", "register_batch"):
+            request = getattr(self, name)
+            if request is not None:
+                yield name, request
 
 
-#: What built-in meanings say of answers that no line of the file fits.
-_BUILT_IN = {408: "retry", 423: "retry", 425: "retry", 429: "throttle"}
+#: Statuses that say something about the target or the way to it, not about the delivery.
+AWAY = frozenset({408, 425, 429, 502, 503, 504})
+_BUILT_IN: dict[int, Outcome] = {
+    401: "auth", 403: "auth", 407: "auth", 408: "retry", 423: "retry", 425: "retry", 429: "throttle",
+}  # fmt: skip
 
 
-def meaning(connector: Connector, status: int, body: Any) -> Outcome:
-    """What an answer means: the file's lines first, then 2xx applied, 5xx retry, everything else permanent."""
-    for line in connector.classify:
-        if status in line.status and all(isinstance(body, dict) and body.get(k) == v for k, v in line.body.items()):
+def meaning(connector: Connector, request: Request, status: int, body: Any) -> Outcome:
+    """What an answer means: the request's lines first, then the file's, then what HTTP says.
+
+    2xx applied, 401 and 403 auth, 429 throttle, 408 423 425 and 5xx retry, everything else permanent. A success
+    that is no JSON object (and not 204 or 205, which have no body) is retried, unless the file says ``answers: any``.
+    """
+    listed = fitting((*request.classify, *connector.classify), status, body)
+    outcome = listed or _BUILT_IN.get(status) or _by_class(status)
+    if outcome in ("applied", "duplicate") and connector.answers == "json" and status not in (204, 205):
+        return outcome if isinstance(body, dict) else "retry"
+    return outcome
+
+
+def fitting(lines: tuple[Meaning, ...], status: int, body: Any) -> Outcome | None:
+    """The outcome of the first line that fits; None when none does."""
+    for line in lines:
+        if line.status and status not in line.status:
+            continue
+        if all(isinstance(body, dict) and name in body and body[name] == v for name, v in line.body.items()):
             return line.outcome
+    return None
+
+
+def _by_class(status: int) -> Outcome:
     if 200 <= status < 300:
         return "applied"
-    if status in _BUILT_IN:
-        return "throttle" if status == 429 else "retry"
     return "retry" if status >= 500 else "permanent"
 
 
 def values(connector: Connector, status: StockStatus, key: str) -> dict[str, Any]:
     """The values that templates of ``connector`` may use for one delivery."""
-    found = {name: getattr(status, name) for name in _STATUS}
-    return found | {"key": key, "target_stock": connector.stock[status.stock]}
-
-
-def fill(template: Any, known: Mapping[str, Any], escape: bool = False) -> Any:
-    """``template`` with every ``${name}`` replaced; ``escape`` percent-encodes for a path."""
-    if isinstance(template, dict):
-        return {name: fill(inner, known) for name, inner in template.items()}
-    if isinstance(template, list):
-        return [fill(inner, known) for inner in template]
-    if not isinstance(template, str):
-        return template
-    whole = _NAME.fullmatch(template)
-    if whole is not None and not escape:
-        return known[whole[1].strip()]
-
-    def text(match: re.Match[str]) -> str:
-        value = str(known[match[1].strip()])
-        return quote(value, safe="") if escape else value
-
-    return _NAME.sub(text, template)
+    found = {name: getattr(status, name) for name in STATUS}
+    return found | {"key": key, "target_stock": connector.stock[status.stock]} | connector.secrets
 
 
 def load(path: Path, settings: Settings) -> Connector:
-    """The connector in the file at ``path``. Raises ConnectorInvalid."""
+    """The connector in the file at ``path``. Raises ConnectorInvalid, with file, line, column and every mistake."""
+    tree, node = _read(path)
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
         connector = msgspec.convert(tree, Connector)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, msgspec.ValidationError) as error:
+    except msgspec.ValidationError as error:
+        words, _, where = str(error).partition(" - at `")
+        raise ConnectorInvalid(f"{path.name}:{place_of(node, where.rstrip('`'))}: {words}") from None
+    used: set[str] = set()
+    wrong = [*_wrong(connector, settings, used)]
+    if wrong:
+        raise ConnectorInvalid("; ".join(f"{path.name}:{place_of(node, where)}: {words}" for where, words in wrong))
+    base_url = fill(f"{connector.base_url}", _own(settings)).rstrip("/")
+    secrets = {f"secret.{name}": settings.secrets[name] for name in used}
+    return msgspec.structs.replace(connector, base_url=base_url, secrets=secrets)
+
+
+def _read(path: Path) -> tuple[Any, yaml.Node]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, yaml.SafeLoader)
+        if node is None:
+            raise ConnectorInvalid(f"{path.name}: the file is empty")
+        for place, name in twice(node):
+            raise ConnectorInvalid(f"{path.name}:{place}: {name} is there twice")
+        return yaml.safe_load(text), node
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConnectorInvalid(f"{path.name}: it cannot be read: {error}") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = Place(mark.line + 1, mark.column + 1) if mark is not None else Place(1, 1)
+        raise ConnectorInvalid(f"{path.name}:{place}: {error.problem}") from None
+    except yaml.YAMLError as error:
         raise ConnectorInvalid(f"{path.name}: {error}") from None
+
+
+def _own(settings: Settings) -> dict[str, str]:
+    return {f"settings.{name}": str(getattr(settings, name)) for name in ("erp_url", "wms_url")}
+
+
+def _wrong(connector: Connector, settings: Settings, used: set[str]) -> Iterator[tuple[str, str]]:
+    """Every mistake that the types do not see: where, and what. Secrets that are named are put into ``used``."""
+    own = _own(settings)
+    yield from _unknown("base_url", connector.base_url, own)
+    url = urlsplit(fill(connector.base_url, own) if not [*_unknown("", connector.base_url, own)] else "http://-")
+    if url.scheme not in ("http", "https") or not url.hostname:
+        yield "base_url", f"{connector.base_url!r} is not an http or https address"
     missing = [word for word in STOCK if word not in connector.stock]
     if missing:
-        raise ConnectorInvalid(f"{path.name}: stock: has no word for {', '.join(missing)}")
-    known = {*_STATUS, "key", "target_stock"}
-    for request in (connector.deliver, connector.register):
-        if request is not None:
-            _check(path.name, [request.path, request.headers, request.json], known)
-    own = {f"settings.{name}": str(getattr(settings, name)) for name in ("erp_url", "wms_url")}
-    _check(path.name, connector.base_url, set(own))
-    return msgspec.structs.replace(connector, base_url=fill(f"{connector.base_url}", own).rstrip("/"))
+        yield "stock", f"has no word for {', '.join(missing)}"
+    for word in connector.stock:
+        if word not in STOCK:
+            yield f"stock.{word}", f"{word} is no stock status; there are {', '.join(STOCK)}"
+    if connector.secrets:
+        yield "secrets", "secrets are never written here: name them as ${secret.NAME} in headers"
+    if connector.register_batch is not None and connector.deliver_batch is None:
+        yield "register_batch", "is of no use without deliver_batch"
+    known = dict.fromkeys((*STATUS, "key", "target_stock"))
+    for name, request in connector.templates():
+        yield from _unknown(f"{name}.path", request.path, known)
+        body = request.json if isinstance(request, Request) else request.item
+        yield from _unknown(f"{name}.{'json' if isinstance(request, Request) else 'item'}", body, known)
+        for header, value in request.headers.items():
+            secrets = {n for n in names_in(value) if n is not None and n.startswith("secret.")}
+            for secret in sorted(secrets):
+                if secret.removeprefix("secret.") not in settings.secrets:
+                    variable = f"LOTGATE_SECRET_{secret.removeprefix('secret.').upper()}"
+                    yield f"{name}.headers.{header}", f"${{{secret}}} is not set; set {variable} or {variable}_FILE"
+                else:
+                    used.add(secret.removeprefix("secret."))
+            allowed = (known if isinstance(request, Request) else {}) | dict.fromkeys(secrets)
+            yield from _unknown(f"{name}.headers.{header}", value, allowed)
 
 
-def _check(name: str, template: Any, known: set[str]) -> None:
-    if isinstance(template, dict):
-        template = list(template.values())
-    if isinstance(template, list):
-        for inner in template:
-            _check(name, inner, known)
-    elif isinstance(template, str):
-        for found in _NAME.finditer(template):
-            if found[1].strip() not in known:
-                raise ConnectorInvalid(f"{name}: ${{{found[1]}}} is not known; known: {', '.join(sorted(known))}")
-        if "${" in _NAME.sub("", template):
-            raise ConnectorInvalid(f"{name}: {template!r} has a ${{ that is not closed")
+def _unknown(where: str, template: Any, known: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name in names_in(template):
+        if name is None:
+            yield where, "a ${ is not closed"
+        elif name not in known:
+            yield where, f"${{{name}}} is not known; known: {', '.join(sorted(known)) or 'nothing'}"

@@ -1,40 +1,60 @@
-"""Calls to one target, by its connector file. One HTTP client a worker process and target, kept alive.
+"""Calls to one target by its connector file: one delivery, or several in one call.
 
-What it gives back is an :class:`Exchange`; it raises nothing for what a target or a network does.
+What it gives back are :class:`Exchange`; it raises nothing for what a target or a network does. What may not enter:
+the ledger, and when to call.
 """
 
 import email.utils
 import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import httpx
+import msgspec
 from msgspec import Struct, json
 
-from actors.connectors.format import Connector, Outcome, Request, fill, meaning, values
+from actors.connectors.client import Answer, Client, NoAnswer
+from actors.connectors.format import AWAY, Batch, Connector, Outcome, Request, fitting, meaning, values
+from actors.connectors.template import fill
 from engine.ledger import Delivery
 
-#: A target that answers more than this is not answering us.
-MAX_ANSWER_BYTES = 200_000
-#: How much of a body is kept for people.
-KEPT_BYTES = 2000
-_SECRET_HEADERS = {"authorization", "x-api-key", "cookie"}
+#: How much of a body is kept for people, and how much of it is shown in a sentence.
+KEPT_CHARACTERS = 2000
+SHOWN_CHARACTERS = 300
+_SECRET_HEADERS = {"authorization", "proxy-authorization", "x-api-key", "api-key", "cookie", "x-csrf-token"}
+#: A registration that is there already is as good as a new one.
+_THERE = ("applied", "duplicate")
+
+
+class Call(Struct):
+    """One request and what came of it, as people see it: without secrets."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    json: Any
+    #: None: no answer came.
+    status: int | None
+    answer: str
+    seconds: float
 
 
 class Exchange(Struct):
-    """What was sent, what came back, and what it means."""
+    """What was sent for one delivery, what came back, and what it means."""
 
     outcome: Outcome
     #: A sentence for people.
     detail: str
+    calls: list[Call]
     #: Seconds that the target asked us to wait.
-    retry_after_seconds: float | None
-    request: dict[str, Any]
-    status: int | None
-    answer: str
+    retry_after_seconds: float | None = None
+    #: The target, or the way to it, is to blame and not this delivery: others would have fared no better.
+    away: bool = False
+    #: The target refuses to be called as a batch; the delivery was not decided.
+    alone: bool = False
 
     def kept(self) -> str:
         """The exchange as the ledger keeps it."""
-        return json.encode({"request": self.request, "status": self.status, "answer": self.answer}).decode()
+        return json.encode({"outcome": self.outcome, "calls": self.calls}).decode()
 
 
 class Target:
@@ -42,94 +62,171 @@ class Target:
 
     def __init__(self, connector: Connector) -> None:
         self.connector = connector
-        limits = connector.limits
-        self._client = httpx.Client(
-            base_url=connector.base_url,
-            timeout=httpx.Timeout(limits.timeout_s, connect=min(5.0, limits.timeout_s)),
-            limits=httpx.Limits(max_connections=limits.concurrency * 2, max_keepalive_connections=limits.concurrency * 2),
-            follow_redirects=False,
-            trust_env=False,
-        )
+        self._client = Client(connector.base_url, connector.limits.timeout_s)
+
+    def stop(self) -> None:
+        """Cut off what is under way, and call no more."""
+        self._client.stop()
 
     def close(self) -> None:
         """Close every connection."""
         self._client.close()
 
-    def deliver(self, delivery: Delivery) -> Exchange:
-        """Tell the target the status; register the lot first where the target does not know it."""
+    def deliver(self, deliveries: Sequence[Delivery], may_call: Callable[[], bool] = lambda: True) -> list[Exchange]:
+        """Tell the target the statuses of ``deliveries``; register lots first where it does not know them.
+
+        ``may_call`` is asked before every further call: no longer, when the leases end too soon.
+        """
+        if len(deliveries) == 1 or self.connector.deliver_batch is None:
+            return [self._alone(delivery, may_call) for delivery in deliveries]
+        found = self._together(self.connector.deliver_batch, deliveries)
+        strangers = [i for i, exchange in enumerate(found) if exchange.outcome == "missing"]
+        if strangers and self.connector.register_batch is not None and may_call():
+            self._introduce(deliveries, found, strangers, may_call)
+        for i, exchange in enumerate(found):
+            # What a batch cannot settle, a call of its own may: one bad element spoils only itself.
+            if (exchange.alone or exchange.outcome == "missing") and may_call():
+                found[i] = self._alone(deliveries[i], may_call)
+        return [_settled(exchange) for exchange in found]
+
+    def _introduce(
+        self, deliveries: Sequence[Delivery], found: list[Exchange], strangers: list[int], may_call: Callable[[], bool]
+    ) -> None:
+        """Register the lots that the target does not know, and tell it again."""
+        registering, telling = self.connector.register_batch, self.connector.deliver_batch
+        if registering is None or telling is None:
+            return
+        registered = self._together(registering, [deliveries[i] for i in strangers])
+        for i, exchange in zip(strangers, registered, strict=True):
+            found[i] = msgspec.structs.replace(exchange, calls=[*found[i].calls, *exchange.calls])
+        known = [i for i, e in zip(strangers, registered, strict=True) if e.outcome in _THERE]
+        if not known or not may_call():
+            return
+        for i, exchange in zip(known, self._together(telling, [deliveries[i] for i in known]), strict=True):
+            found[i] = msgspec.structs.replace(exchange, calls=[*found[i].calls, *exchange.calls])
+
+    def _alone(self, delivery: Delivery, may_call: Callable[[], bool]) -> Exchange:
         known = values(self.connector, delivery.status, delivery.key)
         told = self._call(self.connector.deliver, known)
-        if told.outcome != "missing" or self.connector.register is None:
-            return self._final(told)
+        if told.outcome != "missing" or self.connector.register is None or not may_call():
+            return _settled(told)
         registered = self._call(self.connector.register, known)
-        if registered.outcome not in ("applied", "duplicate"):
-            return self._final(registered)
-        return self._final(self._call(self.connector.deliver, known))
-
-    def _final(self, exchange: Exchange) -> Exchange:
-        if exchange.outcome == "missing":
-            exchange.outcome = "permanent"
-        return exchange
+        registered.calls = [*told.calls, *registered.calls]
+        if registered.outcome not in _THERE or not may_call():
+            return _unsettled(registered)
+        again = self._call(self.connector.deliver, known)
+        again.calls = [*registered.calls, *again.calls]
+        return _settled(again)
 
     def _call(self, request: Request, known: dict[str, Any]) -> Exchange:
         path = fill(request.path, known, escape=True)
-        headers = {name: str(fill(value, known)) for name, value in request.headers.items()}
         body = None if request.json is None else fill(request.json, known)
-        sent = {"method": request.method, "path": path, "headers": redacted(headers), "json": body}
+        exchange, answer = self._send(request, path, known, body)
+        if answer is None:
+            return exchange
+        seen = _json(answer.body)
+        exchange.outcome = meaning(self.connector, request, answer.status, seen)
+        # A success that is not the target's own answer is some proxy's.
+        garbage = exchange.outcome == "retry" and answer.status < 300
+        exchange.away = exchange.outcome in ("throttle", "auth") or answer.status in AWAY or garbage
+        return exchange
+
+    def _together(self, batch: Batch, deliveries: Sequence[Delivery]) -> list[Exchange]:
+        """One exchange for each of ``deliveries``, in order, from one call."""
+        known = [values(self.connector, d.status, d.key) for d in deliveries]
+        body = {batch.items: [fill(batch.item, one) for one in known]}
+        exchange, answer = self._send(batch, batch.path, self.connector.secrets, body)
+        if answer is not None:
+            seen = _json(answer.body)
+            results = seen.get(batch.results) if isinstance(seen, dict) else None
+            if 200 <= answer.status < 300 and isinstance(results, list) and len(results) == len(deliveries):
+                return [self._element(exchange.calls[0], body[batch.items][i], r, batch) for i, r in enumerate(results)]
+            exchange.outcome = meaning(self.connector, Request(method=batch.method, path=batch.path), answer.status, seen)
+            if exchange.outcome in ("applied", "duplicate"):
+                exchange.outcome = "retry"
+            exchange.away = exchange.outcome != "permanent"
+            exchange.alone = exchange.outcome in ("permanent", "missing", "superseded")
+        for call in exchange.calls:
+            call.json = f"{len(deliveries)} elements"
+        return [msgspec.structs.replace(exchange, calls=list(exchange.calls)) for _ in deliveries]
+
+    def _element(self, call: Call, sent: Any, result: Any, batch: Batch) -> Exchange:
+        outcome = fitting(tuple(batch.classify), 200, result) or "permanent"
+        shown = self._without_secrets(json.encode(result).decode())
+        words = f"{self.connector.name} answered for this lot in a batch: {shown[:SHOWN_CHARACTERS]}"
+        mine = msgspec.structs.replace(call, json=sent, answer=shown[:KEPT_CHARACTERS])
+        return Exchange(outcome, words, [mine])
+
+    def _send(
+        self, request: Request | Batch, path: str, known: dict[str, Any], body: Any
+    ) -> tuple[Exchange, Answer | None]:
+        """One call; the outcome is filled in by the caller where an answer came."""
+        began = time.monotonic()
+        headers = {name: str(fill(value, known)) for name, value in request.headers.items()}
+        call = Call(request.method, path, self._redacted(headers), body, None, "", 0.0)
         content = None if body is None else json.encode(body)
-        if content is not None:
-            headers.setdefault("Content-Type", "application/json")
+        if content is not None and not any(name.lower() == "content-type" for name in headers):
+            headers["Content-Type"] = "application/json"
+        name = self.connector.name
         try:
-            with self._client.stream(request.method, path, headers=headers, content=content) as answer:
-                text = _read(answer)
-        except httpx.ConnectError as error:
-            return Exchange("retry", f"{self.connector.name} cannot be reached: {error}", None, sent, None, "")
-        except httpx.TimeoutException as error:
-            words = f"{self.connector.name} did not answer in time ({type(error).__name__})"
-            return Exchange("retry", words, None, sent, None, "")
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            # Sent, but no answer: the same key makes sending again safe.
-            words = f"{self.connector.name} broke off without an answer: {error}"
-            return Exchange("retry", words, None, sent, None, "")
-        return self._meaning(answer, text, sent)
+            answer = self._client.call(request.method, path, headers, content)
+        except NoAnswer as none:
+            call.seconds = round(time.monotonic() - began, 3)
+            outcome: Outcome = "permanent" if none.failure == "unsendable" else "retry"
+            words = self._without_secrets(f"{name}: {none.detail}")
+            return Exchange(outcome, words, [call], away=outcome == "retry"), None
+        call.seconds = round(time.monotonic() - began, 3)
+        call.status = answer.status
+        shown = self._without_secrets(answer.body[: KEPT_CHARACTERS * 4].decode("utf-8", "replace"))
+        call.answer = shown[:KEPT_CHARACTERS]
+        words = f"{name} answered {answer.status}: {shown[:SHOWN_CHARACTERS]}"
+        return Exchange("retry", words, [call], _retry_after(answer, time.time())), answer
 
-    def _meaning(self, answer: httpx.Response, text: bytes, sent: dict[str, Any]) -> Exchange:
-        try:
-            body = json.decode(text)
-        except (ValueError, RecursionError):
-            body = None
-        outcome = meaning(self.connector, answer.status_code, body)
-        if outcome in ("applied", "duplicate") and body is None:
-            # 200 with something that is not the target's JSON is some proxy, not the target.
-            outcome = "retry"
-        shown = text[:KEPT_BYTES].decode("utf-8", "replace")
-        detail = f"{self.connector.name} answered {answer.status_code}: {shown[:300]}"
-        return Exchange(outcome, detail, _retry_after(answer), sent, answer.status_code, shown)
+    def _redacted(self, headers: dict[str, str]) -> dict[str, str]:
+        return {
+            name: "***" if name.lower() in _SECRET_HEADERS else self._without_secrets(value)
+            for name, value in headers.items()
+        }
 
-
-def redacted(headers: dict[str, str]) -> dict[str, str]:
-    """Headers without their secrets."""
-    return {name: "***" if name.lower() in _SECRET_HEADERS else value for name, value in headers.items()}
+    def _without_secrets(self, text: str) -> str:
+        """A target may give back what it was sent."""
+        for secret in self.connector.secrets.values():
+            if secret:
+                text = text.replace(secret, "***")
+        return text
 
 
-def _read(answer: httpx.Response) -> bytes:
-    parts, size = [], 0
-    for part in answer.iter_bytes():
-        parts.append(part)
-        size += len(part)
-        if size > MAX_ANSWER_BYTES:
-            raise httpx.DecodingError(f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
-    return b"".join(parts)
+def _settled(exchange: Exchange) -> Exchange:
+    """A target that still does not know a lot after it was told never will."""
+    if exchange.outcome == "missing":
+        exchange.outcome = "permanent"
+    return exchange
 
 
-def _retry_after(answer: httpx.Response) -> float | None:
-    text = answer.headers.get("Retry-After")
-    if text is None:
+def _unsettled(exchange: Exchange) -> Exchange:
+    """The lot was registered, or not; its status was not told."""
+    if exchange.outcome in _THERE:
+        exchange.outcome = "retry"
+    elif exchange.outcome in ("missing", "superseded"):
+        exchange.outcome = "permanent"
+    return exchange
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.decode(body)
+    except (ValueError, RecursionError):
         return None
-    if text.strip().isdigit():
+
+
+def _retry_after(answer: Answer, now: float) -> float | None:
+    text = answer.headers.get("retry-after", "").strip()
+    if not text:
+        return None
+    if text.isascii() and text.isdigit():
         return float(text)
     try:
         moment = email.utils.parsedate_to_datetime(text)
     except ValueError:
         return None
-    return max(0.0, moment.timestamp() - time.time())
+    return max(0.0, moment.timestamp() - now)
