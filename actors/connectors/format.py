@@ -14,7 +14,7 @@ import msgspec
 import yaml
 from msgspec import Meta, Struct
 
-from actors.connectors.template import STATUS, Place, fill, names_in, place_of, twice
+from actors.connectors.template import STATUS, Place, fill, flaws, names_in, place_of
 from engine.effects import StockStatus
 from engine.errors import LotgateError
 from engine.settings import Settings
@@ -193,8 +193,9 @@ def _read(path: Path) -> tuple[Any, yaml.Node]:
         node = yaml.compose(text, yaml.SafeLoader)
         if node is None:
             raise ConnectorInvalid(f"{path.name}: the file is empty")
-        for place, name in twice(node):
-            raise ConnectorInvalid(f"{path.name}:{place}: {name} is there twice")
+        wrong = [f"{path.name}:{place}: {words}" for place, words in flaws(node)]
+        if wrong:
+            raise ConnectorInvalid("; ".join(wrong))
         return yaml.safe_load(text), node
     except (OSError, UnicodeDecodeError) as error:
         raise ConnectorInvalid(f"{path.name}: it cannot be read: {error}") from None

@@ -80,7 +80,7 @@ class Target:
         if len(deliveries) == 1 or self.connector.deliver_batch is None:
             return [self._alone(delivery, may_call) for delivery in deliveries]
         found = self._together(self.connector.deliver_batch, deliveries)
-        strangers = [i for i, exchange in enumerate(found) if exchange.outcome == "missing"]
+        strangers = [i for i, exchange in enumerate(found) if exchange.outcome == "missing" and not exchange.alone]
         if strangers and self.connector.register_batch is not None and may_call():
             self._introduce(deliveries, found, strangers, may_call)
         for i, exchange in enumerate(found):

@@ -66,7 +66,7 @@ def place_of(node: yaml.Node, path: str) -> Place:
         if inner is None:
             break
         node = inner
-    return Place(node.start_mark.line + 1, node.start_mark.column + 1)
+    return _at(node)
 
 
 def _inner(node: yaml.Node, index: str | None, name: str | None) -> yaml.Node | None:
@@ -81,15 +81,22 @@ def _inner(node: yaml.Node, index: str | None, name: str | None) -> yaml.Node | 
     return None
 
 
-def twice(node: yaml.Node) -> Iterator[tuple[Place, str]]:
-    """Names that stand twice in one mapping, which YAML itself lets pass."""
+def flaws(node: yaml.Node, around: tuple[yaml.Node, ...] = ()) -> Iterator[tuple[Place, str]]:
+    """What YAML itself lets pass and nobody means: a name that stands twice, something inside itself."""
+    if node in around:
+        yield _at(node), "it contains itself"
+        return
     if isinstance(node, yaml.SequenceNode):
         for inner in node.value:
-            yield from twice(inner)
+            yield from flaws(inner, (*around, node))
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
             if str(key.value) in seen:
-                yield Place(key.start_mark.line + 1, key.start_mark.column + 1), str(key.value)
+                yield _at(key), f"{key.value} is there twice"
             seen.add(str(key.value))
-            yield from twice(value)
+            yield from flaws(value, (*around, node))
+
+
+def _at(node: yaml.Node) -> Place:
+    return Place(node.start_mark.line + 1, node.start_mark.column + 1)

@@ -221,7 +221,7 @@ class Talker:
                 threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
 
     def _talk(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError), connection, connection.makefile("rb") as stream:
+        with contextlib.suppress(OSError, ValueError), connection, connection.makefile("rb") as stream:
             while head := stream.readline():
                 headers = {}
                 while (line := stream.readline()).strip():
