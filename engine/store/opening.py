@@ -40,6 +40,9 @@ class Store:
         url = self.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
         connection = psycopg.connect(url, autocommit=True, prepare_threshold=2)
         connection.execute("SET synchronous_commit = on")
+        # Plans of prepared statements are kept: one that was made while a table was small would read all of it
+        # for ever. Every statement of the hot path has its index.
+        connection.execute("SET enable_seqscan = off")
         return connection
 
     def is_conflict(self, error: BaseException) -> bool:

@@ -96,6 +96,10 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
+#: What a lot is born with and keeps; setting it again would touch its indexes for nothing.
+_FIXED = frozenset({"id", "item", "revision", "supplier", "plant", "order_number", "unit", "received_at"})
+
+
 class Statements:
     """Every statement of the hot path in one database's words."""
 
@@ -103,35 +107,35 @@ class Statements:
         self.dialect = dialect
         postgres = dialect == "postgresql"
         self._mark = "%s" if postgres else "?"
-        keys = self._keys()
+        among = self._among
         self.known = (
             "SELECT key, business_key, digest, outcome, status, lot_version, answer FROM events"
-            f" WHERE key IN ({keys}) UNION ALL"
+            f" WHERE {among('key')} UNION ALL"
             " SELECT key, business_key, digest, outcome, status, lot_version, answer FROM events"
-            f" WHERE business_key IN ({keys})"
+            f" WHERE {among('business_key')}"
         )
         if postgres:
             self.lots = (
                 "SELECT '[' || string_agg(snapshot, ',') || ']' FROM"
-                f" (SELECT snapshot FROM lots WHERE id IN ({keys}) ORDER BY id FOR UPDATE) AS locked"
+                f" (SELECT snapshot FROM lots WHERE {among('id')} ORDER BY id FOR UPDATE) AS locked"
             )
         else:
-            self.lots = f"SELECT '[' || group_concat(snapshot, ',') || ']' FROM lots WHERE id IN ({keys})"
+            self.lots = f"SELECT '[' || group_concat(snapshot, ',') || ']' FROM lots WHERE {among('id')}"
         self.results = (
-            f"SELECT lot, version, inspection, measurements FROM results WHERE lot IN ({keys}) ORDER BY lot, version"
+            f"SELECT lot, version, inspection, measurements FROM results WHERE {among('lot')} ORDER BY lot, version"
         )
         self.undelivered = (
-            f"SELECT DISTINCT lot, target FROM deliveries WHERE lot IN ({keys})"
+            f"SELECT DISTINCT lot, target FROM deliveries WHERE {among('lot')}"
             " AND state NOT IN ('delivered', 'superseded', 'compensated')"
         )
         self.parked = (
-            f"SELECT key, waits_for, event, principal FROM parked WHERE waits_for IN ({keys})"
+            f"SELECT key, waits_for, event, principal FROM parked WHERE {among('waits_for')}"
             " ORDER BY parked_at, key"
         )
-        self.unpark = f"DELETE FROM parked WHERE key IN ({keys})"
+        self.unpark = f"DELETE FROM parked WHERE {among('key')}"
         self._tails = {
             "lots": " ON CONFLICT (id) DO UPDATE SET "
-            + ", ".join(f"{c} = excluded.{c}" for c in _COLUMNS["lots"] if c not in ("id", "received_at")),
+            + ", ".join(f"{c} = excluded.{c}" for c in _COLUMNS["lots"] if c not in _FIXED),
             "parked": " ON CONFLICT (key) DO UPDATE SET waits_for = excluded.waits_for",
         }
         self._shapes: dict[tuple[str, int], str] = {}
@@ -143,10 +147,16 @@ class Statements:
             "events", {"outcome": 1, "status": 2, "lot_version": 3, "answer": 4}, {"key": 0}
         )
 
-    def _keys(self) -> str:
+    def _among(self, column: str) -> str:
+        """``column`` is one of the keys of one parameter, see :meth:`keys`."""
         if self.dialect == "postgresql":
-            return "SELECT jsonb_array_elements_text(%s::jsonb)"
-        return "SELECT value FROM json_each(?)"
+            # An array: for keys out of JSON the planner expects so many that it reads the whole table.
+            return f"{column} = ANY(%s)"
+        return f"{column} IN (SELECT value FROM json_each(?))"
+
+    def keys(self, keys: Iterable[str]) -> Any:
+        """Keys as one parameter."""
+        return list(keys) if self.dialect == "postgresql" else _encode(list(keys)).decode()
 
     def _rows(self) -> str:
         if self.dialect == "postgresql":
@@ -204,33 +214,28 @@ def _quoted(column: str) -> str:
     return f'"{column}"'
 
 
-def keys_json(keys: Iterable[str]) -> str:
-    """A list of keys as the statements take it."""
-    return _encode(list(keys)).decode()
-
-
 def read_known(cursor: Cursor, statements: Statements, keys: list[str], business: list[str]) -> list[Known]:
     """Events among ``keys`` and ``business`` keys that were answered before."""
-    cursor.execute(statements.known, (keys_json(keys), keys_json(business)))
+    cursor.execute(statements.known, (statements.keys(keys), statements.keys(business)))
     return [Known(*row) for row in cursor.fetchall()]
 
 
 def read_lots(cursor: Cursor, statements: Statements, ids: Iterable[str]) -> dict[str, Lot]:
     """The lots among ``ids`` that exist; on PostgreSQL their rows are locked, in the order of their ids."""
-    cursor.execute(statements.lots, (keys_json(ids),))
+    cursor.execute(statements.lots, (statements.keys(ids),))
     text = cursor.fetchone()[0]
     return {} if text is None else {lot.id: lot for lot in _decode_lots(text)}
 
 
 def read_results(cursor: Cursor, statements: Statements, ids: Iterable[str]) -> list[Result]:
     """Every result record of ``ids``, in order."""
-    cursor.execute(statements.results, (keys_json(ids),))
+    cursor.execute(statements.results, (statements.keys(ids),))
     return [tuple(row) for row in cursor.fetchall()]
 
 
 def read_undelivered(cursor: Cursor, statements: Statements, ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Targets that have not acknowledged, by lot."""
-    cursor.execute(statements.undelivered, (keys_json(ids),))
+    cursor.execute(statements.undelivered, (statements.keys(ids),))
     found: dict[str, tuple[str, ...]] = {}
     for lot, target in sorted(cursor.fetchall()):
         found[lot] = (*found.get(lot, ()), target)
@@ -239,14 +244,14 @@ def read_undelivered(cursor: Cursor, statements: Statements, ids: Iterable[str])
 
 def read_parked(cursor: Cursor, statements: Statements, needs: Iterable[str]) -> list[Parked]:
     """Parked events that wait for any of ``needs``, oldest first."""
-    cursor.execute(statements.parked, (keys_json(needs),))
+    cursor.execute(statements.parked, (statements.keys(needs),))
     return [Parked(*row) for row in cursor.fetchall()]
 
 
 def write(cursor: Cursor, statements: Statements, rows: Rows) -> None:
     """Write one batch inside the caller's transaction."""
     if rows.unparked:
-        cursor.execute(statements.unpark, (keys_json(rows.unparked),))
+        cursor.execute(statements.unpark, (statements.keys(rows.unparked),))
     for name in ("events", "journal", "lots", "results", "deliveries", "holds", "parked", "escalations"):
         lines = getattr(rows, name)
         if lines:
