@@ -11,7 +11,6 @@ from typing import Any
 
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
-from dramatiq.middleware import CurrentMessage, ShutdownNotifications
 from msgspec import Struct
 
 from engine.settings import Settings
@@ -43,7 +42,8 @@ def make_broker(settings: Settings) -> RedisBroker:
     broker = RedisBroker(  # type: ignore[no-untyped-call]  # dramatiq's types stop here
         url=redis_url(settings),
         namespace="lotgate",
-        middleware=[ShutdownNotifications(notify_shutdown=True), CurrentMessage()],
+        # Nothing that interrupts a running actor: it ends by itself when the process stops (actors/deliver.py).
+        middleware=[],
         maintenance_chance=MAINTENANCE_CHANCE,
         heartbeat_timeout=10_000,
         dead_message_ttl=3_600_000,

@@ -7,6 +7,7 @@ what is running.
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable
 
 import dramatiq
@@ -15,16 +16,19 @@ from dramatiq import Worker
 from actors.broker import Doorbell, make_broker
 from actors.deliver import Deliverers
 from engine.clock import system_clock
+from engine.errors import StoreNotMigrated
 from engine.ledger import Ledger
 from engine.runtime import TARGETS
 from engine.settings import Settings
 from engine.store.migrate import check
-from engine.store.opening import open_store
+from engine.store.opening import Store, open_store
 
 log = logging.getLogger("lotgate.worker")
 
 #: A Procfile runner kills after 5 s; running calls get what is left before.
 STOP_MS = 4_000
+#: A process manager starts everything at once; the web process migrates the database meanwhile.
+MIGRATION_SECONDS = 60.0
 #: Without Redis, threads look into the ledger by themselves this often.
 LOOK_SECONDS = 0.5
 #: Beside Redis, this often: a doorbell that cannot be rung makes deliveries late by this, not later.
@@ -51,7 +55,7 @@ def main(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     store = open_store(settings.database_url, settings.home)
-    check(store)
+    _until_migrated(store, stop)
     deliverers = Deliverers(TARGETS, settings, Ledger(store, system_clock))
     looks = Workers(deliverers, LOOK_BESIDE_REDIS_SECONDS)
     broker = make_broker(settings)
@@ -61,13 +65,26 @@ def main(settings: Settings) -> int:
     log.info("the worker delivers to %s", ", ".join(TARGETS))
     stop.wait()
     deliverers.stopping.set()
-    # Together, for each may take as long as the calls that are under way.
-    looks.stop()
+    # Whoever delivers sees that and ends, actor or look: this only waits, for both at the same time.
     worker.stop(timeout=STOP_MS)
-    deliverers.close()
+    looks.stop()
     broker.close()
     store.close()
     return 0
+
+
+def _until_migrated(store: Store, stop: threading.Event) -> None:
+    """Wait for the web process, which may be migrating; raises StoreNotMigrated when it takes too long."""
+    deadline = time.monotonic() + MIGRATION_SECONDS
+    while not stop.is_set():
+        try:
+            check(store)
+            return
+        except StoreNotMigrated as error:
+            if time.monotonic() >= deadline:
+                raise
+            log.info("waiting: %s", error.detail)
+            stop.wait(1.0)
 
 
 class Workers:
