@@ -9,11 +9,11 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 
-from actors.broker import Doorbell
-from actors.worker import Workers, run_in_threads
 from litestar import Litestar, asgi
 from msgspec import Struct
 
+from actors.broker import Doorbell
+from actors.worker import Workers, run_in_threads
 from api.access import KeyRing
 from api.batch import PATH as EVENTS_BATCH
 from api.batch import BatchPath

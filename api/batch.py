@@ -22,9 +22,9 @@ from api.door import Visit
 from api.problems import Refused, explain
 from api.telemetry import REFUSED
 from engine.answer import Answer
+from engine.committer import Committer
 from engine.errors import EventInvalid, Overloaded
 from engine.events import Event
-from engine.committer import Committer
 
 log = logging.getLogger("lotgate.api")
 

@@ -59,7 +59,8 @@ class Figure(Struct):
 def wrk(url: str, seconds: int, kind: str, key: str, prefix: str, first: int, media: str) -> Load:
     """Drive ``url`` for ``seconds``; events are numbered from ``first`` on."""
     done = subprocess.run(
-        ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "30s", "-s", str(ROOT / "bench" / "load.lua"), url, "--",
+        ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "30s",
+         "-s", str(ROOT / "bench" / "load.lua"), url, "--",
          kind, key, prefix, str(first), media],
         capture_output=True, text=True, timeout=seconds + 60, check=True,
     )  # fmt: skip

@@ -176,4 +176,5 @@ def _apply(session: Session, submitted: CloudEvent) -> dict[str, object]:
             ],
         )
     )  # fmt: skip
-    return {"outcome": "applied", "lot": lot.id, "version": lot.version, "state": {"before": before, "after": lot.state}}
+    state = {"before": before, "after": lot.state}
+    return {"outcome": "applied", "lot": lot.id, "version": lot.version, "state": state}

@@ -18,7 +18,7 @@ from engine import events as ev
 from engine.effects import StockStatus, must_be_told, stock_status
 from engine.gather import Fact, Facts, event_fact, gather, result_facts
 from engine.journal import GENESIS, Entry, entry_hash, step_of
-from engine.lifecycle import ABSENT, Situation, follow, gate_of, is_fact
+from engine.lifecycle import ABSENT, Situation, allowed, follow, gate_of, is_fact
 from engine.lot import CONSEQUENCE_TYPES, Completed, Lot, SplitOff, evolve
 from rules.compiled import Verdict
 from rules.rulebook import Case, Judgement, RuleBook, RuleVerdict
@@ -103,11 +103,11 @@ class Judged(Struct):
 
 
 class Course:
-    """One submission's way. After :meth:`run` is exhausted: ``entries``, ``lots``, ``refusal``, ``early`` or ``unchanged``."""
+    """One submission's way; what became of it is in the attributes when :meth:`run` is exhausted."""
 
     __slots__ = (
-        "_ahead", "_asked", "around", "before", "early", "entries", "judged", "known", "lots", "records", "refusal", "results",
-        "submission", "told", "trigger", "unchanged",
+        "_ahead", "_asked", "around", "before", "early", "entries", "judged", "known", "lots", "records", "refusal",
+        "results", "submission", "told", "trigger", "unchanged",
     )  # fmt: skip
 
     def __init__(
@@ -165,7 +165,7 @@ class Course:
         undelivered = self.around.undelivered.get(event.subject, ())
         failing = decide.guards(lot, event, trigger, self.around.today, undelivered) + self._children_exist()
         state = ABSENT if lot is None else lot.state
-        if not failing and not self._possible(state, trigger):
+        if trigger not in allowed(state) or (not failing and not self._possible(state, trigger)):
             self._refuse(decide.Refusal("transition-not-allowed", f"{trigger} is not possible while {state}."))
             return
         if trigger == "record_inspection":
@@ -384,8 +384,8 @@ class Course:
         if gate != "record_inspection" or facts["lot"][0]["state"] != "quarantined":
             return []
         after = facts["lot"][0] | {"state": "inspected", "inspection_complete": True}
-        gates = self.around.rulebook.gates()
-        cases = [Case("inspect", facts, self.around.today), Case("release", facts | {"lot": [after]}, self.around.today)]
+        today, gates = self.around.today, self.around.rulebook.gates()
+        cases = [Case("inspect", facts, today), Case("release", facts | {"lot": [after]}, today)]
         return [case for case in cases if case.gate in gates]
 
     def _results_used(self) -> ResultsUsed | None:

@@ -42,7 +42,7 @@ class Early(Struct, frozen=True):
 
 
 class Unchanged(Struct, frozen=True):
-    """Nothing is left to do: recorded, not applied. ``stale`` is older than what was applied, ``duplicate`` repeats it."""
+    """Recorded, not applied: ``stale`` is older than what was applied, ``duplicate`` repeats it."""
 
     outcome: str
     detail: str

@@ -349,7 +349,7 @@ AnyEvent = (
 #: CloudEvents type -> Struct, in the order of the taxonomy.
 TYPES: dict[str, type[Event]] = {cast(str, t.__struct_config__.tag): t for t in AnyEvent.__args__}
 
-_decoder = msgspec.json.Decoder(AnyEvent)
+_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(AnyEvent)
 _encoder = msgspec.json.Encoder()
 _PATH = re.compile(r" - at `\$?(?P<path>[^`]*)`$")
 #: Bytes that can put a control character into a decoded text: an escape, DEL, or a byte of a non-ASCII letter.

@@ -24,7 +24,7 @@ class Inbox(Protocol):
     """What the committer takes its work from."""
 
     def take(self, wait: bool) -> Waiting | None:
-        """The next; None: nothing will come any more. Raises queue.Empty when nothing is there and ``wait`` is False."""
+        """The next; None: nothing comes any more. Raises queue.Empty when nothing is there and ``wait`` is False."""
         ...
 
     def answer(self, answers: Sequence[tuple[Waiting, Answer | LotgateError]]) -> None:

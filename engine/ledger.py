@@ -185,7 +185,9 @@ class Ledger:
         newer = and_(other.c.state.in_(("pending", "sending")), other.c.version > mine.c.version)
         same = and_(other.c.lot == mine.c.lot, other.c.target == target, other.c.id != mine.c.id)
         query = (
-            select(mine.c.id, mine.c.lot, mine.c.version, mine.c.payload, mine.c.attempts, mine.c.fence, mine.c.created_at)
+            select(
+                mine.c.id, mine.c.lot, mine.c.version, mine.c.payload, mine.c.attempts, mine.c.fence, mine.c.created_at
+            )  # fmt: skip
             .where(mine.c.target == target, _OPEN, window, _free(mine, now), _NOT_PAUSED)
             .where(~select(other.c.id).where(same, or_(in_flight, newer)).exists())
             .order_by(mine.c.due_at, mine.c.id)
@@ -330,7 +332,8 @@ class Ledger:
         """Open an escalation, unless one of this kind is open for ``subject``."""
         open_one = (
             select(escalations.c.id)
-            .where(escalations.c.kind == kind, escalations.c.subject == subject, escalations.c.acknowledged_at.is_(None))
+            .where(escalations.c.kind == kind, escalations.c.subject == subject)
+            .where(escalations.c.acknowledged_at.is_(None))
             .limit(1)
         )
         with self._store.engine.begin() as connection:

@@ -10,7 +10,7 @@ What may not enter: rules, records, clocks, databases. Guards by rule files belo
 
 import enum
 import logging
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from msgspec import Struct
@@ -166,6 +166,7 @@ def is_fact(trigger: str) -> bool:
 
 
 @lru_cache(maxsize=64)
+@cache
 def allowed(state: str) -> tuple[str, ...]:
     """Triggers that have a row for ``state``, in the order of the table."""
     return tuple(t for t in TRIGGERS if any(state in r.sources for r in _BY_TRIGGER[t]))

@@ -15,9 +15,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from datetime import tzinfo
+from datetime import UTC, tzinfo
 from typing import Any, Protocol
-from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -99,7 +98,7 @@ class Pipeline:
         targets: tuple[str, ...] = ("erp", "wms"),
         *,
         ring: Callable[[Sequence[str]], None] | None = None,
-        timezone: tzinfo = ZoneInfo("UTC"),
+        timezone: tzinfo = UTC,
         max_waiting: int = MAX_WAITING,
     ) -> None:
         self.judge = judge
@@ -180,14 +179,14 @@ class Pipeline:
         for waiting in held:
             self._sort(waiting, claimed, batch)
         while len(batch) < MAX_BATCH and len(self._held) < MAX_BATCH:
+            idle = flying is None and not batch and not self._held
             try:
-                idle = flying is None and not batch and not self._held
-                waiting = self._inbox.take(wait=idle)
+                taken = self._inbox.take(wait=idle)
             except queue.Empty:
                 break
-            if waiting is None:
+            if taken is None:
                 return batch, True
-            self._sort(waiting, claimed, batch)
+            self._sort(taken, claimed, batch)
         return batch, False
 
     def _sort(self, waiting: Waiting, claimed: set[str], batch: list[Waiting]) -> None:

@@ -95,7 +95,7 @@ def _block(data: Any, depth: int = 0) -> list[str]:
 
 def _shape(shape: dict[str, Any], inner: list[Any]) -> str:
     if "$ref" in shape:
-        name = shape["$ref"].rsplit("/", 1)[-1]
+        name = str(shape["$ref"]).rsplit("/", 1)[-1]
         inner.append(name)
         return name
     if "anyOf" in shape:

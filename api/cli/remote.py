@@ -60,7 +60,9 @@ def key_of(settings: Settings) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
     except OSError:
-        raise Failure(f"there is no API key: give --key, set LOTGATE_API_KEY, or start Lotgate, which makes {path}") from None
+        raise Failure(
+            f"there is no API key: give --key, set LOTGATE_API_KEY, or start Lotgate, which makes {path}"
+        ) from None
 
 
 def demo(options: argparse.Namespace, settings: Settings) -> int:

@@ -94,7 +94,7 @@ class Supervisor:
     def _start(self, part: Part) -> None:
         part.process = subprocess.Popen(
             part.command, env=part.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_parent,  # noqa: PLW1509
+            stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_parent,
         )  # fmt: skip
         part.started_at = time.monotonic()
         if part.process.stdout is not None:
@@ -216,7 +216,9 @@ def _port_is_free(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise Failure(f"port {port} of {host} cannot be used ({error.strerror}); is Lotgate running already?") from None
+            raise Failure(
+                f"port {port} of {host} cannot be used ({error.strerror}); is Lotgate running already?"
+            ) from None
 
 
 def _announce(settings: Settings, supervisor: Supervisor) -> None:

@@ -78,12 +78,15 @@ def open_store(url: str, home: Path) -> Store:
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise SettingInvalid("LOTGATE_DATABASE_URL cannot be read; expected postgresql://user:password@host/name.") from None
+        raise SettingInvalid(
+            "LOTGATE_DATABASE_URL cannot be read; expected postgresql://user:password@host/name."
+        ) from None
     if parsed.get_backend_name() == "sqlite":
         return _open_sqlite(Path(parsed.database or ""))
     if parsed.get_backend_name() != "postgresql":
         raise SettingInvalid(
-            f"LOTGATE_DATABASE_URL names {parsed.get_backend_name()}; Lotgate keeps its records in SQLite or PostgreSQL."
+            f"LOTGATE_DATABASE_URL names {parsed.get_backend_name()};"
+            " Lotgate keeps its records in SQLite or PostgreSQL."
         )
     engine = create_engine(parsed.set(drivername="postgresql+psycopg"), pool_size=8, max_overflow=8, pool_pre_ping=True)
     return _checked(Store(engine, None))

@@ -172,7 +172,7 @@ class Reading:
         if not rows:
             raise NotFound(f"There is no event {key}.")
         row = rows[0]
-        return EventLine(*row[:10], answer=msgspec.Raw(row[10].encode()))
+        return EventLine(*[*row[:10], msgspec.Raw(row[10].encode())])
 
     def parked(self, *, after: str = "", limit: int = 100) -> list[ParkedLine]:
         """Parked events in order of their key."""

@@ -9,6 +9,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Float,
+    ForeignKey,
     Index,
     Integer,
     MetaData,
@@ -220,7 +221,7 @@ api_keys = Table(
     Column("revoked_at", Text),
 )
 
-#: Rule sets that have judged, whole, by digest: so that an old decision can be judged again.
+#: Rule sets that were staged or have judged, whole, by digest: so that an old decision can be judged again.
 rule_sets = Table(
     "rule_sets",
     metadata,
@@ -228,4 +229,19 @@ rule_sets = Table(
     #: JSON object: file name -> text
     Column("files", Text, nullable=False),
     Column("stored_at", Text, nullable=False),
+)
+
+#: Append-only: who staged, approved, activated or withdrew which rule set, and when (engine/rulesets.py).
+rule_set_steps = Table(
+    "rule_set_steps",
+    metadata,
+    Column("position", Identity, primary_key=True, autoincrement=True),
+    Column("digest", Text, ForeignKey("rule_sets.digest"), nullable=False),
+    #: staged, approved, activated, rolled_back, withdrawn
+    Column("step", Text, nullable=False),
+    Column("by_whom", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    #: Instant from which the set is in force; only of activated and rolled_back.
+    Column("effective_at", Text),
+    Column("comment", Text, nullable=False),
 )

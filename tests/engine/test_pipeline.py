@@ -308,3 +308,12 @@ def test_one_event_that_cannot_be_kept_does_not_spoil_its_batch(plant: Any) -> N
 
 def _data_of(store: Store, lot: str) -> str:
     return Reading(store).journal(lot)[0].data
+
+
+def test_a_step_that_is_not_possible_is_told_before_its_guards_are(plant: Any) -> None:
+    plant.receive("L1")
+    answer = plant.send("lot.shipped.v1", "L1", {"shipment": "S1", "customer": "C"})
+    assert body(answer)["code"] == "transition-not-allowed"
+    answer = plant.send("lot.released.v1", "L1", {})
+    assert body(answer)["code"] == "transition-not-allowed"
+    assert body(answer)["allowed"]
