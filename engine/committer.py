@@ -216,6 +216,8 @@ class Committer:
         self._note(report.figures)
         if report.judge is not None:
             self.judge = report.judge
+        if report.rule_set:
+            self.rule_set = report.rule_set
         if report.told and self._ring is not None:
             self._ring(self.targets)
 

@@ -8,6 +8,7 @@ import contextlib
 import gc
 import logging
 import queue
+import select
 import signal
 import socket
 import sys
@@ -20,7 +21,7 @@ from engine import wire
 from engine.answer import Answer
 from engine.course import submission
 from engine.errors import LotgateError
-from engine.inbox import Waiting
+from engine.inbox import IDLE_SECONDS, Waiting
 from engine.pipeline import Pipeline
 from engine.runtime import Engine, open_engine
 from engine.settings import settings_from
@@ -44,8 +45,8 @@ class SocketInbox:
         self._ended = False
         self._told = False
         self._judge_told: JudgeStatus | None = None
+        self._rules_told = ""
         self.pipeline: Pipeline | None = None
-        self.judge: TwoChannelJudge | None = None
 
     def take(self, wait: bool) -> Waiting | None:
         while not self._ready:
@@ -57,6 +58,8 @@ class SocketInbox:
     def _receive(self, wait: bool) -> None:
         self._connection.setblocking(wait)
         try:
+            if wait and not select.select([self._connection], [], [], IDLE_SECONDS)[0]:
+                raise queue.Empty
             data = self._connection.recv(_RECEIVE_BYTES)
         except BlockingIOError:
             raise queue.Empty from None
@@ -74,7 +77,7 @@ class SocketInbox:
         self._told = True
 
     def answer(self, answers: Sequence[tuple[Waiting, Answer | LotgateError]]) -> None:
-        if self.pipeline is None or self.judge is None:
+        if self.pipeline is None or not isinstance(self.pipeline.judge, TwoChannelJudge):
             raise AssertionError("answers before there is a pipeline")
         settled: list[tuple[int, Answer]] = []
         failed: list[wire.Failed] = []
@@ -86,10 +89,11 @@ class SocketInbox:
                 settled.append((waiting.number, answer))
         counts = self.pipeline.counts
         figures = wire.Figures(counts.batches, counts.conflicts, counts.failures, counts.commit_seconds)
-        judge = self.judge.status()
+        judge, rule_set = self.pipeline.judge.status(), self.pipeline.rulebook.digest
         changed = None if judge == self._judge_told else judge
-        report = wire.Report(settled, failed, self._told, figures, changed)
-        self._told, self._judge_told = False, judge
+        other = "" if rule_set == self._rules_told else rule_set
+        report = wire.Report(settled, failed, self._told, figures, changed, other)
+        self._told, self._judge_told, self._rules_told = False, judge, rule_set
         self._send(wire.frame(report))
 
     def hello(self, hello: wire.Hello) -> None:
@@ -119,7 +123,7 @@ def _open(connection: socket.socket, inbox: SocketInbox) -> Engine | None:
     except (LotgateError, RulePackError) as error:
         inbox.hello(wire.Hello(problem=str(error)))
         return None
-    inbox.pipeline, inbox.judge = engine.pipeline, engine.judge
+    inbox.pipeline = engine.pipeline
     inbox.hello(wire.Hello(engine.rulebook.digest))
     inbox.answer([])
     return engine

@@ -11,6 +11,9 @@ from engine.answer import Answer
 from engine.course import Submission
 from engine.errors import LotgateError
 
+#: How long an idle committer waits before it looks around.
+IDLE_SECONDS = 0.5
+
 
 class Waiting(Struct):
     """A submission and whoever waits for its answer: a future here, or a number that a web process gave it."""
@@ -24,7 +27,8 @@ class Inbox(Protocol):
     """What the committer takes its work from."""
 
     def take(self, wait: bool) -> Waiting | None:
-        """The next; None: nothing comes any more. Raises queue.Empty when nothing is there and ``wait`` is False."""
+        """The next; None: nothing comes any more. Raises queue.Empty when nothing is there: at once, or
+        with ``wait`` after IDLE_SECONDS, so that the committer can look around."""
         ...
 
     def answer(self, answers: Sequence[tuple[Waiting, Answer | LotgateError]]) -> None:
@@ -46,7 +50,7 @@ class LocalInbox:
         self._queue.put(waiting)
 
     def take(self, wait: bool) -> Waiting | None:
-        return self._queue.get() if wait else self._queue.get_nowait()
+        return self._queue.get(timeout=IDLE_SECONDS) if wait else self._queue.get_nowait()
 
     def answer(self, answers: Sequence[tuple[Waiting, Answer | LotgateError]]) -> None:
         for waiting, answer in answers:

@@ -23,12 +23,14 @@ import msgspec
 from engine import events as ev
 from engine.answer import Answer
 from engine.batch import claims
+from engine.changeover import Changeover
 from engine.clock import Clock, instant
 from engine.course import Submission, Surroundings, submission
 from engine.errors import LotgateError, Overloaded, StoreUnavailable
 from engine.flight import Flight, Judge
 from engine.inbox import Inbox, LocalInbox, Waiting
 from engine.store import writing
+from rules.judge import TwoChannelJudge
 from rules.rulebook import RuleBook
 
 log = logging.getLogger("lotgate.pipeline")
@@ -100,14 +102,16 @@ class Pipeline:
         ring: Callable[[Sequence[str]], None] | None = None,
         timezone: tzinfo = UTC,
         max_waiting: int = MAX_WAITING,
+        changeover: Changeover | None = None,
     ) -> None:
-        self.judge = judge
+        self.judge: Judge = judge
         self.rulebook = rulebook
         self.targets = targets
         self.counts = Counts()
         self._store = store
         self._clock = clock
         self._ring = ring
+        self._changeover = changeover
         self._timezone = timezone
         self._max_waiting = max_waiting
         self._statements = writing.Statements(store.dialect)
@@ -164,12 +168,22 @@ class Pipeline:
         while not last or flying is not None or self._held:
             batch, ended = self._take(flying)
             last = last or ended
+            self._change_over()
             taken = self._take_off(batch, flying) if batch else None
             landed = flying is None or self._land(flying)
             decided = self._decide(taken) if taken is not None else None
             if flying is not None and not landed:
                 self._settle(flying.waiting)
             flying = decided
+
+    def _change_over(self) -> None:
+        """Go on by the next rule set, if one is due. Between two batches: no batch is judged by two sets."""
+        if self._changeover is None or not isinstance(self.judge, TwoChannelJudge):
+            return
+        ready = self._changeover.take(self.judge)
+        if ready is not None:
+            self.rulebook, self.judge = ready.book, ready.judge
+            self._inbox.answer([])  # whoever listens learns of it
 
     def _take(self, flying: "_Flying | None") -> tuple[list[Waiting], bool]:
         """The next batch; waits only when nothing is flying. Whoever claims what is flying is held back, in order."""
@@ -267,6 +281,7 @@ class Pipeline:
         Raises StoreUnavailable when nothing was committed. For a process without the thread of :meth:`start`,
         and for what that thread could not commit.
         """
+        self._change_over()
         for _ in range(MAX_CONFLICTS):
             flight = self._flight(submissions, self._connect(None))
             try:

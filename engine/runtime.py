@@ -10,10 +10,12 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
+from engine.changeover import Changeover, DiskWatch, InForce
 from engine.clock import Clock, system_clock
 from engine.committer import Committer
 from engine.ledger import Ledger
 from engine.pipeline import Pipeline
+from engine.rulesets import RuleSets
 from engine.settings import Settings
 from engine.store.migrate import migrate
 from engine.store.opening import Store, open_store
@@ -30,22 +32,28 @@ class Engine(Struct):
 
     settings: Settings
     store: Store
-    rulebook: RuleBook
-    judge: TwoChannelJudge
     pipeline: Pipeline
+    changeover: Changeover
     ledger: Ledger
     reading: Reading
     clock: Clock
     timezone: ZoneInfo
+
+    @property
+    def rulebook(self) -> RuleBook:
+        """The rules that the next batch is judged by."""
+        return self.pipeline.rulebook
 
     def today(self) -> date:
         """The plant's calendar day."""
         return day_of(self.clock(), self.timezone)
 
     def close(self) -> None:
-        """Answer what waits, end the judge, close the store."""
+        """Answer what waits, end the judges, close the store."""
         self.pipeline.stop()
-        self.judge.close()
+        self.changeover.close()
+        if isinstance(self.pipeline.judge, TwoChannelJudge):
+            self.pipeline.judge.close()
         self.store.close()
 
 
@@ -57,17 +65,28 @@ def day_of(moment: datetime, timezone: ZoneInfo) -> date:
 def open_engine(
     settings: Settings, *, clock: Clock = system_clock, ring: Callable[[Sequence[str]], None] | None = None
 ) -> Engine:
-    """Open and migrate the store, load the rules, start the judge. The pipeline is not started.
+    """Open and migrate the store, load the rule set in force, start the judge. The pipeline is not started.
 
-    Raises RulePackError for rule files that cannot be used, StoreUnavailable for a database that cannot be reached.
+    Raises RulePackError for rules that cannot be used, StoreUnavailable for a database that cannot be reached.
     """
-    rulebook = RuleBook.load(settings.rules)
     store = open_store(settings.database_url, settings.home)
     migrate(store)
+    sets, rulebook = open_rules(store, settings, clock)
     judge = TwoChannelJudge(rulebook, channel=settings.channel)
+    changeover = Changeover(sets, clock, rulebook, lambda book: TwoChannelJudge(book, channel=settings.channel))
     timezone = ZoneInfo(settings.timezone)
-    pipeline = Pipeline(store, judge, rulebook, clock, TARGETS, ring=ring, timezone=timezone)
-    return Engine(settings, store, rulebook, judge, pipeline, Ledger(store, clock), Reading(store), clock, timezone)
+    pipeline = Pipeline(store, judge, rulebook, clock, TARGETS, ring=ring, timezone=timezone, changeover=changeover)
+    changeover.start()
+    return Engine(settings, store, pipeline, changeover, Ledger(store, clock), Reading(store), clock, timezone)
+
+
+def open_rules(store: Store, settings: Settings, clock: Clock) -> tuple[RuleSets, RuleBook]:
+    """The stored rule sets and the one in force; on a new database that is what lies on disk.
+
+    Raises RulePackError.
+    """
+    sets = RuleSets(store, clock, one_person=settings.rules_approval == "one-person")
+    return sets, sets.book(sets.ensure_first(settings.rules))
 
 
 class Front(Struct):
@@ -75,12 +94,18 @@ class Front(Struct):
 
     settings: Settings
     store: Store
-    rulebook: RuleBook
+    rules: InForce
+    disk: DiskWatch
     committer: Committer
     ledger: Ledger
     reading: Reading
     clock: Clock
     timezone: ZoneInfo
+
+    @property
+    def rulebook(self) -> RuleBook:
+        """The rules in force now; may ask the database."""
+        return self.rules.book()
 
     def today(self) -> date:
         """The plant's calendar day."""
@@ -101,12 +126,13 @@ def open_front(
     """
     committer = Committer(settings, TARGETS, ring=ring)
     try:
-        rulebook = RuleBook.load(settings.rules)
         store = open_store(settings.database_url, settings.home)
         migrate(store)
+        in_force = InForce(*open_rules(store, settings, clock))
         committer.wait_until_open()
     except BaseException:
         committer.close()
         raise
     timezone = ZoneInfo(settings.timezone)
-    return Front(settings, store, rulebook, committer, Ledger(store, clock), Reading(store), clock, timezone)
+    disk, ledger = DiskWatch(settings.rules), Ledger(store, clock)
+    return Front(settings, store, in_force, disk, committer, ledger, Reading(store), clock, timezone)

@@ -36,8 +36,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     database_url: str = ""
     #: Empty: a Redis that ``lotgate up`` starts in ``home``; ``none``: actors run as threads of the web process.
     redis_url: str = ""
-    #: Directory of rule files in force.
+    #: Directory of rule files: what people edit; the first start puts it in force, later it is staged and approved.
     rules: Path = SHIPPED_RULES
+    #: Who approves a rule set: ``other-person`` than its author, or ``one-person`` for plants where one does both.
+    rules_approval: Literal["other-person", "one-person"] = "other-person"
     #: Directory of connector files, one a target.
     connectors: Path = SHIPPED_CONNECTORS
     host: str = "127.0.0.1"

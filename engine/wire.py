@@ -55,6 +55,8 @@ class Report(Struct, array_like=True):
     figures: Figures
     #: Only when it is not what it was.
     judge: JudgeStatus | None
+    #: Digest of the rule set that judges now; only when it is not what it was.
+    rule_set: str = ""
 
 
 decode_hello = msgspec.msgpack.Decoder(Hello).decode
