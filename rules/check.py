@@ -62,6 +62,8 @@ class Checker:
         self.findings = findings
         self._raw: dict[str, RawTable] = {}
         self._shapes: dict[str, TableShape] = {}
+        #: Tables that could not be read: that there is no such table is not said as well.
+        self._unreadable: set[str] = set()
         self._rules: list[Rule] = []
         self._reactions: list[ReactionRule] = []
         self._ids: dict[str, Location] = {}
@@ -100,7 +102,9 @@ class Checker:
             self.findings.add(key.at, f"table {name} is written twice", f"the other one is in {self._raw[name].at}")
             return
         raw = read_table(name, key, body, self._sources, self.findings)
-        if raw is not None:
+        if raw is None:
+            self._unreadable.add(name)
+        else:
             self._raw[name] = raw
             self._shapes[name] = raw.shape
 
@@ -226,6 +230,8 @@ class Checker:
         scope = self._scope(subject)
         each = self._lookup(entries.get("for_each"), self._scope(), whole_key=False)
         row = self._lookup(entries.get("row"), scope, whole_key=True)
+        if ("for_each" in entries and each is None) or ("row" in entries and row is None):
+            return None  # what is said about the row's columns would only repeat it
         used = each or row
         scope.row = self._shapes[used.table] if used else None
         where = self._conditions(entries.get("where"), scope)
@@ -233,6 +239,8 @@ class Checker:
         kinds = {"every": Kind.EVERY, "none": Kind.NONE, "count": Kind.COUNT, None: Kind.CONDITIONS}
         kind = kinds[form]
         if kind in (Kind.EVERY, Kind.CONDITIONS) and not check:
+            if "check" in entries and entries["check"][1].items:
+                return None  # each of its lines was refused already
             self.findings.add(node.at, f'"{form or "row"}:" needs "check:" with a condition')
             return None
         if kind is Kind.COUNT and "at_least" not in entries:
@@ -266,10 +274,13 @@ class Checker:
             found = reference(text, entry[1].at, scope, expected=Type.NUMBER)
             return found if isinstance(found, ColumnRef) else 0
         try:
-            return parse_number(text) // SCALE
+            count, part = divmod(parse_number(text), SCALE)
         except NotANumber as error:
             self.findings.add(entry[1].at, f"at_least: {error}", error.hint)
             return 0
+        if part or count < 0:
+            self.findings.add(entry[1].at, f'at_least: "{text}" is not a count', "write a whole number, 0 or more")
+        return count
 
     def _distinct(self, entry: tuple[Node, Node] | None, scope: Scope) -> str | None:
         if entry is None:
@@ -284,7 +295,7 @@ class Checker:
         return tuple(line for line in found if line is not None)
 
     def _scope(self, subject: str | None = None) -> Scope:
-        return Scope(self.vocabulary, self._shapes, self.findings, subject)
+        return Scope(self.vocabulary, self._shapes, self.findings, subject, unreadable=frozenset(self._unreadable))
 
     # -- messages and small things -----------------------------------------------------------------------------
 
@@ -292,6 +303,8 @@ class Checker:
         self, entries: dict[str, tuple[Node, Node]], node: Node, identity: str, require: tuple[Requirement, ...]
     ) -> str:
         text = self._text(entries, "message", node, f"rule {identity}")
+        if not require:
+            return text  # what is wrong there would be said once more for every placeholder
         subjects = {r.subject for r in require}
         tables = [self._shapes[u.table] for r in require for u in (r.row, r.for_each) if u is not None]
         for match in _PLACEHOLDER.finditer(text):
@@ -362,5 +375,6 @@ class Checker:
         text = self._text(entries, name, node, owner if needed else "")
         if text and text not in known:
             self.findings.add(entries[name][1].at, f'"{text}" is not a {name}', did_you_mean(text, known))
+            return ""
         return text
 

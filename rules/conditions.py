@@ -50,6 +50,8 @@ class Scope(Struct):
     subject: str | None = None
     #: The table whose row was looked up, or None.
     row: TableShape | None = None
+    #: Tables that were refused already.
+    unreadable: frozenset[str] = frozenset()
 
 
 def condition(node: Node, scope: Scope) -> Condition | None:
@@ -237,6 +239,8 @@ def lookup(node: Node, scope: Scope, whole_key: bool) -> Lookup | None:
         scope.findings.add(node.at, "a row is looked up as table[key, …]", "for example spec_limits[lot.item]")
         return None
     table = scope.tables.get(match["table"])
+    if table is None and match["table"] in scope.unreadable:
+        return None
     if table is None:
         words = f'there is no table "{match["table"]}"'
         scope.findings.add(node.at, words, did_you_mean(match["table"], scope.tables))

@@ -20,6 +20,13 @@ MAX_NODES = 2_000_000
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+#: What the parser says, in its words, when a line does not stand below its neighbours.
+_INDENTATION = (
+    "could not find expected ':'",
+    "did not find expected '-' indicator", "did not find expected key",
+)  # fmt: skip
+
+
 class Node(Struct):
     """A place in a rule file: a text, a list or a mapping. Exactly one of the three is set."""
 
@@ -57,6 +64,11 @@ def parse(text: str, name: str, findings: Findings) -> Node | None:
         line = (mark.line if mark else 0) + 1
         column = (mark.column if mark else 0) + 1
         findings.add(Location(name, line, column), *_words(text, line, error))
+        return None
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position]
+        at = Location(name, before.count("\n") + 1, error.position - before.rfind("\n"))
+        findings.add(at, f"there is a control character here (U+{ord(text[error.position]):04X})", "delete it")
         return None
     except yaml.YAMLError as error:
         findings.add(Location(name, 1, 1), f"the file cannot be read: {error}")
@@ -101,7 +113,7 @@ def _words(text: str, line: int, error: yaml.MarkedYAMLError) -> tuple[str, str]
         return "there is a tab in this line", "indent with spaces"
     if "mapping values are not allowed" in problem:
         return "the file cannot be read here: a second \": \" in one line", 'put a text that contains ": " in quotes'
-    if "expected <block end>" in problem or "could not find expected ':'" in problem:
+    if problem in _INDENTATION or problem.startswith("expected <block end>"):
         return "the file cannot be read here", "this line is not indented like its neighbours"
     if "expected ',' or ']'" in problem or "flow sequence" in problem:
         hint = 'write one condition per line, each after "- ", instead of [ ... ] on one line'
