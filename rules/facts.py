@@ -69,7 +69,7 @@ def parse_value(text: str, type_: Type, choices: tuple[str, ...], what: str) -> 
 def parse_date(text: str, what: str) -> int:
     """The ordinal of a day written ``2026-03-31``. Raises BadValue."""
     try:
-        if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+        if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text, re.ASCII):
             raise ValueError
         return datetime.date.fromisoformat(text).toordinal()
     except ValueError:

@@ -5,7 +5,7 @@ import re
 #: Numbers are kept as integers of this many parts of one.
 SCALE = 1_000_000
 PLACES = 6
-_NUMBER = re.compile(r"[+-]?\d{1,12}(?:\.\d+)?")
+_NUMBER = re.compile(r"[+-]?\d{1,12}(?:\.\d+)?", re.ASCII)
 
 
 class NotANumber(ValueError):

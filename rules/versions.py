@@ -100,7 +100,7 @@ def _rule_words(was: Rule, is_: Rule) -> Iterator[str]:
     if (was.effective_from, was.effective_to) != (is_.effective_from, is_.effective_to):
         yield f"in force was {_days(was)}, is {_days(is_)}"
     yield from _lines("applies to", _texts(was.applies_to), _texts(is_.applies_to))
-    yield from _lines("requires", _requirements(was.require), _requirements(is_.require))
+    yield from _lines("requires", requirement_lines(was.require), requirement_lines(is_.require))
 
 
 def _word(value: Any) -> str:
@@ -122,8 +122,8 @@ def _lines(verb: str, before: list[str], after: list[str]) -> Iterator[str]:
             yield f"now {verb}: {line}"
 
 
-def _requirements(requirements: Iterable[Requirement]) -> list[str]:
-    """Each requirement as lines of text, each line whole without its neighbours."""
+def requirement_lines(requirements: Iterable[Requirement]) -> list[str]:
+    """Requirements as lines of text, each line whole without its neighbours."""
     found: list[str] = []
     for r in requirements:
         found += _requirement(r)
@@ -170,7 +170,7 @@ def _reaction_words(was: ReactionRule, is_: ReactionRule) -> Iterator[str]:
         yield f'title was "{was.title}", is "{is_.title}"'
     if (was.effective_from, was.effective_to) != (is_.effective_from, is_.effective_to):
         yield f"in force was {_days(was)}, is {_days(is_)}"
-    yield from _lines("when", _requirements(was.when), _requirements(is_.when))
+    yield from _lines("when", requirement_lines(was.when), requirement_lines(is_.when))
 
 
 # -- tables ------------------------------------------------------------------------------------------------------
