@@ -1,18 +1,24 @@
 """All checks over one rule set, and everything that stands between it and an approval."""
 
+from collections.abc import Callable, Iterator
+
 from msgspec import Struct
 
 from rules.cases import TestReport, run_tests
+from rules.lint import contradictions, dates, duplicates, gaps, gates, placeholders, unused, upkeep
 from rules.lint.remark import Level, Remark
 from rules.rulebook import RuleBook
 
+Check = Callable[[RuleBook], Iterator[Remark]]
+#: Every check, one a module.
+CHECKS: tuple[Check, ...] = (
+    contradictions.check, dates.check, duplicates.check, gaps.check, gates.check, placeholders.check, unused.check,
+    upkeep.check,
+)  # fmt: skip
 
 def remarks(book: RuleBook) -> tuple[Remark, ...]:
     """What every check has to say, in the order of the files."""
-    from rules.lint import contradictions, coverage, dates, duplicates, gaps, gates, unused, upkeep
-
-    checks = (contradictions, coverage, dates, duplicates, gaps, gates, unused, upkeep)
-    found = [remark for module in checks for remark in module.check(book)]
+    found = [remark for check in CHECKS for remark in check(book)]
     return tuple(sorted(found, key=lambda r: (r.location, r.check)))
 
 
