@@ -27,7 +27,7 @@ from rules.versions import Change, differences
 OURSELVES = "lotgate"
 STAGED, APPROVED, ACTIVATED, ROLLED_BACK, WITHDRAWN = "staged", "approved", "activated", "rolled_back", "withdrawn"
 #: Files of one set, and their size together.
-MAX_FILES, MAX_BYTES = 2_000, 50_000_000
+MAX_FILES, MAX_BYTES = 2_000, 16_000_000
 #: Compiled sets that are kept at hand.
 _KEPT = 8
 #: Digits that are enough to name a set.
@@ -341,14 +341,20 @@ class RuleSets:
             steps = sql.read_steps(connection)
         return _line(steps, digest, now)
 
-    def roll_back(self, by: str, comment: str = "") -> RuleSetLine:
-        """Put the set that was in force before the present one in force again, now. Raises RuleSetRefused."""
+    def roll_back(self, by: str, comment: str = "", expected: str | None = None) -> RuleSetLine:
+        """Put the set that was in force before the present one in force again, now. Raises RuleSetRefused.
+
+        ``expected``: the set that the caller saw in force; a roll-back that is sent twice goes back once.
+        """
         now = instant(self._clock())
         with self._store.engine.begin() as connection:
             sql.one_at_a_time(self._store, connection)
             present = succession(sql.read_steps(connection), now)
             if len(present) < 2:
                 raise RuleSetRefused("No other rule set was in force before the present one.")
+            if expected is not None and present[-1].digest != expected:
+                words = f"Rule set {_short(present[-1].digest)} is in force now, not {_short(expected)}."
+                raise RuleSetRefused(f"{words} Look again with `lotgate rules list`.")
             digest = present[-2].digest
             sql.add_step(connection, digest, ROLLED_BACK, by, now, comment, now)
             steps = sql.read_steps(connection)

@@ -1,0 +1,86 @@
+"""Past decisions and the results they rested on, in SQL. What they mean is in engine/history.py."""
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+from sqlalchemy import Connection, and_, case, null, select
+
+from engine.store.schema import journal, results
+
+#: How the evidence of a decision that rules had a part in begins (engine/course.py).
+_JUDGED = '{"gate":'
+#: Entries that may be out of order by the time of their recording.
+_MARGIN = 1_000
+
+
+class DecisionRow(Struct, frozen=True):
+    """A journal entry that a gate was judged for."""
+
+    position: int
+    lot: str
+    version: int
+    kind: str
+    trigger: str
+    state_before: str
+    state_after: str
+    rule_set: str
+    recorded_at: str
+    evidence: str
+    #: Data block of a refused inspection record, whose results are kept nowhere else.
+    refused_data: str | None
+
+
+_REFUSED = and_(journal.c.kind == "refusal", journal.c.type == "inspection.recorded.v1")
+_COLUMNS = (
+    journal.c.position, journal.c.lot, journal.c.version, journal.c.kind, journal.c.trigger, journal.c.state_before,
+    journal.c.state_after, journal.c.rule_set, journal.c.recorded_at, journal.c.evidence,
+    case((_REFUSED, journal.c.data), else_=null()),
+)  # fmt: skip
+
+
+def read_decisions(
+    connection: Connection, after: int, limit: int, since: str | None, until: str | None
+) -> list[DecisionRow]:
+    """Judged entries in the order they were written, from position ``after`` on; instants are bounds, both included."""
+    query = select(*_COLUMNS).where(journal.c.position > after, journal.c.evidence.startswith(_JUDGED))
+    if since is not None:
+        query = query.where(journal.c.recorded_at >= since)
+    if until is not None:
+        query = query.where(journal.c.recorded_at <= until)
+    return [DecisionRow(*row) for row in connection.execute(query.order_by(journal.c.position).limit(limit))]
+
+
+def read_decisions_of(connection: Connection, lot: str) -> list[DecisionRow]:
+    """Judged entries of one lot, in order."""
+    query = select(*_COLUMNS).where(journal.c.lot == lot, journal.c.evidence.startswith(_JUDGED))
+    return [DecisionRow(*row) for row in connection.execute(query.order_by(journal.c.version))]
+
+
+def read_records(connection: Connection, lots: Iterable[str]) -> list[tuple[str, int, str, str]]:
+    """(lot, version, inspection, measurements JSON) of every inspection record of ``lots``, in order."""
+    columns = (results.c.lot, results.c.version, results.c.inspection, results.c.measurements)
+    query = select(*columns).where(results.c.lot.in_(list(lots))).order_by(results.c.lot, results.c.version)
+    return [(lot, version, inspection, text) for lot, version, inspection, text in connection.execute(query)]
+
+
+def last_position(connection: Connection) -> int:
+    """The position of the newest journal entry; 0 for an empty journal."""
+    row = connection.execute(select(journal.c.position).order_by(journal.c.position.desc()).limit(1)).first()
+    return 0 if row is None else int(row[0])
+
+
+def first_position(connection: Connection, since: str) -> int:
+    """A position before the first entry that was recorded at ``since`` or later, found by halving.
+
+    Two processes may write entries a moment out of order: it is a little too early rather than too late.
+    """
+    low, high = 0, last_position(connection)
+    while low < high:
+        middle = (low + high) // 2
+        query = select(journal.c.recorded_at).where(journal.c.position > middle).order_by(journal.c.position).limit(1)
+        row = connection.execute(query).first()
+        if row is None or row[0] >= since:
+            high = middle
+        else:
+            low = middle + 1
+    return max(0, low - _MARGIN)
