@@ -45,7 +45,8 @@ def main() -> None:
 
 def _compile(sources: dict[str, str], target: BinaryIO) -> Any:
     try:
-        from rules.rete import CannotCompile, ReteEngine
+        from rules.rete import ReteEngine
+        from rules.rete_patterns import CannotCompile
     except ImportError as error:
         _write(target, Started("", f"durable-rules cannot be loaded on this Python: {error}"))
         return None
@@ -61,7 +62,8 @@ def _compile(sources: dict[str, str], target: BinaryIO) -> Any:
 
 def _judge(engine: Any, pool: list[Any], lines: list[tuple[str, dict[str, int], int]]) -> list[list[int] | str]:
     """Answers in order; neighbours about the same lot are judged in one go."""
-    from rules.rete import Asked, NotEvaluated
+    from rules.rete import NotEvaluated
+    from rules.rete_facts import Asked
 
     answers: list[list[int] | str] = []
     group: list[Any] = []
