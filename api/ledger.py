@@ -17,6 +17,7 @@ from api.cloudevents import Mode, mode_of, require_json
 from api.pages import json_answer, page_of
 from api.problems import Refused
 from api.queries import limit_of, number_of, number_position_of, one_of, position_of, read_query
+from api.targets import target_routes
 from api.views import Replay, Replayed
 from engine.clock import instant
 from engine.errors import EventInvalid
@@ -32,7 +33,12 @@ _replay = msgspec.json.Decoder(Replay)
 
 def ledger_routes(engine: Front, patience: Patience, ring: Ring) -> list[HTTPRouteHandler]:
     """The routes, for Litestar."""
-    return [*_deliveries(engine), *_replays(engine, patience, ring), *_attention(engine)]
+    return [
+        *_deliveries(engine),
+        *_replays(engine, patience, ring),
+        *target_routes(engine, patience, ring),
+        *_attention(engine),
+    ]
 
 
 def _deliveries(engine: Front) -> list[HTTPRouteHandler]:

@@ -10,12 +10,14 @@ from msgspec import Raw, Struct
 
 from api.batch import Result
 from api.commands import COMMANDS
+from api.targets import Pause, TargetLine
 from api.views import LotView, Page, Readiness, Replay, Replayed
 from engine.answer import Decision, Notice
 from engine.events import TYPES, AnyEvent
 from engine.explaining import Explanation
 from engine.journal import Entry
 from engine.ledger import DeliveryLine
+from engine.targets import TargetState
 from engine.store.reading import EscalationLine, EventLine, HoldLine, LotLine, ParkedLine, ResultLine
 
 
@@ -64,6 +66,7 @@ IDEMPOTENCY_KEY = Parameter(
 PREFER = Parameter("Prefer", "`return=minimal`: results without their decisions.", place="header")
 DELIVERY = Parameter("delivery", "Number of the delivery.", {"type": "integer", "minimum": 1}, "path", True)
 TARGET = Parameter("target", "Only this target.")
+TARGET_NAME = Parameter("target", "Its name: erp or wms.", place="path", required=True)
 STATE = Parameter("state", "Only lots in this state.")
 
 _DECIDED: dict[int, Any] = {201: Decision, 200: (Decision, Notice), 202: Notice}
@@ -227,6 +230,28 @@ OPERATIONS: tuple[Operation, ...] = (
         body={"application/json": Replay},
         answers={200: Replayed},
         problems=(413, 415, 422),
+    ),
+    _read("/v1/targets", "targets", "How each target system does, and what it is owed.", Page[TargetLine]),
+    Operation(
+        method="post",
+        path="/v1/targets/{target}/pause",
+        id="pause_target",
+        role="admin",
+        summary="Tell a target nothing until it is resumed; nothing is lost.",
+        body={"application/json": Pause},
+        answers={200: TargetState},
+        problems=(404, 413, 415, 422),
+        parameters=(TARGET_NAME,),
+    ),
+    Operation(
+        method="post",
+        path="/v1/targets/{target}/resume",
+        id="resume_target",
+        role="admin",
+        summary="Tell a paused target again.",
+        answers={200: TargetState},
+        problems=(404,),
+        parameters=(TARGET_NAME,),
     ),
     _read(
         "/v1/parked", "parked", "Events that wait for what they depend on.", Page[ParkedLine], CURSOR, LIMIT

@@ -1,0 +1,106 @@
+"""The target systems: how each of them does, and the switch that stops telling it.
+
+What may not enter: SQL, single deliveries (api/ledger.py), and the delivering itself (actors).
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, Response, get, post
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Meta, Struct
+
+from api.answers import require, visit_of
+from api.body import MAX_EVENT_BYTES, Patience, whole
+from api.cloudevents import Mode, mode_of, require_json
+from api.pages import json_answer
+from api.problems import Refused
+from api.views import Page
+from engine.errors import EventInvalid, NotFound
+from engine.runtime import Front
+from engine.targets import TargetState
+
+AnyRequest = Request[Any, Any, Any]
+
+
+class TargetLine(Struct, frozen=True):
+    """One target: what it is owed, and how it does."""
+
+    state: TargetState
+    #: Deliveries that wait, are under way, and were given up.
+    pending: int
+    sending: int
+    dead: int
+    #: Instant of the oldest commit that it has not agreed to; null: none.
+    oldest_open: str | None
+
+
+class Pause(Struct, frozen=True, forbid_unknown_fields=True):
+    """Why a target is paused."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=500)]
+
+
+_pause = msgspec.json.Decoder(Pause)
+
+
+def target_routes(
+    engine: Front, patience: Patience, ring: Callable[[Sequence[str]], None]
+) -> list[HTTPRouteHandler]:
+    """The routes, for Litestar."""
+    ledger = engine.ledger
+
+    def known(name: str) -> str:
+        if name not in engine.committer.targets:
+            words = ", ".join(engine.committer.targets)
+            raise NotFound(f"There is no target {name}; there are {words}.")
+        return name
+
+    def lines() -> list[TargetLine]:
+        counts, oldest = ledger.counts(), ledger.oldest_open()
+        return [
+            TargetLine(
+                ledger.targets.state(name),
+                *(counts.get(name, {}).get(state, 0) for state in ("pending", "sending", "dead")),
+                oldest.get(name),
+            )
+            for name in engine.committer.targets
+        ]
+
+    @get("/v1/targets")
+    async def list_targets(request: AnyRequest) -> Response[bytes]:
+        """Every target system."""
+        return json_answer(Page(await asyncio.to_thread(lines), None))
+
+    @post("/v1/targets/{target:str}/pause", status_code=200)
+    async def pause_target(request: AnyRequest, target: str) -> Response[bytes]:
+        """Tell it nothing until it is resumed; what is under way ends."""
+        visit = visit_of(request.scope)
+        require(visit, "admin")
+        if mode_of(visit.headers) is not Mode.STRUCTURED:
+            raise Refused("unsupported-media-type", "The body is application/json.")
+        body = await patience.wait(
+            whole(request.receive, MAX_EVENT_BYTES, visit.headers.get(b"content-length"))
+        )
+        reason, by = _reason(body), visit.principal.name
+        return json_answer(await asyncio.to_thread(ledger.targets.pause, known(target), by, reason))
+
+    @post("/v1/targets/{target:str}/resume", status_code=200)
+    async def resume_target(request: AnyRequest, target: str) -> Response[bytes]:
+        """Tell it everything that has come meanwhile, the newest status of each lot."""
+        require(visit_of(request.scope), "admin")
+        state = await asyncio.to_thread(ledger.targets.resume, known(target))
+        ring((target,))
+        return json_answer(state)
+
+    return [list_targets, pause_target, resume_target]
+
+
+def _reason(body: bytes) -> str:
+    try:
+        return _pause.decode(body).reason
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        require_json(body)
+        raise EventInvalid(str(error)) from None
