@@ -10,7 +10,7 @@ import secrets
 from pathlib import Path
 
 from msgspec import Struct, json
-from sqlalchemy import Connection, insert, or_, select
+from sqlalchemy import Connection, insert, or_, select, update
 
 from engine.clock import Clock, instant
 from engine.store.opening import Store
@@ -28,21 +28,48 @@ class Key(Struct, frozen=True):
     roles: tuple[str, ...]
 
 
+class KeyLine(Struct, frozen=True):
+    """A key as administrators see it: who may do what, never the key itself. Instants are ISO 8601, UTC."""
+
+    id: str
+    name: str
+    roles: tuple[str, ...]
+    created_at: str
+    expires_at: str | None
+    revoked_at: str | None
+
+
 def hash_of(key: str) -> str:
     """SHA-256 of a key, hex: what the database keeps."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def create_key(connection: Connection, name: str, roles: tuple[str, ...], now: str) -> str:
+def create_key(
+    connection: Connection, name: str, roles: tuple[str, ...], now: str, expires_at: str | None = None
+) -> str:
     """Make a key for ``name`` and give it back, the only time it can be read."""
     identity = secrets.token_hex(4)
     key = f"lotgate_{identity}_{secrets.token_urlsafe(32)}"
     connection.execute(
         insert(api_keys).values(
-            id=identity, secret_hash=hash_of(key), name=name, roles=json.encode(roles).decode(), created_at=now
+            id=identity, secret_hash=hash_of(key), name=name, roles=json.encode(roles).decode(), created_at=now,
+            expires_at=expires_at,
         )
     )
     return key
+
+
+def all_keys(connection: Connection) -> list[KeyLine]:
+    """Every key there ever was, oldest first."""
+    columns = [api_keys.c[name] for name in KeyLine.__struct_fields__]
+    rows = connection.execute(select(*columns).order_by(api_keys.c.created_at, api_keys.c.id))
+    return [KeyLine(i, name, tuple(json.decode(roles)), *instants) for i, name, roles, *instants in rows]
+
+
+def revoke_key(connection: Connection, identity: str, now: str) -> bool:
+    """From now on the key opens nothing; False when there is no such key that still did."""
+    mine = (api_keys.c.id == identity) & api_keys.c.revoked_at.is_(None)
+    return connection.execute(update(api_keys).where(mine).values(revoked_at=now)).rowcount == 1
 
 
 def read_keys(store: Store, clock: Clock) -> list[Key]:

@@ -44,7 +44,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     connectors: Path = SHIPPED_CONNECTORS
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65535)] = 8000
-    #: Where the targets' connector files find their systems.
+    #: Where the targets' connector files find their systems. Not set: the sandbox systems, on the next two ports.
     erp_url: str = "http://127.0.0.1:8001"
     wms_url: str = "http://127.0.0.1:8002"
     #: Rule engines that judge: ``both`` (reference and durable-rules) or ``reference`` alone.
@@ -67,6 +67,27 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
 def load_settings(environment: Mapping[str, str]) -> Settings:
     """Settings from ``environment``. Raises SettingInvalid, naming variable, value and expected form."""
+    settings = _convert(_values(environment))
+    nowhere = sandboxed(environment)
+    urls = {f"{name}_url": f"http://127.0.0.1:{settings.port + n}" for n, name in enumerate(("erp", "wms"), 1)}
+    settings = msgspec.structs.replace(settings, **{f: url for f, url in urls.items() if f[:-4] in nowhere})
+    try:
+        ZoneInfo(settings.timezone)
+    except (KeyError, ValueError, OSError):
+        raise SettingInvalid(
+            f"LOTGATE_TIMEZONE is {settings.timezone!r}; expected a time zone such as Europe/Berlin."
+        ) from None
+    return settings
+
+
+def sandboxed(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Targets that sandbox systems stand in for, because no setting says where the real ones are."""
+    values = _values(environment)
+    return tuple(name for name in ("erp", "wms") if f"{name}_url" not in values)
+
+
+def _values(environment: Mapping[str, str]) -> dict[str, Any]:
+    """What is set, by field, as text."""
     values = _from_file(environment.get(PREFIX + "CONFIG"))
     for name in Settings.__struct_fields__:
         variable = PREFIX + name.upper()
@@ -77,14 +98,7 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
     named = _named_secrets(environment)
     if named:
         values["secrets"] = {**values.get("secrets", {}), **named}
-    settings = _convert(values)
-    try:
-        ZoneInfo(settings.timezone)
-    except (KeyError, ValueError, OSError):
-        raise SettingInvalid(
-            f"LOTGATE_TIMEZONE is {settings.timezone!r}; expected a time zone such as Europe/Berlin."
-        ) from None
-    return settings
+    return values
 
 
 def as_json(settings: Settings) -> bytes:

@@ -4,11 +4,13 @@ import argparse
 import logging
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from api.cli.main import DONE, FOUND, Failure
+from api.cli.main import DONE, FOUND, Failure, print_json
 from engine.settings import Settings, shown
+
+if TYPE_CHECKING:
+    from engine.store.opening import Store
 
 
 def web(_: argparse.Namespace, settings: Settings) -> int:
@@ -57,18 +59,15 @@ def migrate(_: argparse.Namespace, settings: Settings) -> int:
 def verify(options: argparse.Namespace, settings: Settings) -> int:
     """The journal of every lot, or of one."""
     from engine.journal import verify as verify_journals
-    from engine.store.migrate import check
-    from engine.store.opening import open_store
     from engine.store.reading import Reading
 
-    store = open_store(settings.database_url, settings.home)
-    check(store)
+    store = existing_store(settings)
     report = verify_journals(Reading(store).journals(options.lot), _progress if sys.stderr.isatty() else None)
     store.close()
     if options.lot is not None and report.lots == 0:
         raise Failure(f"there is no lot {options.lot}", FOUND)
     if options.json:
-        _print_json(report)
+        print_json(report)
     else:
         for broken in report.breaks:
             print(f"lot {broken.lot}, version {broken.version}: {broken.problem}")
@@ -88,17 +87,18 @@ def rules(options: argparse.Namespace, settings: Settings) -> int:
         book = RuleBook.load(directory)
     except RulePackError as error:
         if options.json:
-            _print_json([{"place": str(f.location), "message": f.message, "hint": f.hint} for f in error.findings])
+            print_json([{"place": str(f.location), "message": f.message, "hint": f.hint} for f in error.findings])
         else:
             print(error)
-            print(f"{len(error.findings)} mistakes; nothing of {directory} is in force.")
+            number = "1 mistake" if len(error.findings) == 1 else f"{len(error.findings)} mistakes"
+            print(f"{number}; rules in {directory} cannot be put in force.")
         return FOUND
     if options.action == "lint":
-        _print_json([]) if options.json else print(f"{len(book.rules.rules)} rules, no mistakes. {book.digest}")
+        print_json([]) if options.json else print(f"{len(book.rules.rules)} rules, no mistakes. {book.digest}")
         return DONE
     report = run_tests(book)
     if options.json:
-        _print_json(report)
+        print_json(report)
     else:
         print(report)
     return DONE if report.passed else FOUND
@@ -108,11 +108,25 @@ def config(options: argparse.Namespace, settings: Settings) -> int:
     """The settings in force."""
     values = shown(settings)
     if options.json:
-        _print_json(values)
+        print_json(values)
     else:
         for name, value in values.items():
             print(f"LOTGATE_{name.upper()}={value}")
     return DONE
+
+
+def existing_store(settings: Settings) -> "Store":
+    """The database of this installation; raises Failure where there is none, StoreNotMigrated for another release's."""
+    from engine.store.migrate import check
+    from engine.store.opening import open_store
+
+    if not settings.database_url and not (settings.home / "lotgate.db").exists():
+        raise Failure(
+            f"there is no database in {settings.home}; start Lotgate once, or see LOTGATE_HOME and LOTGATE_DATABASE_URL"
+        )
+    store = open_store(settings.database_url, settings.home)
+    check(store)
+    return store
 
 
 def log_to_stderr() -> None:
@@ -126,8 +140,4 @@ def log_to_stderr() -> None:
 
 def _progress(lots: int) -> None:
     if lots % 1000 == 0:
-        sys.stderr.write(f"\r{lots} lots")
-
-
-def _print_json(value: object) -> None:
-    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+        sys.stderr.write(f"\r{lots} lots\r")

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+import msgspec
+
 from engine.errors import LotgateError
 from engine.settings import Settings, load_settings
 
@@ -24,6 +26,11 @@ class Failure(Exception):
         self.code = code
 
 
+def print_json(value: object) -> None:
+    """``value`` on standard output, for programs and for people."""
+    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
 class Parser(argparse.ArgumentParser):
     """argparse, whose errors are one sentence."""
 
@@ -31,6 +38,13 @@ class Parser(argparse.ArgumentParser):
         """Say what is wrong and how to get help, in one line."""
         sys.stderr.write(f"lotgate: {message}; see `{self.prog} --help`.\n")
         raise SystemExit(WRONG)
+
+
+def count(text: str) -> int:
+    """A whole number above 0, for argparse."""
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 1_000_000):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -49,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--key", help="API key (LOTGATE_API_KEY); else LOTGATE_HOME/admin.key")
 
     up = add("up", "run everything here: web, worker, clock, Redis, and sandbox systems where none are set", json=False)
-    up.add_argument("--workers", type=int, default=1, help="worker processes (1)")
+    up.add_argument("--workers", type=count, default=1, help="worker processes (1)")
     for name, help_ in (
         ("web", "run the web process"),
         ("worker", "run a worker process, which tells ERP and WMS"),
@@ -59,28 +73,38 @@ def parser() -> argparse.ArgumentParser:
         add(name, help_, json=False)
 
     demo = add("demo", "tell a supplier-receipt story on measured data against the running service")
-    demo.add_argument("--lots", type=int, help="how many lots (all)")
+    demo.add_argument("--lots", type=count, help="how many lots (all)")
     remote(demo)
     submit = add("submit", "send CloudEvents from a file or standard input: JSON, a JSON array, or NDJSON")
     submit.add_argument("file", help="a file, or - for standard input")
-    submit.add_argument("--at-once", type=int, default=16, help="events in flight (16); order per lot is kept")
+    submit.add_argument("--at-once", type=count, default=16, help="events in flight (16); order per lot is kept")
     remote(submit)
-    lot = add("lot", "show a lot: state, why, journal, what can happen next")
+    lot = add("lot", "show a lot: state, holds, what ERP and WMS know, what can happen next, journal")
     lot.add_argument("lot", help="the lot's id")
     lot.add_argument("--explain", metavar="TRIGGER", help="show every guard of a trigger, for example release")
     remote(lot)
     deliveries = add("deliveries", "show the delivery ledger, or replay dead deliveries")
-    deliveries.add_argument("--status", help="pending, sending, delivered, superseded, dead")
-    deliveries.add_argument("--target", help="erp or wms")
+    deliveries.add_argument("--state", help="only those that are pending, sending, delivered, superseded or dead")
+    deliveries.add_argument("--target", help="only this target's: erp or wms")
     deliveries.add_argument("--lot", help="only this lot's")
     deliveries.add_argument("--replay", metavar="ID", help="replay one dead delivery, or `all` that match")
     deliveries.add_argument("--dry-run", action="store_true", help="with --replay: only count")
     remote(deliveries)
+    targets = add("targets", "show how ERP and WMS do, or pause and resume one of them")
+    targets.add_argument("action", nargs="?", choices=("pause", "resume"))
+    targets.add_argument("target", nargs="?", help="erp or wms")
+    targets.add_argument("--reason", default="no reason given", help="with pause: why, for those who look")
+    remote(targets)
     verify = add("verify", "verify the journal: hash chain, versions, and that folding it gives the stored state")
     verify.add_argument("--lot", help="only this lot")
     rules = add("rules", "lint rule files, or run the tests inside them")
     rules.add_argument("action", choices=("lint", "test"))
     rules.add_argument("directory", nargs="?", help="directory of rule files (LOTGATE_RULES)")
+    keys = add("keys", "list API keys, add one for a person or a system, or revoke one")
+    keys.add_argument("action", choices=("list", "add", "revoke"))
+    keys.add_argument("name", nargs="?", help="add: who will hold it; revoke: the key's id")
+    keys.add_argument("--role", choices=("read", "submit", "admin"), help="add: what it may do (submit)")
+    keys.add_argument("--days", type=count, help="add: how long it is valid (until it is revoked)")
     config = add("config", "show the settings in force, secrets masked")
     config.add_argument("action", choices=("show",))
     return root
@@ -88,7 +112,7 @@ def parser() -> argparse.ArgumentParser:
 
 def commands() -> dict[str, Command]:
     """Which function answers which word."""
-    from api.cli import local, remote, up
+    from api.cli import keys, local, remote, submit, targets, up
 
     return {
         "up": up.up,
@@ -97,11 +121,13 @@ def commands() -> dict[str, Command]:
         "clock": local.clock,
         "migrate": local.migrate,
         "demo": remote.demo,
-        "submit": remote.submit,
+        "submit": submit.submit,
         "lot": remote.lot,
         "deliveries": remote.deliveries,
+        "targets": targets.targets,
         "verify": local.verify,
         "rules": local.rules,
+        "keys": keys.keys,
         "config": local.config,
     }
 
@@ -116,7 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"lotgate: {failure}\n")
         return failure.code
     except LotgateError as error:
-        sys.stderr.write(f"lotgate: {error.detail}\n")
+        # A driver's words may come in several lines.
+        sys.stderr.write(f"lotgate: {' '.join(error.detail.split())}\n")
         return WRONG
     except KeyboardInterrupt:
         return 130
@@ -127,4 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # As `python -m api.cli.main` this file is there twice; the commands raise the other one's Failure.
+    from api.cli.main import main as run
+
+    sys.exit(run())

@@ -3,8 +3,8 @@
 import argparse
 from urllib.parse import quote
 
-from api.cli.client import Client, print_json
-from api.cli.main import DONE, WRONG, Failure
+from api.cli.client import Client
+from api.cli.main import DONE, WRONG, Failure, print_json
 from engine.settings import Settings
 
 

@@ -25,7 +25,7 @@ from msgspec import Struct
 
 from api.cli.main import DONE, Failure
 from engine.people import ADMIN_KEY_FILE
-from engine.settings import Settings
+from engine.settings import Settings, sandboxed
 
 #: Between SIGTERM and SIGKILL; each process drains within 4 s.
 DRAIN_SECONDS = 6.0
@@ -198,7 +198,7 @@ def _sandboxes(settings: Settings, environment: Mapping[str, str]) -> list[Part]
     """Sandbox systems stand in while no real ones are set, and say so."""
     parts = []
     for name, url in (("erp", settings.erp_url), ("wms", settings.wms_url)):
-        if f"LOTGATE_{name.upper()}_URL" in environment:
+        if name not in sandboxed(environment):
             continue
         port = urlsplit(url).port or 80
         _port_is_free("127.0.0.1", port)
