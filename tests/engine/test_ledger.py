@@ -108,6 +108,123 @@ def test_what_was_sent_and_what_was_acknowledged(store: Store, ledger: Ledger, c
     assert (seen.sent_version, seen.acknowledged_version) == (4, 2)
 
 
+def test_a_lease_can_be_held_on_to_and_a_lost_one_cannot(store: Store, ledger: Ledger, clock: Any) -> None:
+    owe(store, clock().timestamp(), "A", 1)
+    owe(store, clock().timestamp(), "B", 1)
+    held = ledger.claim("erp", "w", 2, 30)
+    clock.forward(20)
+    assert ledger.renew(held, 30) == {d.id for d in held}
+    clock.forward(20)
+    assert ledger.claim("erp", "other", 2, 30) == []
+    clock.forward(11)
+    taken = ledger.claim("erp", "other", 1, 30)[0]
+    assert ledger.renew(held, 30) == {d.id for d in held} - {taken.id}
+
+
+def test_what_a_stopping_worker_gives_back_is_due_at_once_and_was_no_attempt(
+    store: Store, ledger: Ledger, clock: Any
+) -> None:
+    owe(store, clock().timestamp(), "L", 1)
+    assert ledger.release(ledger.claim("erp", "stopping", 1, 30)) == 1
+    again = ledger.claim("erp", "w", 1, 30)[0]
+    assert (again.attempts, again.fence) == (1, 2)
+
+
+def test_nothing_of_a_paused_target_is_due(store: Store, ledger: Ledger, clock: Any) -> None:
+    owe(store, clock().timestamp(), "L", 1)
+    owe(store, clock().timestamp(), "L", 1, "wms")
+    ledger.targets.pause("erp", "pat", "closing")
+    assert ledger.due() == ["wms"]
+    assert ledger.claim("erp", "w", 1, 30) == []
+    assert ledger.targets.pause("erp", "kim", "another").paused_by == "pat"
+    assert ledger.targets.resume("erp").paused_by is None
+    assert ledger.targets.resume("never-paused").paused_at is None
+    assert len(ledger.claim("erp", "w", 1, 30)) == 1
+
+
+def test_outdated_is_superseded_only_where_something_newer_was_decided(
+    store: Store, ledger: Ledger, clock: Any
+) -> None:
+    owe(store, clock().timestamp(), "A", 1)
+    old = ledger.claim("erp", "w", 1, 30)[0]
+    owe(store, clock().timestamp(), "A", 2)
+    assert ledger.outdated(old, "409")
+    owe(store, clock().timestamp(), "B", 1)
+    assert not ledger.outdated(next(d for d in ledger.claim("erp", "w", 9, 30) if d.lot == "B"), "409")
+    assert states(store) == {("A", 1): "superseded", ("A", 2): "sending", ("B", 1): "dead"}
+
+
+def test_a_newer_decision_takes_the_place_of_a_dead_one(store: Store, ledger: Ledger, clock: Any) -> None:
+    owe(store, clock().timestamp(), "L", 1)
+    ledger.dead(ledger.claim("erp", "w", 1, 30)[0], "422")
+    owe(store, clock().timestamp(), "L", 2)
+    assert [d.version for d in ledger.claim("erp", "w", 9, 30)] == [2]
+    assert states(store) == {("L", 1): "superseded", ("L", 2): "sending"}
+    assert ledger.replay() == 0
+
+
+def test_a_replay_takes_what_fits_and_a_dry_run_takes_nothing(store: Store, ledger: Ledger, clock: Any) -> None:
+    for lot, target in (("A", "erp"), ("B", "erp"), ("A", "wms")):
+        owe(store, clock().timestamp(), lot, 1, target)
+        ledger.dead(ledger.claim(target, "w", 1, 30)[0], "422")
+    assert ledger.replay(dry_run=True) == 3
+    assert ledger.counts() == {"erp": {"dead": 2}, "wms": {"dead": 1}}
+    assert ledger.replay(target="erp", lot="A") == 1
+    assert ledger.replay(lot="A") == 1
+    assert ledger.replay() == 1
+    assert all(d.attempts == 1 for t in ("erp", "wms") for d in ledger.claim(t, "w", 9, 30))
+
+
+def test_an_escalation_of_a_kind_is_open_once(store: Store, ledger: Ledger, clock: Any) -> None:
+    assert ledger.escalate_once("target-auth", "erp", "first")
+    assert not ledger.escalate_once("target-auth", "erp", "second")
+    Reading(store).acknowledge(Reading(store).escalations()[0].id, "pat", "now")
+    assert ledger.escalate_once("target-auth", "erp", "third")
+
+
+def test_a_clock_set_back_leaves_nothing_waiting_and_no_lease_for_ever(
+    store: Store, ledger: Ledger, clock: Any
+) -> None:
+    owe(store, clock().timestamp(), "new", 1)
+    owe(store, clock().timestamp() - 1, "claimed", 1)
+    ledger.claim("erp", "dead", 1, 30)
+    clock.forward(-3600)
+    assert ledger.due() == ["erp"]
+    assert {d.lot for d in ledger.claim("erp", "w", 9, 30)} == {"new", "claimed"}
+
+
+def test_looking_for_work_costs_the_same_however_much_was_ever_delivered(
+    store: Store, ledger: Ledger, clock: Any
+) -> None:
+    """Every question that workers, the sweeper and /metrics ask goes by an index of what is owed."""
+    from sqlalchemy import event
+
+    asked: list[tuple[str, Any]] = []
+    owe(store, clock().timestamp(), "L", 1)
+    event.listen(store.engine, "before_cursor_execute", lambda c, cursor, sql, values, *_: asked.append((sql, values)))
+    ledger.due()
+    ledger.counts()
+    ledger.oldest_open()
+    ledger.claim("erp", "w", 10, 30)
+    ledger.replay(dry_run=True)
+    plans = []
+    with store.reads.connect() as connection:
+        if store.dialect == "postgresql":
+            # As it would plan for a large table, and for whatever values come.
+            connection.exec_driver_sql("SET enable_seqscan = off")
+        for sql, values in list(asked):
+            if sql.startswith("SELECT") and "FROM deliveries" in sql:
+                explain = "EXPLAIN QUERY PLAN " if store.dialect == "sqlite" else "EXPLAIN "
+                rows = connection.exec_driver_sql(explain + sql, values)
+                plans.append("\n".join(str(row) for row in rows))
+    assert len(plans) >= 6
+    for plan in plans:
+        assert "deliveries_open" in plan or "deliveries_dead" in plan or "deliveries_lot_target" in plan or (
+            "sqlite_autoindex_deliveries_1 (lot=?" in plan
+        ), plan
+        assert "Seq Scan on deliveries" not in plan
+
+
 def test_many_workers_share_the_work_and_never_a_lot(store: Store, ledger: Ledger, clock: Any) -> None:
     now = clock().timestamp()
     for number in range(120):

@@ -1,0 +1,65 @@
+"""Settings: from the environment, from files, typed; a mistake names the variable and what was expected."""
+
+from pathlib import Path
+
+import pytest
+
+from engine.errors import SettingInvalid
+from engine.settings import Settings, load_settings, shown
+
+
+def test_everything_has_a_default() -> None:
+    settings = load_settings({"HOME": "/root", "PATH": "/bin"})
+    assert settings == Settings()
+    assert settings.base_url == "http://127.0.0.1:8000"
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "lotgate.toml"
+    file.write_text('port = 9000\nhost = "::1"\ntimezone = "Europe/Berlin"\n')
+    settings = load_settings({"LOTGATE_CONFIG": str(file), "LOTGATE_PORT": "9001"})
+    assert settings.base_url == "http://[::1]:9001"
+    assert settings.timezone == "Europe/Berlin"
+
+
+def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
+    secret = tmp_path / "url"
+    secret.write_text("postgresql://u:geheim@db/lots\n")
+    settings = load_settings({"LOTGATE_DATABASE_URL_FILE": str(secret)})
+    assert settings.database_url == "postgresql://u:geheim@db/lots"
+    assert "geheim" not in str(shown(settings))
+    with pytest.raises(SettingInvalid, match="LOTGATE_API_KEY_FILE"):
+        load_settings({"LOTGATE_API_KEY_FILE": str(tmp_path / "missing")})
+
+
+def test_only_secrets_are_read_from_files(tmp_path: Path) -> None:
+    file = tmp_path / "port"
+    file.write_text("9000")
+    assert load_settings({"LOTGATE_PORT_FILE": str(file)}).port == 8000
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("LOTGATE_PORT", "0"), ("LOTGATE_PORT", "65536"), ("LOTGATE_PORT", "http"), ("LOTGATE_CHANNEL", "neither"),
+        ("LOTGATE_TIMEZONE", "Mars/Olympus"), ("LOTGATE_WORKER_THREADS", "0"), ("LOTGATE_CONFIG", "/nowhere/x.toml"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_names_its_variable(variable: str, value: str) -> None:
+    with pytest.raises(SettingInvalid, match=variable):
+        load_settings({variable: value})
+
+
+def test_a_file_with_an_unknown_key_or_no_toml_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "lotgate.toml"
+    file.write_text("prot = 9000\n")
+    with pytest.raises(SettingInvalid, match="prot"):
+        load_settings({"LOTGATE_CONFIG": str(file)})
+    file.write_text("port: 9000\n")
+    with pytest.raises(SettingInvalid, match="not TOML"):
+        load_settings({"LOTGATE_CONFIG": str(file)})
+
+
+def test_a_secret_is_not_in_the_message_about_it(tmp_path: Path) -> None:
+    settings = load_settings({"LOTGATE_API_KEY": "topsecret"})
+    assert "topsecret" not in str(shown(settings))
