@@ -27,6 +27,7 @@ from api.ledger import ledger_routes
 from api.lots import lot_routes
 from api.openapi import openapi_document
 from api.problems import answer_exception, problem_index, problem_page
+from api.rulesets import rule_set_routes
 from engine.people import ensure_admin_key, read_keys
 from engine.runtime import Front, open_front
 from engine.settings import Settings
@@ -86,6 +87,7 @@ def create_app(settings: Settings) -> Application:
             commands(engine.committer, patience),
             *lot_routes(engine),
             *ledger_routes(engine, patience, bell.ring),
+            *rule_set_routes(engine, patience),
             *health_routes(health, engine),
             healthz,
             openapi_document,

@@ -92,11 +92,24 @@ class Health:
         return Check("ok", self._engine.store.dialect)
 
     def _rules(self) -> Check:
-        book = self._engine.rulebook
+        """The set in force, and whether the committer and the files on disk have it too."""
+        engine = self._engine
+        book = engine.rulebook
         gates = book.gates()
+        words = f"{book.digest}, gates {', '.join(sorted(gates))}"
+        if engine.rules.problem:
+            return Check("degraded", f"{words}; what should be in force cannot be read: {engine.rules.problem}")
         if "release" not in gates:
             return Check("degraded", "no rule guards the gate release: nothing can be released")
-        return Check("ok", f"{book.digest}, gates {', '.join(sorted(gates))}")
+        judging = engine.committer.rule_set
+        if judging and judging != book.digest:
+            return Check("degraded", f"{words}; the committer is changing over from {judging}")
+        disk = engine.disk.look()
+        if disk.problem:
+            return Check("degraded", f"{words}; the files on disk cannot be used and are not active: {disk.problem}")
+        if disk.digest != book.digest:
+            return Check("degraded", f"{words}; the files on disk are others ({disk.digest}) and not active")
+        return Check("ok", words)
 
     def _committer(self) -> Check:
         committer = self._engine.committer
@@ -170,10 +183,24 @@ class EngineCollector(Collector):
         yield GaugeMetricFamily(
             "lotgate_queue_events", "Events that wait for the committer", value=committer.waiting
         )
-        rules = GaugeMetricFamily("lotgate_rule_set_info", "The rule set in force", labels=["digest"])
-        rules.add_metric([self._engine.rulebook.digest], 1)
-        yield rules
+        yield from self._rules()
         yield from self._deliveries()
+
+    def _rules(self) -> Iterator[Metric]:
+        digest, disk = self._engine.rulebook.digest, self._engine.disk.look()
+        rules = GaugeMetricFamily("lotgate_rule_set_info", "The rule set in force", labels=["digest"])
+        rules.add_metric([digest], 1)
+        yield rules
+        judging = self._engine.committer.rule_set == digest
+        yield GaugeMetricFamily(
+            "lotgate_rule_set_judges", "1 when the committer judges by the rule set in force", value=int(judging)
+        )
+        yield GaugeMetricFamily(
+            "lotgate_rule_files_active", "1 when the rule files on disk are in force", value=int(disk.digest == digest)
+        )
+        yield GaugeMetricFamily(
+            "lotgate_rule_files_usable", "1 when the rule files on disk can be used", value=int(not disk.problem)
+        )
 
     def _deliveries(self) -> Iterator[Metric]:
         family = GaugeMetricFamily(

@@ -12,8 +12,9 @@ from litestar.handlers import HTTPRouteHandler
 from api.answers import visit_of
 from api.door import path_part
 from api.pages import json_answer, page_of
-from api.queries import limit_of, number_position_of, one_of, position_of, read_query
+from api.queries import limit_of, number_of, number_position_of, one_of, position_of, read_query
 from api.views import LotView, TargetView
+from engine.as_decided import as_decided
 from engine.explaining import explain
 from engine.ledger import Acknowledged
 from engine.lifecycle import State, next_steps
@@ -130,17 +131,16 @@ def _reasons(engine: Front) -> list[HTTPRouteHandler]:
     @get("/v1/lots/{lot:str}/explain")
     async def explain_lot(request: AnyRequest, lot: str) -> Response[bytes]:
         """Why, or why not: every guard of a step with the values it looks at."""
-        query = read_query(request.scope, ("trigger",))
-        found = await asyncio.to_thread(
-            explain,
-            engine.store,
-            engine.rulebook,
-            engine.clock,
-            path_part(lot),
-            query.get("trigger", "release"),
-            engine.today().toordinal(),
-        )
-        return json_answer(found)
+        query = read_query(request.scope, ("trigger", "as_decided"))
+        trigger, then = query.get("trigger", "release"), query.get("as_decided")
+        if then is not None:
+            version = None if then == "last" else number_of(then, "as_decided")
+            again = (engine.store, engine.rules.sets, engine.timezone, path_part(lot), trigger, version)
+            return json_answer(await asyncio.to_thread(as_decided, *again))
+        today = engine.today().toordinal()
+        rulebook = await asyncio.to_thread(engine.rules.book)
+        now = (engine.store, rulebook, engine.clock, path_part(lot), trigger, today)
+        return json_answer(await asyncio.to_thread(explain, *now))
 
     @get("/v1/events/{key:str}")
     async def show_event(request: AnyRequest, key: str) -> Response[bytes]:

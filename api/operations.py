@@ -10,15 +10,18 @@ from msgspec import Raw, Struct
 
 from api.batch import Result
 from api.commands import COMMANDS
+from api.rulesets import Activate, Approve, Difference, RollBack, Stage
 from api.targets import Pause, TargetLine
 from api.views import LotView, Page, Readiness, Replay, Replayed
 from engine.answer import Decision, Notice
+from engine.as_decided import AsDecided
 from engine.events import TYPES, AnyEvent
 from engine.explaining import Explanation
 from engine.journal import Entry
 from engine.ledger import DeliveryLine
-from engine.targets import TargetState
+from engine.rulesets import RuleSetLine, RuleSetView, Staged
 from engine.store.reading import EscalationLine, EventLine, HoldLine, LotLine, ParkedLine, ResultLine
+from engine.targets import TargetState
 
 
 class Parameter(Struct, frozen=True):
@@ -65,6 +68,7 @@ IDEMPOTENCY_KEY = Parameter(
 )
 PREFER = Parameter("Prefer", "`return=minimal`: results without their decisions.", place="header")
 DELIVERY = Parameter("delivery", "Number of the delivery.", {"type": "integer", "minimum": 1}, "path", True)
+DIGEST = Parameter("digest", "`active`, a digest, or its first digits.", place="path", required=True)
 TARGET = Parameter("target", "Only this target.")
 TARGET_NAME = Parameter("target", "Its name: erp or wms.", place="path", required=True)
 STATE = Parameter("state", "Only lots in this state.")
@@ -99,6 +103,21 @@ def _read(
         parameters=parameters,
         answers={200: answer},
         problems=(404, *more),
+    )
+
+
+def _step(path: str, name: str, summary: str, body: Any, *parameters: Parameter) -> Operation:
+    return Operation(
+        method="post",
+        path=path,
+        id=name,
+        role="admin",
+        summary=summary,
+        parameters=parameters,
+        body={"application/json": body},
+        body_required=False,
+        answers={200: RuleSetLine},
+        problems=(404, 408, 409, 413, 415, 422),
     )
 
 
@@ -193,9 +212,10 @@ OPERATIONS: tuple[Operation, ...] = (
         "/v1/lots/{lot}/explain",
         "lot_explain",
         "Why, or why not: every guard of a step with its values.",
-        Explanation,
+        (Explanation, AsDecided),
         LOT,
         Parameter("trigger", "The step to explain.", {"type": "string", "default": "release"}),
+        Parameter("as_decided", "`last`, or the journal version of a decision: explained as it was decided then."),
         more=(422,),
     ),
     *(_command(name) for name in COMMANDS),
@@ -275,6 +295,30 @@ OPERATIONS: tuple[Operation, ...] = (
         problems=(404,),
         parameters=(Parameter("escalation", "Its number.", {"type": "integer", "minimum": 1}, "path", True),),
     ),
+    _read("/v1/rules", "rule_sets", "Rule sets, the newest first.", Page[RuleSetLine]),
+    _read("/v1/rules/{digest}", "rule_set", "One rule set, whole.", RuleSetView, DIGEST),
+    _read(
+        "/v1/rules/{digest}/diff",
+        "rule_set_diff",
+        "What is different in a rule set, in words.",
+        Difference,
+        DIGEST,
+        Parameter("against", "The set it is compared with.", {"type": "string", "default": "active"}),
+    ),
+    Operation(
+        method="post",
+        path="/v1/rules/stage",
+        id="stage_rule_set",
+        role="submit",
+        summary="Store rule files as a set; the answer says what an examination finds.",
+        body={"application/json": Stage},
+        answers={201: Staged},
+        problems=(408, 413, 415, 422),
+    ),
+    _step("/v1/rules/{digest}/approve", "approve_rule_set", "Approve a set of somebody else's.", Approve, DIGEST),
+    _step("/v1/rules/{digest}/activate", "activate_rule_set", "Put an approved set in force.", Activate, DIGEST),
+    _step("/v1/rules/{digest}/withdraw", "withdraw_rule_set", "Take a set back.", Approve, DIGEST),
+    _step("/v1/rules/rollback", "roll_back_rule_set", "Put the set before the present one in force again.", RollBack),
     Operation(
         method="get",
         path="/healthz",

@@ -94,6 +94,13 @@ _ROWS = (
         "Give the new event an id of its own. If it was meant as a retry, send exactly what was sent before.",
     ),
     ProblemType(
+        "rule-set-refused",
+        "This step is not possible for the rule set",
+        409,
+        "The set is not approved, its author wants to approve it, or its tests or checks fail; see `detail`.",
+        "Do what `detail` says. `lotgate rules show` lists what stands between a set and its approval.",
+    ),
+    ProblemType(
         "transition-not-allowed",
         TITLES["transition-not-allowed"],
         409,
@@ -155,6 +162,13 @@ _ROWS = (
         415,
         "The request has a `Content-Encoding`.",
         "Send the body as it is. To move much data, stream NDJSON to /v1/events/batch.",
+    ),
+    ProblemType(
+        "rule-files-invalid",
+        "The rule files cannot be used",
+        422,
+        "At least one file is not a rule file, or names what does not exist; nothing was stored.",
+        "See `errors`: each names file, line and column. `lotgate rules lint` shows them with the line.",
     ),
     ProblemType(
         "event-invalid",

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from api.problem_types import CATALOGUE, page
 from api.telemetry import REFUSED
 from engine.errors import EventInvalid, LotgateError, Overloaded, StoreUnavailable
+from engine.rulesets import RuleFilesInvalid
 
 log = logging.getLogger("lotgate.api")
 
@@ -106,6 +107,8 @@ def _classify(error: Exception) -> tuple[str, str, list[Fault], dict[str, str]]:
     if isinstance(error, Refused):
         faults = [] if error.pointer is None else [Fault(error.pointer, error.detail)]
         return error.code, error.detail, faults, dict(error.headers)
+    if isinstance(error, RuleFilesInvalid):
+        return error.code, error.detail, [Fault(place, words) for place, words in error.faults], {}
     if isinstance(error, Overloaded | StoreUnavailable):
         return error.code, error.detail, [], {"retry-after": str(error.retry_after_seconds)}
     if isinstance(error, LotgateError):
