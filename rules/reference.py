@@ -322,15 +322,19 @@ def _none(requirement: Requirement, tables: Mapping[str, Table]) -> Check:
     if subject is None:
         raise AssertionError("none without a kind")
     where = conjunction(requirement.where, subject) if requirement.where else None
+    find = None if requirement.row is None else finder(requirement.row, tables, subject)
 
     def check(world: World) -> Outcome:
         unknown: Outcome | None = None
         for fact in world.facts.get(subject, ()):
-            truth = True if where is None else where(world, fact, _EMPTY)
+            row: Row | None = _EMPTY if find is None else find(world, fact)
+            truth = True if where is None else where(world, fact, row or _EMPTY)
+            if truth is True and row is None:
+                truth = None
             if truth is True:
-                return Outcome(False, fact)
+                return Outcome(False, fact, row or _EMPTY)
             if truth is None and unknown is None:
-                unknown = Outcome(None, fact, missing=_missing(requirement.where, subject, world, fact, _EMPTY))
+                unknown = Outcome(None, fact, row or _EMPTY, _why(requirement, world, fact, row))
         return unknown or _TRUE
 
     return check

@@ -146,7 +146,7 @@ class FactWriter:
         counts = []
         for count in patterns.counts:
             if count.gate == gate:
-                kind = f"C{count.name}"
+                kind = count.name
                 counts.append((kind, f'{SID}"kind":"{kind}","{SPARE}":', self._spare(count.requirement)))
         return _One(singles, links, counts)
 

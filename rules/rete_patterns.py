@@ -78,7 +78,7 @@ class Link(Struct):
 
 
 class Count(Struct, frozen=True):
-    """A count that the host makes for one rule at one gate."""
+    """A count that the host makes for one rule at one gate; ``name`` is the kind under which it is asserted."""
 
     name: str
     gate: str
@@ -130,6 +130,7 @@ class Patterns:
         self.copied: set[str] = set()
         self._tables = {name: f"T{number}" for number, name in enumerate(rules.tables)}
         self._link_of: dict[tuple[str | None, str, tuple[Any, ...]], Link] = {}
+        self._found: list[tuple[int, str | None, tuple[str, ...], list[Term], Aliases]] = []
         self._serial = 0
         for number, rule in enumerate(rules.rules):
             for requirement in rule.require:
@@ -140,7 +141,18 @@ class Patterns:
                     self._add(number, rule, requirement)
                 except (TooMuch, CannotCompile) as error:
                     raise CannotCompile(f"rule {rule.id}: {error}") from None
+        for found in self._found:
+            self.all.append(_pattern(*found[:3], self._guarded(found[3]), found[4]))
         self._no_two_alike()
+
+    def _guarded(self, terms: list[Term]) -> list[Term]:
+        """A field that some pattern joins is 0 where it is missing: a test against a constant asks for its flag too."""
+        guards = []
+        for term in terms:
+            shape = self.shapes.get(term.alias)
+            if shape is not None and term.other is None and term.field in {member(name) for name in shape.joined}:
+                guards.append(Term(term.alias, "=", f"H_{term.field}", 1))
+        return [*terms, *guards]
 
     def table_kind(self, table: str) -> str:
         """The kind under which rows of ``table`` are asserted."""
@@ -167,13 +179,13 @@ class Patterns:
                 raise CannotCompile(f"it can fail in more than {MAX_WAYS} ways; split it")
             own = {alias for alias, _ in aliases} - shared
             if not own:
-                self.all.append(_pattern(number, None, rule.gates, terms, aliases))
+                self._found.append((number, None, rule.gates, terms, aliases))
                 continue
             single = {alias.removesuffix(_COPY) for alias in own} & self._rules.singles
             for gate in rule.gates:
                 self.singles.setdefault(gate, set()).update(single)
                 named = [(alias, f"{kind}.{gate}" if alias in own else kind) for alias, kind in aliases]
-                self.all.append(_pattern(number, gate, rule.gates, terms, named))
+                self._found.append((number, gate, rule.gates, terms, named))
 
     def _link(self, row: Lookup, requirement: Requirement, gates: tuple[str, ...]) -> None:
         """One link for every requirement of a kind that looks up the same row."""
