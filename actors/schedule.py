@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 
 from msgspec import Struct
 
@@ -22,6 +23,9 @@ log = logging.getLogger("lotgate.clock")
 
 SWEEP_SECONDS = 1.0
 UPKEEP_SECONDS = 5.0
+#: A target that is behind by more than this is somebody's business.
+LATE_SECONDS = 900.0
+LATE_LOOK_SECONDS = 30.0
 
 
 class Task(Struct):
@@ -38,6 +42,19 @@ def sweep(ledger: Ledger, bell: Doorbell) -> None:
     due = ledger.due()
     if due:
         bell.ring(due)
+
+
+def escalate_late(ledger: Ledger, now: datetime) -> None:
+    """Tell somebody, once, of a target that has not agreed to something for ``LATE_SECONDS``."""
+    for target, since in ledger.oldest_open().items():
+        age = (now - datetime.fromisoformat(since)).total_seconds()
+        state = ledger.targets.state(target)
+        if age < LATE_SECONDS:
+            continue
+        why = f"it is paused by {state.paused_by}: {state.reason}" if state.paused_at else state.breaker_detail
+        words = f"{target} has not agreed to what was decided at {since}" + (f"; {why}" if why else "")
+        if ledger.escalate_once("deliveries-late", target, words):
+            log.error("%s", words)
 
 
 def upkeep(engine: Engine) -> None:
@@ -76,6 +93,7 @@ def main(settings: Settings) -> int:
     engine = open_engine(settings, ring=bell.ring)
     tasks = [
         Task("sweep", SWEEP_SECONDS, lambda: sweep(engine.ledger, bell)),
+        Task("late", LATE_LOOK_SECONDS, lambda: escalate_late(engine.ledger, engine.clock())),
         Task("upkeep", UPKEEP_SECONDS, lambda: upkeep(engine)),
     ]
     run(tasks, stop)

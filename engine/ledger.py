@@ -99,6 +99,7 @@ class Acknowledged(Struct, frozen=True):
     acknowledged_state: str | None
 
 
+_CLAIMED = tuple(deliveries.c[name] for name in ("id", "lot", "version", "payload", "attempts", "fence", "created_at"))
 #: Written out, not as parameters: SQLite takes a partial index only where the text of its condition is the same.
 _OPEN = deliveries.c.state.in_([literal_column("'pending'"), literal_column("'sending'")])
 _DEAD = deliveries.c.state == literal_column("'dead'")
@@ -121,11 +122,16 @@ def _free(row: Any, now: float) -> ColumnElement[bool]:
     return or_(row.c.state == "pending", _over(row, now))
 
 
-def _held(delivery: Delivery) -> ColumnElement[bool]:
-    """The row of ``delivery``, as long as nobody else was given it."""
-    return and_(
-        deliveries.c.id == delivery.id, deliveries.c.fence == delivery.fence, deliveries.c.state == "sending"
-    )
+#: The row of a delivery, as long as nobody else was given it; executed with :func:`_leases`.
+_HELD = and_(
+    deliveries.c.id == bindparam("held_id"),
+    deliveries.c.fence == bindparam("held_fence"),
+    deliveries.c.state == "sending",
+)
+
+
+def _leases(claimed: Iterable[Delivery]) -> list[dict[str, int]]:
+    return [{"held_id": d.id, "held_fence": d.fence} for d in claimed]
 
 
 _LINE = (
@@ -185,9 +191,7 @@ class Ledger:
         newer = and_(other.c.state.in_(("pending", "sending")), other.c.version > mine.c.version)
         same = and_(other.c.lot == mine.c.lot, other.c.target == target, other.c.id != mine.c.id)
         query = (
-            select(
-                mine.c.id, mine.c.lot, mine.c.version, mine.c.payload, mine.c.attempts, mine.c.fence, mine.c.created_at
-            )  # fmt: skip
+            select(*_CLAIMED)
             .where(mine.c.target == target, _OPEN, window, _free(mine, now), _NOT_PAUSED)
             .where(~select(other.c.id).where(same, or_(in_flight, newer)).exists())
             .order_by(mine.c.due_at, mine.c.id)
@@ -215,12 +219,14 @@ class Ledger:
     def renew(self, claimed: Iterable[Delivery], lease_seconds: float) -> set[int]:
         """Hold on to ``claimed`` for ``lease_seconds`` from now; gives the ids whose lease still held."""
         until = self._clock().timestamp() + lease_seconds
-        held = set()
+        rows = _leases(claimed)
+        if not rows:
+            return set()
+        mine = deliveries.c.id.in_([row["held_id"] for row in rows])
         with self._store.engine.begin() as connection:
-            for delivery in claimed:
-                if connection.execute(update(deliveries).where(_held(delivery)).values(lease_until=until)).rowcount:
-                    held.add(delivery.id)
-        return held
+            connection.execute(update(deliveries).where(_HELD).values(lease_until=until), rows)
+            held = connection.execute(select(deliveries.c.id).where(mine, deliveries.c.lease_until == until))
+            return {int(identity) for (identity,) in held}
 
     def complete(self, delivery: Delivery, exchange: str | None = None) -> bool:
         """The target agrees. False: the lease was lost, and nothing was written."""
@@ -267,18 +273,9 @@ class Ledger:
         """Write ``values`` to the rows whose lease the caller still holds; gives how many."""
         if not settled:
             return 0
-        change = (
-            update(deliveries)
-            .where(
-                deliveries.c.id == bindparam("held_id"),
-                deliveries.c.fence == bindparam("held_fence"),
-                deliveries.c.state == "sending",
-            )
-            .values(lease_owner=None, lease_until=None, **values)
-        )
+        change = update(deliveries).where(_HELD).values(lease_owner=None, lease_until=None, **values)
         with self._store.engine.begin() as connection:
-            rows = [{"held_id": d.id, "held_fence": d.fence} for d in settled]
-            held = connection.execute(change, rows).rowcount
+            held = connection.execute(change, _leases(settled)).rowcount
             if held and escalation is not None:
                 connection.execute(insert(escalations).values(**escalation))
         return held

@@ -32,9 +32,7 @@ class ConnectorInvalid(LotgateError):
 
 #: applied: the target agrees · duplicate: it agreed before · superseded: it knows something newer · missing: it does
 #: not know the lot · retry: not now · throttle: too fast · auth: it does not accept our key · permanent: never so.
-Outcome = Literal[
-    "applied", "duplicate", "superseded", "missing", "retry", "throttle", "auth", "permanent"
-]
+Outcome = Literal["applied", "duplicate", "superseded", "missing", "retry", "throttle", "auth", "permanent"]
 
 
 class Meaning(Struct, frozen=True, forbid_unknown_fields=True):

@@ -141,7 +141,9 @@ class Target:
             results = seen.get(batch.results) if isinstance(seen, dict) else None
             if 200 <= answer.status < 300 and isinstance(results, list) and len(results) == len(deliveries):
                 return [self._element(exchange.calls[0], body[batch.items][i], r, batch) for i, r in enumerate(results)]
-            exchange.outcome = meaning(self.connector, Request(method=batch.method, path=batch.path), answer.status, seen)
+            exchange.outcome = meaning(
+                self.connector, Request(method=batch.method, path=batch.path), answer.status, seen
+            )
             if exchange.outcome in ("applied", "duplicate"):
                 exchange.outcome = "retry"
             exchange.away = exchange.outcome != "permanent"

@@ -229,7 +229,11 @@ class Talker:
                     headers[name.lower()] = value.strip()
                 body = stream.read(int(headers.get("content-length", "0")))
                 self.heard.append((head.decode().rsplit(" ", 1)[0], headers, json.loads(body) if body else None))
-                line = self.lines.pop(0) if self.lines else b"HTTP/1.1 500 Nothing left to say\r\nContent-Length: 0\r\n\r\n"
+                line = (
+                    self.lines.pop(0)
+                    if self.lines
+                    else b"HTTP/1.1 500 Nothing left to say\r\nContent-Length: 0\r\n\r\n"
+                )
                 if callable(line):
                     line(connection)
                     return

@@ -87,9 +87,7 @@ def test_a_redirect_is_not_followed(owing: Any, talker: Any, deliverer: Any) -> 
     assert len(talker.heard) == 1
 
 
-def test_a_batch_that_is_answered_with_too_few_results_is_no_agreement(
-    owing: Any, talker: Any, deliverer: Any
-) -> None:
+def test_a_batch_that_is_answered_with_too_few_results_is_no_agreement(owing: Any, talker: Any, deliverer: Any) -> None:
     for n in range(3):
         owing.owe(f"L{n}", 1)
     talker.say(200, {"results": [{"outcome": "applied"}]})

@@ -102,7 +102,10 @@ def test_what_an_answer_means(connector: Connector, status: int, body: Any, outc
 
 def test_the_lines_of_a_request_come_before_those_of_the_file(tmp_path: Path) -> None:
     tree = yaml.safe_load(GOOD)
-    tree["deliver"]["classify"] = [{"status": [409], "outcome": "retry"}, {"body": {"ok": False}, "outcome": "permanent"}]
+    tree["deliver"]["classify"] = [
+        {"status": [409], "outcome": "retry"},
+        {"body": {"ok": False}, "outcome": "permanent"},
+    ]
     found = load(write(tmp_path, yaml.safe_dump(tree)), load_settings({}))
     assert meaning(found, found.deliver, 409, {"code": 7}) == "retry"
     assert meaning(found, found.deliver, 200, {"ok": False}) == "permanent"  # a refusal with status 200

@@ -58,7 +58,9 @@ def test_many_lots_are_told_in_few_calls(owing: Any, erp: Any, deliverer: Any, l
 
 def test_one_bad_element_spoils_only_itself(owing: Any, erp: Any, deliverer: Any, lot: str) -> None:
     """Real systems keep master data: the lot is there, with another unit."""
-    erp.http.post("/api/lots", json={"lot": f"{lot}-bad", "item": "RING-74", "revision": "A", "quantity": "1", "unit": "kg"})
+    erp.http.post(
+        "/api/lots", json={"lot": f"{lot}-bad", "item": "RING-74", "revision": "A", "quantity": "1", "unit": "kg"}
+    )
     for name in (f"{lot}-a", f"{lot}-bad", f"{lot}-b"):
         owing.owe(name, 1)
     deliverer(erp.url).run()
@@ -304,7 +306,9 @@ def test_what_is_committed_during_a_slow_call_does_not_wait_for_it(
 def test_a_rate_limit_holds(owing: Any, erp: Any, deliverer: Any, lot: str) -> None:
     for n in range(4):
         owing.owe(f"{lot}-{n}", 1)
-        erp.http.post("/api/lots", json={"lot": f"{lot}-{n}", "item": "RING-74", "revision": "A", "quantity": "1", "unit": "ea"})
+        erp.http.post(
+            "/api/lots", json={"lot": f"{lot}-{n}", "item": "RING-74", "revision": "A", "quantity": "1", "unit": "ea"}
+        )
     one = deliverer(erp.url, limits={"per_second": 4.0, "timeout_s": 1.0}, deliver_batch=None, register_batch=None)
     one._rate._left = 0.0
     began = time.monotonic()
@@ -313,9 +317,7 @@ def test_a_rate_limit_holds(owing: Any, erp: Any, deliverer: Any, lot: str) -> N
     assert not owing.ledger.counts()
 
 
-def test_a_clock_that_was_set_back_by_an_hour_holds_nothing_up(
-    owing: Any, erp: Any, deliverer: Any, lot: str
-) -> None:
+def test_a_clock_that_was_set_back_by_an_hour_holds_nothing_up(owing: Any, erp: Any, deliverer: Any, lot: str) -> None:
     owing.owe(f"{lot}-new", 1)
     owing.owe(f"{lot}-claimed", 1)
     with owing.store.engine.begin() as connection:

@@ -143,8 +143,6 @@ def test_whatever_goes_wrong_the_target_ends_where_the_lots_are(owing: Any, erp:
             wrong = ("duplicate_applications", "version_regressions", "lots_out_of_step")
             assert {name: held[name] for name in wrong} == dict.fromkeys(wrong, 0)
 
-    bounds = settings(
-        max_examples=50, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
-    )
+    bounds = settings(max_examples=50, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(AnyFaults, settings=bounds)
     assert sum(seen_lots) > len(seen_lots) >= 50

@@ -37,7 +37,9 @@ def states(store: Store) -> dict[tuple[str, int], str]:
         return {(r[0], r[1]): r[2] for r in connection.execute(text("SELECT lot, version, state FROM deliveries"))}
 
 
-def test_the_newest_status_of_a_lot_is_delivered_and_older_ones_are_superseded(store: Store, ledger: Ledger, clock: Any) -> None:
+def test_the_newest_status_of_a_lot_is_delivered_and_older_ones_are_superseded(
+    store: Store, ledger: Ledger, clock: Any
+) -> None:
     for version in (2, 3, 5):
         owe(store, clock().timestamp(), "L", version)
     claimed = ledger.claim("erp", "w", 10, 30)
@@ -46,7 +48,9 @@ def test_the_newest_status_of_a_lot_is_delivered_and_older_ones_are_superseded(s
     assert states(store) == {("L", 2): "superseded", ("L", 3): "superseded", ("L", 5): "delivered"}
 
 
-def test_a_lot_in_flight_is_not_claimed_again_even_for_a_newer_version(store: Store, ledger: Ledger, clock: Any) -> None:
+def test_a_lot_in_flight_is_not_claimed_again_even_for_a_newer_version(
+    store: Store, ledger: Ledger, clock: Any
+) -> None:
     owe(store, clock().timestamp(), "L", 2)
     first = ledger.claim("erp", "a", 10, 30)
     owe(store, clock().timestamp(), "L", 3)
@@ -219,8 +223,11 @@ def test_looking_for_work_costs_the_same_however_much_was_ever_delivered(
                 plans.append("\n".join(str(row) for row in rows))
     assert len(plans) >= 6
     for plan in plans:
-        assert "deliveries_open" in plan or "deliveries_dead" in plan or "deliveries_lot_target" in plan or (
-            "sqlite_autoindex_deliveries_1 (lot=?" in plan
+        assert (
+            "deliveries_open" in plan
+            or "deliveries_dead" in plan
+            or "deliveries_lot_target" in plan
+            or ("sqlite_autoindex_deliveries_1 (lot=?" in plan)
         ), plan
         assert "Seq Scan on deliveries" not in plan
 

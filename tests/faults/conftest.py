@@ -284,7 +284,7 @@ def plant_running() -> Iterator[Plant]:
 
 
 @pytest.fixture
-def plant(plant_running: Plant) -> Iterator[Plant]:
+def plant(plant_running: Plant) -> Plant:
     """The whole system, healthy, shared by all tests; each uses lots of its own and may kill what it likes."""
     plant_running.heal()
-    yield plant_running
+    return plant_running
