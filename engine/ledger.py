@@ -225,8 +225,9 @@ class Ledger:
         mine = deliveries.c.id.in_([row["held_id"] for row in rows])
         with self._store.engine.begin() as connection:
             connection.execute(update(deliveries).where(_HELD).values(lease_until=until), rows)
-            held = connection.execute(select(deliveries.c.id).where(mine, deliveries.c.lease_until == until))
-            return {int(identity) for (identity,) in held}
+            now = select(deliveries.c.id, deliveries.c.fence).where(mine, deliveries.c.lease_until == until)
+            found = {(int(identity), int(fence)) for identity, fence in connection.execute(now)}
+        return {row["held_id"] for row in rows if (row["held_id"], row["held_fence"]) in found}
 
     def complete(self, delivery: Delivery, exchange: str | None = None) -> bool:
         """The target agrees. False: the lease was lost, and nothing was written."""
