@@ -10,7 +10,7 @@ from rules.findings import Findings, Location, did_you_mean
 from rules.parse import Node
 from rules.rulebook import Case, RuleBook
 
-_TEST_KEYS = ("name", "at", "given", "expect")
+TEST_KEYS = ("name", "at", "given", "expect")
 
 
 class Result(Struct, frozen=True):
@@ -75,8 +75,8 @@ def run_tests(book: RuleBook) -> TestReport:
 def _run(node: Node, file: str, book: RuleBook, findings: Findings) -> list[Result]:
     entries = node.entries or {}
     for name, (key, _) in entries.items():
-        if name not in _TEST_KEYS:
-            findings.add(key.at, f'"{name}" is not known in a test', did_you_mean(name, _TEST_KEYS))
+        if name not in TEST_KEYS:
+            findings.add(key.at, f'"{name}" is not known in a test', did_you_mean(name, TEST_KEYS))
     title = entries["name"][1].text if "name" in entries else None
     expect = entries["expect"][1].entries if "expect" in entries else None
     if title is None or expect is None:

@@ -31,13 +31,15 @@ GATES = (
 )  # fmt: skip
 STATES = ("received", "quarantined", "inspected", "released", "blocked", "shipped")
 REACTIONS = ("release",)
-_FILE_KEYS = ("rulefile", "owner", "reference", "effective", "rules", "reactions", "tests")
-_RULE_KEYS = (
+#: The words that each part of a file may have; rules/schema.py makes the editors' schema of them.
+FILE_KEYS = ("rulefile", "owner", "reference", "effective", "rules", "reactions", "tests")
+RULE_KEYS = (
     "id", "title", "gate", "severity", "rationale", "applies_to", "require", "message", "effective", "owner",
     "reference", "on_fail",
 )  # fmt: skip
-_REACTION_KEYS = ("id", "title", "after", "when", "do", "effective")
+REACTION_KEYS = ("id", "title", "after", "when", "do", "effective")
 _FORMS = ("every", "none", "count", "any_of")
+REQUIREMENT_KEYS = (*_FORMS, "where", "check", "row", "at_least", "distinct", "for_each")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -88,8 +90,8 @@ class Checker:
         for name, (key, body) in entries.items():
             if name.startswith("table "):
                 self._table(name[6:].strip(), key, body, file)
-            elif name not in _FILE_KEYS:
-                self.findings.add(key.at, f'"{name}" is not known in a rule file', did_you_mean(name, _FILE_KEYS))
+            elif name not in FILE_KEYS:
+                self.findings.add(key.at, f'"{name}" is not known in a rule file', did_you_mean(name, FILE_KEYS))
         file.owner = self._text(entries, "owner", file.root, "a rule file")
         file.reference = self._text(entries, "reference", file.root, "a rule file")
         if "rulefile" not in entries or entries["rulefile"][1].text != "1":
@@ -118,7 +120,7 @@ class Checker:
     # -- rules -------------------------------------------------------------------------------------------------
 
     def _rule(self, node: Node, file: RuleFile) -> None:
-        entries = self._mapping(node, "rule", _RULE_KEYS)
+        entries = self._mapping(node, "rule", RULE_KEYS)
         if entries is None:
             return
         before = len(self.findings.all)
@@ -147,7 +149,7 @@ class Checker:
             self._rules.append(rule)
 
     def _reaction(self, node: Node, file: RuleFile) -> None:
-        entries = self._mapping(node, "reaction", _REACTION_KEYS)
+        entries = self._mapping(node, "reaction", REACTION_KEYS)
         if entries is None:
             return
         before = len(self.findings.all)
@@ -209,7 +211,7 @@ class Checker:
     def _requirement(self, node: Node) -> Requirement | None:
         entries = node.entries or {}
         form = next((word for word in _FORMS if word in entries), None)
-        known = (*_FORMS, "where", "check", "row", "at_least", "distinct", "for_each")
+        known = REQUIREMENT_KEYS
         for name, (key, _) in entries.items():
             if name not in known:
                 self.findings.add(key.at, f'"{name}" is not known in a requirement', did_you_mean(name, known))
