@@ -46,9 +46,7 @@ class Pause(Struct, frozen=True, forbid_unknown_fields=True):
 _pause = msgspec.json.Decoder(Pause)
 
 
-def target_routes(
-    engine: Front, patience: Patience, ring: Callable[[Sequence[str]], None]
-) -> list[HTTPRouteHandler]:
+def target_routes(engine: Front, patience: Patience, ring: Callable[[Sequence[str]], None]) -> list[HTTPRouteHandler]:
     """The routes, for Litestar."""
     ledger = engine.ledger
 
@@ -60,14 +58,11 @@ def target_routes(
 
     def lines() -> list[TargetLine]:
         counts, oldest = ledger.counts(), ledger.oldest_open()
-        return [
-            TargetLine(
-                ledger.targets.state(name),
-                *(counts.get(name, {}).get(state, 0) for state in ("pending", "sending", "dead")),
-                oldest.get(name),
-            )
-            for name in engine.committer.targets
-        ]
+        return [line(name, counts.get(name, {}), oldest.get(name)) for name in engine.committer.targets]
+
+    def line(name: str, counts: dict[str, int], oldest: str | None) -> TargetLine:
+        pending, sending, dead = (counts.get(state, 0) for state in ("pending", "sending", "dead"))
+        return TargetLine(ledger.targets.state(name), pending, sending, dead, oldest)
 
     @get("/v1/targets")
     async def list_targets(request: AnyRequest) -> Response[bytes]:
@@ -81,9 +76,7 @@ def target_routes(
         require(visit, "admin")
         if mode_of(visit.headers) is not Mode.STRUCTURED:
             raise Refused("unsupported-media-type", "The body is application/json.")
-        body = await patience.wait(
-            whole(request.receive, MAX_EVENT_BYTES, visit.headers.get(b"content-length"))
-        )
+        body = await patience.wait(whole(request.receive, MAX_EVENT_BYTES, visit.headers.get(b"content-length")))
         reason, by = _reason(body), visit.principal.name
         return json_answer(await asyncio.to_thread(ledger.targets.pause, known(target), by, reason))
 

@@ -29,10 +29,11 @@ def targets(options: argparse.Namespace, settings: Settings) -> int:
         return DONE
     for line in found:
         state = line["state"]
-        switch = f"paused by {state['paused_by']} since {state['paused_at'][:19]}: {state['reason']}"
+        paused = state["paused_at"]
+        switch = f"paused by {state['paused_by']} since {paused[:19]}Z: {state['reason']}" if paused else ""
         does = {"closed": "answers", "open": "does not answer", "half-open": "is tried"}[state["breaker"]]
         oldest = f", the oldest since {line['oldest_open'][:19]}" if line["oldest_open"] else ""
-        print(f"{state['name']:<5} {switch if state['paused_at'] else does:<16} "
+        print(f"{state['name']:<5} {switch or does:<16} "
               f"{line['pending']} waiting, {line['sending']} under way, {line['dead']} dead{oldest}")  # fmt: skip
         if state["breaker"] != "closed" and state["breaker_detail"]:
             print(f"      {state['breaker_detail']}")
