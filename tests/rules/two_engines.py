@@ -1,0 +1,332 @@
+"""Random rule files and facts, judged by both engines: run by test_two_engines.py in a process of its own.
+
+``python two_engines.py --cases 2000 --seed 1 [--fork] --last FILE``. The rule files go through the real parser and
+checker, the cases through the real frames of the judge process. The case at hand lies in FILE, so that a crash in C
+has a name; with --fork every example is judged in a child, so that Hypothesis can shrink a crash too.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+from rules import judge_process
+from rules.findings import RulePackError
+from rules.judge import frame_of
+from rules.rete import ReteEngine
+from rules.rulebook import Case, RuleBook
+
+DAY = 739_000
+#: Fields of each kind; some have names that mean something to the library or to the compiler.
+KINDS: dict[str, dict[str, str]] = {
+    "lot": {"id": "code", "item": "code", "grade": "code", "state": "choice", "quantity": "number", "weight": "number",
+            "made_on": "date", "expires_on": "date", "recalled": "yes_no"},
+    "event": {"reason": "code", "sid": "code", "quantity": "number", "on": "date", "urgent": "yes_no"},
+    "result": {"characteristic": "code", "unit": "code", "kind": "code", "value": "number", "limit": "number",
+               "taken_on": "date", "conforming": "yes_no"},
+    "hold": {"hold": "code", "scope": "code", "h_scope": "code", "weight": "number", "since": "date"},
+}  # fmt: skip
+SINGLE = ("lot", "event")
+COLUMNS = {"unit": "code", "lower": "number", "upper": "number", "until": "date", "flag": "yes_no", "id": "code"}
+STATES = ["received", "inspected", "released"]
+CODES = ["A", "B", "5", "05", "", "é", "e\u0301", 'a"b', "back\\slash", "\u0001", "😀", "x" * 199, "x" * 300, "x" * 301, "true", "null"]
+WRITTEN = ["A", "B", "5", "05", "é", 'a"b', "😀", "x" * 300, "true", "null"]
+NUMBERS = ["-1", "0", "0.000001", "0.5", "1", "2", "3", "999999999999.999999", "-999999999999.999999"]
+DAYS = [-400, -2, -1, 0, 1, 2, 90]
+GATES = ["release", "ship", "receive"]
+ORDER, EQUAL, PRESENCE = ["<", "<=", ">", ">="], ["=", "!="], ["is present", "is missing"]
+
+
+def vocabulary() -> str:
+    lines = ["kinds:"]
+    for kind, fields in KINDS.items():
+        lines += [f"  {kind}:", *(["    one: true"] if kind in SINGLE else []), "    fields:"]
+        for name, type_ in fields.items():
+            shape = f"{{type: choice, values: [{', '.join(STATES)}]}}" if type_ == "choice" else type_
+            lines.append(f"      {name}: {shape}")
+    return "\n".join(lines) + "\n"
+
+
+def day(shift: int) -> str:
+    from datetime import date
+
+    return date.fromordinal(DAY + shift).isoformat()
+
+
+def written(type_: str) -> st.SearchStrategy[str]:
+    """A constant as a rule file says it."""
+    return {
+        "code": st.sampled_from(WRITTEN), "choice": st.sampled_from(STATES), "number": st.sampled_from(NUMBERS),
+        "date": st.sampled_from(DAYS).map(day), "yes_no": st.sampled_from(["yes", "no"]),
+    }[type_]  # fmt: skip
+
+
+def value(type_: str) -> st.SearchStrategy[Any]:
+    """A value as the engines are given it."""
+    from rules.units import parse_number
+
+    return {
+        "code": st.sampled_from(CODES), "choice": st.sampled_from(STATES),
+        "number": st.sampled_from(NUMBERS).map(parse_number), "date": st.sampled_from(DAYS).map(lambda d: DAY + d),
+        "yes_no": st.booleans(),
+    }[type_]  # fmt: skip
+
+
+def names(subject: str | None, row: bool) -> list[tuple[str, str]]:
+    """What a condition may speak of: words with their types."""
+    found = [(f"{kind}.{name}", type_) for kind in (*SINGLE, *([subject] if subject else []))
+             for name, type_ in KINDS[kind].items()]  # fmt: skip
+    if row:
+        # Twice, for rows are what most rules are about.
+        found += [(f"row.{name}", type_) for name, type_ in COLUMNS.items()] * 2
+    if subject:
+        found += [(f"{subject}.{name}", type_) for name, type_ in KINDS[subject].items()] * 2
+    return found
+
+
+@st.composite
+def condition(draw: Any, subject: str | None = None, row: bool = False) -> str:
+    known = names(subject, row)
+    left, type_ = draw(st.sampled_from(known))
+    ordered = type_ in ("number", "date")
+    op = draw(st.sampled_from([*(ORDER * 2 if ordered else []), *EQUAL, *EQUAL, "in", "not in", *PRESENCE]))
+    if op in PRESENCE:
+        return f"{left} {op}"
+    if op in ("in", "not in"):
+        values = draw(st.lists(written(type_), min_size=1, max_size=3))
+        return f"{left} {op} [{', '.join(values)}]"
+    others = [word for word, other in known if other == type_]
+    ways = ["constant", *(["other"] * 2 if len(others) > 1 else []), *(["today"] if type_ == "date" else [])]
+    way = draw(st.sampled_from(ways))
+    if way == "today":
+        return f"{left} {op} " + draw(st.sampled_from(["today", "today + 90 days", "today - 1 days"]))
+    right = draw(st.sampled_from(others)) if way == "other" else draw(written(type_))
+    return f"{left} {op} {right}"
+
+
+def conditions(low: int, high: int, subject: str | None = None, row: bool = False) -> st.SearchStrategy[list[str]]:
+    return st.lists(condition(subject, row), min_size=low, max_size=high)
+
+
+@st.composite
+def lookup(draw: Any, subject: str | None, partial: bool = False) -> str:
+    codes = ["lot.item", "lot.grade", "A"]
+    mine = ["result.characteristic", "result.unit"] if subject == "result" else ["lot.grade", "B"]
+    if not partial and draw(st.booleans()):
+        return f"plan[{draw(st.sampled_from(codes))}, {draw(st.sampled_from(['lot.quantity', 'event.quantity']))}]"
+    if partial and draw(st.booleans()):
+        return f"limits[{draw(st.sampled_from(codes))}]"
+    return f"limits[{draw(st.sampled_from(codes))}, {draw(st.sampled_from(mine))}]"
+
+
+@st.composite
+def requirement(draw: Any) -> Any:
+    form = draw(st.sampled_from(["plain", "row", "every", "every", "every", "none", "count", "any_of"]))
+    if form == "plain":
+        return draw(condition())
+    if form == "any_of":
+        return {"any_of": draw(st.lists(conditions(1, 2), min_size=1, max_size=3))}
+    if form == "row":
+        return {"row": draw(lookup(None)), "check": draw(conditions(1, 2, None, True))}
+    subject = draw(st.sampled_from(["result", "result", "hold"]))
+    found: dict[str, Any] = {form: subject}
+    looks = draw(st.booleans())
+    if form == "count":
+        found["at_least"] = draw(st.integers(0, 3))
+        if looks:
+            found["for_each" if draw(st.booleans()) else "row"] = draw(lookup(None))
+        if draw(st.booleans()):
+            found["distinct"] = f"{subject}.{draw(st.sampled_from(sorted(KINDS[subject])))}"
+    elif looks:
+        found["row"] = draw(lookup(subject))
+    if draw(st.booleans()):
+        found["where"] = draw(conditions(1, 2, subject, looks))
+    if form == "every":
+        found["check"] = draw(conditions(1, 2, subject, looks))
+        if draw(st.booleans()):
+            found["at_least"] = draw(st.integers(0, 3))
+    return found
+
+
+@st.composite
+def table_rows(draw: Any, heads: list[list[str]]) -> list[list[str]]:
+    rows = []
+    for head in heads:
+        if draw(st.booleans()):
+            low, high = sorted(draw(st.tuples(*[st.sampled_from(NUMBERS)] * 2)), key=float)
+            cells = [draw(written("code")), low, high, draw(written("date")), draw(written("yes_no")), draw(written("code"))]
+            empty = draw(st.sets(st.integers(0, 5), max_size=2))
+            rows.append([*head, *["~" if i in empty else cell for i, cell in enumerate(cells)]])
+    return rows or [[*heads[0], "A", "0", "1", day(0), "yes", "A"]]
+
+
+@st.composite
+def rule_file(draw: Any) -> str:
+    """A rule file in YAML; JSON is YAML, so texts need no quoting of ours."""
+    limits = [[item, name] for item in ("A", "B", "5") for name in ("A", "B", "é")]
+    plan = [[item, span] for item in ("A", "B") for span in ("0..1", "2..999", "999999999999.999999")]
+    rules = []
+    for number in range(draw(st.integers(1, 4))):
+        rule: dict[str, Any] = {
+            "id": f"R{number}", "title": "t", "severity": "block", "rationale": "r", "message": "m",
+            "gate": draw(st.lists(st.sampled_from(GATES), min_size=1, max_size=3, unique=True)),
+            "require": draw(st.lists(requirement(), min_size=1, max_size=2)),
+        }  # fmt: skip
+        if draw(st.booleans()):
+            rule["applies_to"] = draw(conditions(1, 2))
+        if draw(st.integers(0, 3)) == 0:
+            rule["effective"] = {"from": day(draw(st.sampled_from(DAYS)))}
+        rules.append(rule)
+    file = {
+        "rulefile": "1", "owner": "o", "reference": "r",
+        "table limits": {"match": ["item", "name"], "columns": ["item", "name", *COLUMNS], "rows": draw(table_rows(limits))},
+        "table plan": {"match": ["item", "span"], "columns": ["item", "span", *COLUMNS], "rows": draw(table_rows(plan))},
+        "rules": rules,
+    }  # fmt: skip
+    return json.dumps(file, ensure_ascii=False, indent=1)
+
+
+@st.composite
+def fact(draw: Any, kind: str) -> dict[str, Any]:
+    there = draw(st.integers(0, 2 ** len(KINDS[kind]) - 1)) | draw(st.integers(0, 2 ** len(KINDS[kind]) - 1))
+    return {name: draw(value(type_)) for i, (name, type_) in enumerate(KINDS[kind].items()) if there >> i & 1}
+
+
+@st.composite
+def facts(draw: Any) -> dict[str, Any]:
+    found = {"lot": [draw(fact("lot"))]}
+    if draw(st.integers(0, 3)):
+        found["event"] = [draw(fact("event"))]
+    for kind in ("result", "hold"):
+        found[kind] = draw(st.lists(fact(kind), max_size=3))
+    return found
+
+
+class Tally(msgspec.Struct):
+    """What a run did."""
+
+    cases: int = 0
+    failing: int = 0
+    refused: int = 0
+
+
+class Disagreement(AssertionError):
+    """The engines named different rules."""
+
+
+def judge_both(sources: dict[str, str], cases: list[Case]) -> int:
+    """Judge, compare; the number of rules that failed. Raises Disagreement."""
+    book = RuleBook.from_sources(sources)
+    engine = ReteEngine(book.rules)
+    failed = 0
+    # Back and forth: what an earlier case left in the network must not matter.
+    for order in (cases, cases[::-1]):
+        pool, lines = judge_process._decode_batch(frame_of(order))
+        for case, second in zip(order, judge_process._judge(engine, pool, lines), strict=True):
+            first = book.verdicts(case)[1]
+            failed += len(first)
+            if first != second:
+                raise Disagreement(f"at gate {case.gate} the reference fails {first}, durable-rules {second}")
+    engine.close()
+    return failed
+
+
+def in_a_child(sources: dict[str, str], cases: list[Case]) -> int:
+    """As :func:`judge_both`, and a crash is an error like any other."""
+    child = os.fork()
+    if child == 0:
+        try:
+            judge_both(sources, cases)
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status:
+        raise Disagreement(f"the child that judged ended with {status}")
+    return 0
+
+
+# -- proof that a wrong or crashing engine is noticed ----------------------------------------------------------
+
+
+def overlook_recalled_lots() -> None:
+    judged = ReteEngine.failing_together
+
+    def forgetful(engine: ReteEngine, asked: Any) -> list[list[int]]:
+        found = judged(engine, asked)
+        return [[] if one.facts["lot"][0].get("recalled") else answer for one, answer in zip(asked, found, strict=True)]
+
+    ReteEngine.failing_together = forgetful  # type: ignore[method-assign]
+
+
+def crash_on_recalled_lots() -> None:
+    judged = ReteEngine.failing_together
+
+    def fragile(engine: ReteEngine, asked: Any) -> list[list[int]]:
+        if any(one.facts["lot"][0].get("recalled") for one in asked):
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return judged(engine, asked)
+
+    ReteEngine.failing_together = fragile  # type: ignore[method-assign]
+
+
+SABOTAGES = {"wrong": overlook_recalled_lots, "crash": crash_on_recalled_lots}
+
+
+def main() -> None:
+    options = argparse.ArgumentParser()
+    options.add_argument("--cases", type=int, required=True)
+    options.add_argument("--seed", type=int, required=True)
+    options.add_argument("--fork", action="store_true")
+    options.add_argument("--last", type=Path, required=True)
+    options.add_argument("--as-found", action="store_true")
+    options.add_argument("--sabotage", choices=list(SABOTAGES))
+    asked = options.parse_args()
+    if asked.sabotage:
+        SABOTAGES[asked.sabotage]()
+    tally, words, judge = Tally(), vocabulary(), in_a_child if asked.fork else judge_both
+    shown: dict[str, str] = {}
+
+    @seed(asked.seed)
+    @settings(max_examples=max(1, asked.cases // 6), deadline=None, database=None,
+              phases=[Phase.generate] if asked.as_found else [Phase.generate, Phase.shrink],
+              suppress_health_check=list(HealthCheck))
+    @given(rule_file(), st.lists(facts(), min_size=2, max_size=2))  # fmt: skip
+    def both_engines_name_the_same_failing_rules(text: str, worlds: list[dict[str, Any]]) -> None:
+        sources = {"vocabulary.yaml": words, "rules.yaml": text}
+        cases = [Case(gate, world, DAY) for world in worlds for gate in GATES]
+        example = f"{text}\n\nfacts on {day(0)}:\n" + "\n".join(repr(world) for world in worlds)
+        try:
+            RuleBook.from_sources(sources)
+        except RulePackError:
+            tally.refused += 1
+            return
+        asked.last.write_text(example)
+        try:
+            tally.failing += judge(sources, cases)
+        except Exception:
+            # The last failing example that Hypothesis tries is the smallest it found.
+            shown["smallest"] = example
+            raise
+        tally.cases += len(cases)
+
+    try:
+        both_engines_name_the_same_failing_rules()
+    except Exception:
+        traceback.print_exc(limit=-2)
+        print(f"smallest counterexample (seed {asked.seed}):\n{shown.get('smallest', '')}", file=sys.stderr)
+        sys.exit(1)
+    print(msgspec.json.encode(tally).decode())
+
+
+if __name__ == "__main__":
+    main()
