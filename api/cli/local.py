@@ -3,7 +3,6 @@
 import argparse
 import logging
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from api.cli.main import DONE, FOUND, Failure, print_json
@@ -74,34 +73,6 @@ def verify(options: argparse.Namespace, settings: Settings) -> int:
         words = "every chain holds and every fold equals its lot" if report.intact else "see above"
         print(f"{report.lots} lots, {report.entries} entries: {words}.")
     return DONE if report.intact else FOUND
-
-
-def rules(options: argparse.Namespace, settings: Settings) -> int:
-    """Lint rule files, or run the tests inside them."""
-    from rules.cases import run_tests
-    from rules.findings import RulePackError
-    from rules.rulebook import RuleBook
-
-    directory = Path(options.directory) if options.directory else settings.rules
-    try:
-        book = RuleBook.load(directory)
-    except RulePackError as error:
-        if options.json:
-            print_json([{"place": str(f.location), "message": f.message, "hint": f.hint} for f in error.findings])
-        else:
-            print(error)
-            number = "1 mistake" if len(error.findings) == 1 else f"{len(error.findings)} mistakes"
-            print(f"{number}; rules in {directory} cannot be put in force.")
-        return FOUND
-    if options.action == "lint":
-        print_json([]) if options.json else print(f"{len(book.rules.rules)} rules, no mistakes. {book.digest}")
-        return DONE
-    report = run_tests(book)
-    if options.json:
-        print_json(report)
-    else:
-        print(report)
-    return DONE if report.passed else FOUND
 
 
 def config(options: argparse.Namespace, settings: Settings) -> int:

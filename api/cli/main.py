@@ -80,8 +80,10 @@ def parser() -> argparse.ArgumentParser:
     submit.add_argument("--at-once", type=count, default=16, help="events in flight (16); order per lot is kept")
     remote(submit)
     lot = add("lot", "show a lot: state, holds, what ERP and WMS know, what can happen next, journal")
-    lot.add_argument("lot", help="the lot's id")
-    lot.add_argument("--explain", metavar="TRIGGER", help="show every guard of a trigger, for example release")
+    lot.add_argument("lot", nargs="+", help="the lot's id; or `explain` and the lot's id")
+    lot.add_argument("--explain", "--trigger", metavar="TRIGGER", help="show every guard of a trigger (release)")
+    lot.add_argument("--as-decided", nargs="?", const="last", metavar="VERSION",
+                     help="explain it as it was decided then, by the rules and facts of then")  # fmt: skip
     remote(lot)
     deliveries = add("deliveries", "show the delivery ledger, or replay dead deliveries")
     deliveries.add_argument("--state", help="only those that are pending, sending, delivered, superseded or dead")
@@ -97,9 +99,10 @@ def parser() -> argparse.ArgumentParser:
     remote(targets)
     verify = add("verify", "verify the journal: hash chain, versions, and that folding it gives the stored state")
     verify.add_argument("--lot", help="only this lot")
-    rules = add("rules", "lint rule files, or run the tests inside them")
-    rules.add_argument("action", choices=("lint", "test"))
-    rules.add_argument("directory", nargs="?", help="directory of rule files (LOTGATE_RULES)")
+    from api.cli.rules import add_words
+
+    rules = add("rules", "rule files and rule sets: lint, test, backtest, stage, approve, activate …", json=False)
+    add_words(rules, remote)
     keys = add("keys", "list API keys, add one for a person or a system, or revoke one")
     keys.add_argument("action", choices=("list", "add", "revoke"))
     keys.add_argument("name", nargs="?", help="add: who will hold it; revoke: the key's id")
@@ -112,7 +115,7 @@ def parser() -> argparse.ArgumentParser:
 
 def commands() -> dict[str, Command]:
     """Which function answers which word."""
-    from api.cli import keys, local, remote, submit, targets, up
+    from api.cli import keys, local, remote, rules, submit, targets, up
 
     return {
         "up": up.up,
@@ -126,7 +129,7 @@ def commands() -> dict[str, Command]:
         "deliveries": remote.deliveries,
         "targets": targets.targets,
         "verify": local.verify,
-        "rules": local.rules,
+        "rules": rules.rules,
         "keys": keys.keys,
         "config": local.config,
     }

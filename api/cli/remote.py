@@ -31,9 +31,10 @@ def demo(options: argparse.Namespace, settings: Settings) -> int:
 def lot(options: argparse.Namespace, settings: Settings) -> int:
     """A lot: state, holds, targets, next steps, journal; or every guard of a trigger."""
     client = Client(options, settings)
-    path = f"/v1/lots/{quote(options.lot, safe='')}"
-    if options.explain:
-        found = client.get(f"{path}/explain", trigger=options.explain)
+    name, trigger = _lot_words(options)
+    path = f"/v1/lots/{quote(name, safe='')}"
+    if trigger is not None:
+        found = client.get(f"{path}/explain", trigger=trigger, as_decided=options.as_decided)
         print_json(found) if options.json else _print_explanation(found)
         return DONE if found["open"] else FOUND
     found, entries = client.get(path), client.pages(f"{path}/journal")
@@ -42,6 +43,16 @@ def lot(options: argparse.Namespace, settings: Settings) -> int:
     else:
         _print_lot(found, entries)
     return DONE
+
+
+def _lot_words(options: argparse.Namespace) -> tuple[str, str | None]:
+    """The lot, and the trigger to explain: ``lot explain L-1`` and ``lot L-1 --explain release`` mean the same."""
+    words = options.lot
+    asked = len(words) == 2 and words[0] == "explain"
+    if len(words) > 1 and not asked:
+        raise Failure(f"`lotgate lot` takes one lot, not {len(words)}", WRONG)
+    trigger = options.explain or ("release" if asked or options.as_decided else None)
+    return words[-1], trigger
 
 
 def _print_lot(found: dict[str, Any], entries: list[dict[str, Any]]) -> None:
@@ -68,9 +79,12 @@ def _print_lot(found: dict[str, Any], entries: list[dict[str, Any]]) -> None:
 
 
 def _print_explanation(found: dict[str, Any]) -> None:
-    answer = "would be carried out" if found["open"] else "would be refused"
-    print(f"{found['trigger']} of {found['lot']} ({found['state']}, version {found['version']}) {answer}.")
-    if not found["possible"]:
+    if "recorded_at" in found:
+        _print_then(found)
+    else:
+        answer = "would be carried out" if found["open"] else "would be refused"
+        print(f"{found['trigger']} of {found['lot']} ({found['state']}, version {found['version']}) {answer}.")
+    if not found.get("possible", True):
         print(f"  The lifecycle has no {found['trigger']} for a lot that is {found['state']}.")
     for guard in found["guards"]:
         print(f"  {guard['verdict']:<14} {guard['rule']}: {guard['message']} (built in)")
@@ -81,6 +95,16 @@ def _print_explanation(found: dict[str, Any]) -> None:
             if line["verdict"] != "pass":
                 values = " | ".join(value for value in (line["left"], line["right"]) if value)
                 print(f"  {'':<14}   {line['text']}   ({values})")
+
+
+def _print_then(found: dict[str, Any]) -> None:
+    answer = "was carried out" if found["open"] else "was refused"
+    print(f"{found['trigger']} of {found['lot']} ({found['state']}, then version {found['version']}) {answer} "
+          f"at {found['recorded_at'][:19]}Z by rule set {found['rule_set'][:19]}…")  # fmt: skip
+    if found["reproduced"]:
+        print("  Judged again by the stored rules and the recorded facts: the same verdicts.")
+    for difference in found["differences"]:
+        print(f"  NOT REPRODUCED: {difference}")
 
 
 def deliveries(options: argparse.Namespace, settings: Settings) -> int:
