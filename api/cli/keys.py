@@ -37,7 +37,7 @@ def _list(options: argparse.Namespace, store: Store) -> int:
     now = instant(system_clock())
     for key in found:
         print(f"{key.id}  {key.name:<24} {', '.join(key.roles):<8} {_standing(key, now)}")
-    print(f"{len(found)} keys")
+    print("1 key" if len(found) == 1 else f"{len(found)} keys")
     return DONE
 
 

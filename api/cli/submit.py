@@ -116,7 +116,7 @@ def _send(client: Client, event: Outgoing) -> dict[str, Any]:
     return {
         "id": event.id, "lot": event.lot, "status": answer.status_code, "outcome": outcome,
         "detail": body.get("detail", ""), "rules": [r["rule"] for r in body.get("rules", [])],
-        "problems": [f"{e.get('pointer', '')}: {e.get('detail', '')}" for e in body.get("errors", [])],
+        "problems": [f"{e['pointer']}: {e['detail']}" for e in body.get("errors", []) if e.get("pointer")],
     }  # fmt: skip
 
 

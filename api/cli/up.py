@@ -229,7 +229,9 @@ def _announce(settings: Settings, supervisor: Supervisor) -> None:
             if httpx.get(f"{settings.base_url}/readyz", timeout=2.0, trust_env=False).status_code == 200:
                 key = settings.home / ADMIN_KEY_FILE
                 supervisor.say("up", f"Lotgate is up at {settings.base_url}; the administrator's key is in {key}.")
-                supervisor.say("up", "In a second terminal: .venv/bin/lotgate demo")
+                # The second terminal has to know what was set in this one.
+                said = [f"{name}={os.environ[name]} " for name in ("LOTGATE_HOME", "LOTGATE_PORT") if name in os.environ]
+                supervisor.say("up", f"In a second terminal: {''.join(said)}.venv/bin/lotgate demo")
                 return
         time.sleep(0.3)
     if not supervisor.stop.is_set():

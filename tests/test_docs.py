@@ -1,0 +1,191 @@
+"""What the documents say is true: their commands run, their outputs come, their links lead somewhere.
+
+A fence ``sh`` runs, in order, in one shell a document, beside a real `lotgate up`; ``exit=1`` says how it ends, and
+``no-run`` that it belongs to another machine or to another test. The fence ``output`` behind it is what it prints,
+``…`` standing for anything. ``file=`` is a file that lies there, ``python`` is a program that must at least compile.
+"""
+
+import ast
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.installation import ROOT, Installation
+
+from api.cli.main import commands, parser
+from engine.settings import SHIPPED_RULES, Settings, load_settings, shown
+
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+_FENCE = re.compile(r"^(?P<fence>`{3,})(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=fence)$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+class Fence:
+    """A fenced block: its language, its words, its text."""
+
+    def __init__(self, found: re.Match[str]) -> None:
+        words = found["info"].split()
+        self.language = words[0] if words else ""
+        self.words = words[1:]
+        self.body = found["body"]
+
+    def value(self, name: str) -> str | None:
+        return next((w.partition("=")[2] for w in self.words if w.startswith(f"{name}=")), None)
+
+    @property
+    def runs(self) -> bool:
+        return self.language == "sh" and "no-run" not in self.words
+
+
+def fences(path: Path) -> list[Fence]:
+    return [Fence(found) for found in _FENCE.finditer(path.read_text(encoding="utf-8"))]
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def as_pattern(expected: str) -> str:
+    """White space does not count, ``…`` is anything."""
+    return ".*?".join(re.escape(re.sub(r"\s", "", part)) for part in expected.split("…"))
+
+
+def lotgate_lines(fence: Fence) -> Iterator[list[str]]:
+    """The arguments of every `lotgate` command in a fence of shell lines."""
+    for line in fence.body.replace("\\\n", " ").splitlines():
+        for part in re.split(r"\|\|?|&&|;", line.split(" #")[0]):
+            words = shlex.split(part) if part.count("'") % 2 == 0 and part.count('"') % 2 == 0 else part.split()
+            while words and (re.fullmatch(r"[A-Z_]+=.*", words[0]) or words[0] == "exec"):
+                words = words[1:]
+            if words and words[0].rpartition("/")[2] == "lotgate":
+                yield [w for w in words[1 : words.index("<") if "<" in words else None] if not w.startswith(">")]
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    directory = tmp_path_factory.mktemp("documents")
+    shutil.copytree(SHIPPED_RULES, directory / "my-rules")
+    for path in DOCUMENTS:
+        for fence in fences(path):
+            name = fence.value("file")
+            if name:
+                (directory / name).parent.mkdir(parents=True, exist_ok=True)
+                (directory / name).write_text(fence.body)
+    running = Installation(directory, LOTGATE_RULES=str(directory / "my-rules"))
+    running.start()
+    yield running
+    running.end()
+
+
+@pytest.mark.parametrize("path", [p for p in DOCUMENTS if any(f.runs for f in fences(p))], ids=named)
+def test_every_command_runs_and_prints_what_the_document_shows(path: Path, installation: Installation) -> None:
+    blocks = fences(path)
+    script = ["KEY=$(cat var/admin.key)"]
+    for number, fence in enumerate(blocks):
+        if fence.runs:
+            code = installation.url.join(fence.body.split("http://127.0.0.1:8000"))
+            script += [f"echo '=== {number}'", code.rstrip("\n"), "echo; echo \"=== exit $?\""]
+    # The exit code is that of the block's last command: the `echo` before it would hide it.
+    text = "\n".join(script).replace('echo; echo "=== exit $?"', 'code=$?; echo; echo "=== exit $code"')
+    done = subprocess.run(
+        ["bash", "-c", text], cwd=installation.directory, env=installation.environment, capture_output=True,
+        text=True, timeout=150,
+    )  # fmt: skip
+    printed = dict(re.findall(r"=== (\d+)\n(.*?\n=== exit \d+)\n", done.stdout, re.DOTALL))
+    for number, fence in enumerate(blocks):
+        if not fence.runs:
+            continue
+        output, _, code = printed[str(number)].rpartition("\n=== exit ")
+        assert code == (fence.value("exit") or "0"), f"{fence.body}\n{output}\n{done.stderr[-3000:]}"
+        after = blocks[number + 1] if number + 1 < len(blocks) else None
+        if after is not None and "output" in after.words:
+            found = re.sub(r"\s", "", output)
+            assert re.search(as_pattern(after.body), found, re.DOTALL), f"{fence.body}\nprints\n{output}"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=named)
+def test_every_lotgate_command_that_is_shown_exists_with_its_options(path: Path) -> None:
+    for fence in fences(path):
+        for words in lotgate_lines(fence) if fence.language == "sh" else ():
+            try:
+                parser().parse_args([w for w in words if w != "&"])
+            except SystemExit as wrong:
+                assert wrong.code == 0, f"lotgate {' '.join(words)}"
+
+
+def test_the_command_lines_are_found() -> None:
+    """A reader that finds nothing would let everything pass."""
+    shown_commands = {words[0] for p in DOCUMENTS for f in fences(p) if f.language == "sh" for words in lotgate_lines(f)}
+    assert shown_commands == set(commands()), "each command is shown somewhere, and nothing that is none"
+
+
+@pytest.mark.parametrize("command", sorted(commands()))
+def test_every_command_and_option_has_its_section(command: str) -> None:
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^## lotgate (\w+)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
+    assert command in sections, f"docs/cli.md has no section 'lotgate {command}'"
+    actions = next(a for a in parser()._actions if a.dest == "command")
+    assert isinstance(actions.choices, dict)
+    common = {"--help", "-h", "--json", "--url", "--key"}
+    for action in actions.choices[command]._actions:
+        for option in set(action.option_strings) - common:
+            assert f"`{option}" in sections[command], f"docs/cli.md does not say what {option} of {command} does"
+
+
+def test_every_setting_is_in_the_table_with_its_default() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `LOTGATE_(\w+)` \| (.*?) \|", text, re.MULTILINE))
+    assert set(rows) == {f.upper() for f in Settings.__struct_fields__ if f != "secrets"} | {"CONFIG", "SECRET_NAME"}
+    for name, value in shown(load_settings({})).items():
+        if name != "secrets":
+            said = rows[name.upper()].strip("`").replace("–", "")
+            assert value == said or value.endswith(f"/{said}"), f"LOTGATE_{name.upper()} is {value!r}, not {said!r}"
+
+
+def test_every_metric_is_documented(installation: Installation) -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    with installation.client() as http:
+        families = set(re.findall(r"^# TYPE (lotgate_\w+) ", http.get("/metrics").text, re.MULTILINE))
+    assert families
+    assert families - set(re.findall(r"`(lotgate_\w+)`", text)) == {
+        f for f in families if f.endswith("_created")
+    }, "docs/operations.md lists every metric"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=named)
+def test_every_link_leads_somewhere(path: Path) -> None:
+    text = _FENCE.sub("", path.read_text(encoding="utf-8"))
+    for link in _LINK.findall(text):
+        if re.match(r"https?://", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (path.parent / name).resolve() if name else path
+        assert target.exists(), f"{named(path)} links to {link}"
+        if anchor and target.suffix == ".md":
+            headings = re.findall(r"^#+ (.+)$", _FENCE.sub("", target.read_text(encoding="utf-8")), re.MULTILINE)
+            anchors = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
+            assert anchor in anchors, f"{named(path)} links to {link}"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=named)
+def test_every_program_in_a_document_compiles(path: Path) -> None:
+    for fence in fences(path):
+        if fence.language == "python":
+            ast.parse(fence.body)
+
+
+def test_every_document_is_linked_from_the_readme() -> None:
+    """What cannot be found is not there."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    linked = {link.partition("#")[0] for link in _LINK.findall(text)}
+    assert {named(p) for p in DOCUMENTS} - linked == {"README.md"}
+
+
+def test_no_document_knows_the_machine_it_was_written_on() -> None:
+    for path in DOCUMENTS:
+        found = re.search(r"/(?:work|root|tmp/\w+|home)/|\b(?:TO" r"DO|FIX" r"ME)\b", path.read_text(encoding="utf-8"))
+        assert found is None, f"{named(path)}: {found}"
