@@ -1,0 +1,231 @@
+"""Random plants: whatever is sent, in whatever order, the promises hold. A state machine over the real committer."""
+
+import json
+import shutil
+import tempfile
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from sqlalchemy import text
+
+from engine.course import submission
+from engine.effects import encode_status, stock_status
+from engine.events import decode_event
+from engine.journal import verify
+from engine.lifecycle import allowed
+from engine.pipeline import Pipeline
+from engine.settings import SHIPPED_RULES
+from engine.store.migrate import migrate
+from engine.store.opening import Store, open_store
+from engine.store.reading import Reading
+from rules.judge import TwoChannelJudge
+from rules.rulebook import RuleBook
+
+LOTS = st.sampled_from(["A", "B"])
+HOLDS = st.sampled_from(["H1", "H2"])
+GOOD, BAD = "74.000", "74.060"
+INSPECTIONS = st.sampled_from([[GOOD] * 5, [GOOD] * 5, [GOOD] * 4 + [BAD], [GOOD]])
+BOOK = RuleBook.load(SHIPPED_RULES)
+
+
+class Clock:
+    def __call__(self) -> Any:
+        from datetime import UTC, datetime
+
+        return datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
+
+
+class RandomPlant(RuleBasedStateMachine):
+    @initialize()
+    def open(self) -> None:
+        self.home = Path(tempfile.mkdtemp(prefix="lotgate-plant-"))
+        self.store: Store = open_store("", self.home)
+        migrate(self.store)
+        self.judge = TwoChannelJudge(BOOK, channel="reference")
+        self.pipeline = Pipeline(self.store, self.judge, BOOK, Clock())
+        self.reading = Reading(self.store)
+        self.sent: list[tuple[bytes, bytes]] = []
+        self.received: dict[str, Decimal] = {}
+        self.left: dict[str, Decimal] = {}
+        self.number = 0
+        self.take_in("A", 4)
+
+    def teardown(self) -> None:
+        if hasattr(self, "store"):
+            report = verify(self.reading.journals())
+            self.store.close()
+            shutil.rmtree(self.home)
+            assert report.intact, report.breaks
+
+    # -- what plants send --------------------------------------------------------------------------------------
+
+    def send(self, type_: str, lot: str, data: dict[str, Any], **more: Any) -> dict[str, Any]:
+        self.number += 1
+        head = {"specversion": "1.0", "id": f"e{self.number}", "source": "plant", "type": type_, "subject": lot}
+        raw = json.dumps({**head, "data": data, **more}).encode()
+        before = self.lots()
+        (answer,) = self.pipeline.process([submission(decode_event(raw), "tester")])
+        self.sent.append((raw, answer.body))
+        body: dict[str, Any] = json.loads(answer.body)
+        after = self.lots()
+        if answer.outcome != "applied":
+            assert {k: (v.state, v.quantity, v.holds) for k, v in after.items()} == {
+                k: (v.state, v.quantity, v.holds) for k, v in before.items()
+            }, "a refused or parked event changed a lot"
+        if answer.status == 409 and body["code"] == "transition-not-allowed":
+            assert body["allowed"] == list(allowed(body["state"]))
+        return body | {"outcome": answer.outcome}
+
+    def lots(self) -> dict[str, Any]:
+        with self.store.reads.connect() as connection:
+            ids = [str(row[0]) for row in connection.execute(text("SELECT id FROM lots"))]
+        return {lot: self.reading.lot(lot) for lot in ids}
+
+    @rule(quantity=st.integers(1, 5))
+    def receive(self, quantity: int) -> None:
+        self.take_in("B", quantity)
+
+    def take_in(self, lot: str, quantity: int) -> None:
+        data = {
+            "item": "RING-74", "revision": "A", "quantity": {"value": str(quantity), "unit": "ea"},
+            "supplier": "ACME", "receipt": f"GR-{lot}-{self.number}",
+        }  # fmt: skip
+        if self.send("lot.received.v1", lot, data)["outcome"] == "applied":
+            self.received[lot] = Decimal(quantity)
+
+    @rule(lot=LOTS, values=INSPECTIONS)
+    def inspect(self, lot: str, values: list[str]) -> None:
+        lines = [{"characteristic": "diameter", "value": v, "unit": "mm", "sample": i} for i, v in enumerate(values, 1)]
+        self.send("inspection.recorded.v1", lot, {"inspection": "IL", "measurements": lines})
+
+    @rule(lot=LOTS, hold=HOLDS)
+    def hold(self, lot: str, hold: str) -> None:
+        known = self.lots().get(lot)
+        answer = self.send("hold.applied.v1", lot, {"hold": hold, "reason": {"code": "suspect"}})
+        if known is None:
+            assert answer["outcome"] == "parked"
+        elif known.closed is None or known.state == "shipped":
+            assert answer["outcome"] in ("applied", "duplicate"), "a hold did not land"
+            now = self.reading.lot(lot)
+            # A lift that came before its hold is taken up at once.
+            assert hold in {h.hold for h in now.holds} or hold in now.lifted
+            assert now.state in ("blocked", "shipped") or not now.holds
+
+    @rule(lot=LOTS, hold=HOLDS)
+    def lift(self, lot: str, hold: str) -> None:
+        self.send("hold.lifted.v1", lot, {"hold": hold, "reason": {"code": "cleared"}})
+
+    @rule(lot=LOTS)
+    def release(self, lot: str) -> None:
+        self.send("lot.released.v1", lot, {})
+
+    @rule(lot=LOTS, decision=st.sampled_from(["use_as_is", "rework", "scrap", "return_to_supplier"]))
+    def dispose(self, lot: str, decision: str) -> None:
+        data: dict[str, Any] = {"decision": decision, "reason": {"code": "mrb"}}
+        if decision == "return_to_supplier":
+            data["rma"] = f"RMA-{self.number}"
+        raw = {"decision": decision, "reason": {"code": "mrb"}} | ({"rma": data["rma"]} if "rma" in data else {})
+        try:
+            self.send("lot.dispositioned.v1", lot, raw)
+        except Exception as error:
+            if type(error).__name__ != "EventInvalid":
+                raise
+            self.number -= 1
+
+    @rule(lot=LOTS, parts=st.lists(st.integers(1, 3), min_size=1, max_size=2))
+    def split(self, lot: str, parts: list[int]) -> None:
+        children = [
+            {"lot": f"{lot}.{self.number}.{i}", "quantity": {"value": str(q), "unit": "ea"}} for i, q in enumerate(parts)
+        ]
+        self.send("lot.split.v1", lot, {"children": children})
+
+    @rule(lot=LOTS, quantity=st.integers(1, 5))
+    def consume(self, lot: str, quantity: int) -> None:
+        data = {"quantity": {"value": str(quantity), "unit": "ea"}, "order": "MO-1", "confirmation": f"C{self.number}"}
+        if self.send("lot.consumed.v1", lot, data)["outcome"] == "applied":
+            self.left[lot] = self.left.get(lot, Decimal(0)) + quantity
+
+    @rule(lot=LOTS, voided=st.booleans())
+    def ship(self, lot: str, voided: bool) -> None:
+        shipment = f"S{self.number}"
+        self.send("lot.shipped.v1", lot, {"shipment": shipment, "customer": "C"})
+        if voided:
+            self.send("shipment.voided.v1", lot, {"shipment": shipment, "reason": {"code": "carrier"}})
+
+    @rule()
+    def agree(self) -> None:
+        """ERP and WMS acknowledge everything."""
+        with self.store.engine.begin() as connection:
+            connection.execute(text("UPDATE deliveries SET state = 'delivered'"))
+
+    @rule(data=st.data())
+    def send_again(self, data: st.DataObject) -> None:
+        if not self.sent:
+            return
+        raw, first = data.draw(st.sampled_from(self.sent))
+        (answer,) = self.pipeline.process([submission(decode_event(raw), "tester")])
+        assert answer.replayed
+        if json.loads(first).get("outcome") != "parked":
+            assert answer.body == first
+
+    # -- what always holds -------------------------------------------------------------------------------------
+
+    @invariant()
+    def nothing_got_out_without_its_gate(self) -> None:
+        if not hasattr(self, "store"):
+            return
+        for lot in self.lots().values():
+            if lot.state not in ("released", "shipped") or lot.parent is not None:
+                continue
+            entries = self.reading.journal(lot.id)
+            doors = [e for e in entries if e.state_after == "released" and e.state_before != "released"]
+            assert doors
+            evidence = json.loads(doors[-1].evidence)
+            assert evidence["gate"] in ("release", "use_as_is")
+            assert evidence["verdicts"]
+            assert {v["verdict"] for v in evidence["verdicts"] if v["severity"] in ("block", "hold")} <= {"pass"}
+
+    @invariant()
+    def blocked_means_a_hold_or_a_rejection(self) -> None:
+        if not hasattr(self, "store"):
+            return
+        for lot in self.lots().values():
+            if lot.state == "blocked" and lot.closed is None:
+                assert lot.holds or lot.rejected
+            if lot.holds:
+                assert lot.state in ("blocked", "shipped")
+
+    @invariant()
+    def nothing_is_made_or_lost_by_splitting(self) -> None:
+        if not hasattr(self, "store"):
+            return
+        lots = self.lots()
+        for root, quantity in self.received.items():
+            family = [lot for lot in lots.values() if lot.id == root or lot.id.startswith(f"{root}.")]
+            there = sum((lot.quantity for lot in family), Decimal(0))
+            assert there + self.left.get(root, Decimal(0)) == quantity
+
+    @invariant()
+    def the_newest_delivery_says_what_the_lot_is(self) -> None:
+        if not hasattr(self, "store"):
+            return
+        with self.store.reads.connect() as connection:
+            rows = connection.execute(
+                text("SELECT lot, target, payload FROM deliveries d WHERE version ="
+                     " (SELECT max(version) FROM deliveries WHERE lot = d.lot AND target = d.target)")
+            ).all()  # fmt: skip
+        lots = self.lots()
+        assert {(r.lot, r.target) for r in rows} == {(lot, t) for lot in lots for t in ("erp", "wms")}
+        for row in rows:
+            told, now = json.loads(row.payload), json.loads(encode_status(stock_status(lots[row.lot])))
+            assert told | {"version": 0} == now | {"version": 0}
+
+
+TestRandomPlant = RandomPlant.TestCase
+TestRandomPlant.settings = settings(
+    max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+)
