@@ -256,6 +256,12 @@ class Deliverer:
         return None
 
 
+def check_connectors(targets: tuple[str, ...], settings: Settings) -> None:
+    """Raises ConnectorInvalid when the connector file of a target cannot be used."""
+    for target in targets:
+        load(settings.connectors / f"{target}.yaml", settings)
+
+
 class Deliverers:
     """The deliverers of one process, one a target."""
 

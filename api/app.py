@@ -13,6 +13,7 @@ from litestar import Litestar, asgi
 from msgspec import Struct
 
 from actors.broker import Doorbell
+from actors.deliver import check_connectors
 from actors.worker import Workers, run_in_threads
 from api.access import KeyRing
 from api.batch import PATH as EVENTS_BATCH
@@ -29,7 +30,7 @@ from api.openapi import openapi_document
 from api.problems import answer_exception, problem_index, problem_page
 from api.rulesets import rule_set_routes
 from engine.people import ensure_admin_key, read_keys
-from engine.runtime import Front, open_front
+from engine.runtime import TARGETS, Front, open_front
 from engine.settings import Settings
 
 log = logging.getLogger("lotgate.api")
@@ -52,6 +53,8 @@ def create_app(settings: Settings) -> Application:
 
     Nothing is served before all of that has worked; the errors are those of ``open_front``.
     """
+    if settings.redis_url == WITHOUT_REDIS:
+        check_connectors(TARGETS, settings)
     bell = Doorbell(settings)
     engine = open_front(settings, ring=bell.ring)
     made = ensure_admin_key(engine.store, settings.home, engine.clock)

@@ -175,14 +175,19 @@ def load(path: Path, settings: Settings) -> Connector:
         connector = msgspec.convert(tree, Connector)
     except msgspec.ValidationError as error:
         words, _, where = str(error).partition(" - at `")
-        raise ConnectorInvalid(f"{path.name}:{place_of(node, where.rstrip('`'))}: {words}") from None
+        where = where.rstrip("`").removeprefix("$").removeprefix(".")
+        raise ConnectorInvalid(_said(path, node, where, words)) from None
     used: set[str] = set()
     wrong = [*_wrong(connector, settings, used)]
     if wrong:
-        raise ConnectorInvalid("; ".join(f"{path.name}:{place_of(node, where)}: {words}" for where, words in wrong))
+        raise ConnectorInvalid("; ".join(_said(path, node, where, words) for where, words in wrong))
     base_url = fill(f"{connector.base_url}", _own(settings)).rstrip("/")
     secrets = {f"secret.{name}": settings.secrets[name] for name in used}
     return msgspec.structs.replace(connector, base_url=base_url, secrets=secrets)
+
+
+def _said(path: Path, node: yaml.Node, where: str, words: str) -> str:
+    return f"{path.name}:{place_of(node, where)}: {f'{where}: ' if where else ''}{words}"
 
 
 def _read(path: Path) -> tuple[Any, yaml.Node]:

@@ -43,22 +43,22 @@ def test_the_shipped_files_load(name: str) -> None:
 
 
 @pytest.mark.parametrize(("old", "new", "said"), [
-    ("method: PUT", "method: SHOUT", "mes.yaml:6:3: Invalid enum value 'SHOUT'"),
-    ("  path:", "  paht:", "mes.yaml:6:3: Object contains unknown field `paht`"),
-    ("connector: 1", "connector: 2", "mes.yaml:1:1: Invalid enum value 2"),
-    ("${lot}", "${lto}", "mes.yaml:7:3: ${lto} is not known; known: allocatable, "),
-    ("${lot}", "${lot", "mes.yaml:7:3: a ${ is not closed"),
-    ("http://mes", "ftp://mes", "mes.yaml:3:1: 'ftp://mes.example:81/base/' is not an http or https address"),
-    ("http://mes", "${settings.mes_url}", "mes.yaml:3:1: ${settings.mes_url} is not known"),
-    ("quality: q, ", "", "mes.yaml:4:8: has no word for quality"),
+    ("method: PUT", "method: SHOUT", "mes.yaml:6:3: deliver.method: Invalid enum value 'SHOUT'"),
+    ("  path:", "  paht:", "mes.yaml:6:3: deliver: Object contains unknown field `paht`"),
+    ("connector: 1", "connector: 2", "mes.yaml:1:1: connector: Invalid enum value 2"),
+    ("${lot}", "${lto}", "mes.yaml:7:3: deliver.path: ${lto} is not known; known: allocatable, "),
+    ("${lot}", "${lot", "mes.yaml:7:3: deliver.path: a ${ is not closed"),
+    ("http://mes", "ftp://mes", "mes.yaml:3:1: base_url: 'ftp://mes.example:81/base/' is not an http or https address"),
+    ("http://mes", "${settings.mes_url}", "mes.yaml:3:1: base_url: ${settings.mes_url} is not known"),
+    ("quality: q, ", "", "mes.yaml:4:8: stock: has no word for quality"),
     ("none: n", "none: n, lost: l", "lost is no stock status"),
-    ("outcome: superseded", "outcome: fine", "mes.yaml:11:38: Invalid enum value 'fine'"),
+    ("outcome: superseded", "outcome: fine", "mes.yaml:11:38: classify[0].outcome: Invalid enum value 'fine'"),
     ("status: [409]", "status: [40]", "Expected `int` >= 100"),
     ("name: mes", "name: mes\nname: erp", "mes.yaml:3:1: name is there twice"),
     ("stock: {", "stock: [", "mes.yaml:4:"),
     ('"${key}"', '"${secret.token}"', "${secret.token} is not set; set LOTGATE_SECRET_TOKEN or LOTGATE_SECRET_TOKEN_FILE"),
-    ('"${version}"', '"${secret.token}"', "mes.yaml:9:9: ${secret.token} is not known"),
-    ("classify:", "limits: {concurrency: 0}\nclassify:", "mes.yaml:10:10: Expected `int` >= 1"),
+    ('"${version}"', '"${secret.token}"', "mes.yaml:9:9: deliver.json: ${secret.token} is not known"),
+    ("classify:", "limits: {concurrency: 0}\nclassify:", "mes.yaml:10:10: limits.concurrency: Expected `int` >= 1"),
     ("classify:", "secrets: {token: abc}\nclassify:", "secrets are never written here"),
 ])  # fmt: skip
 def test_a_mistake_is_told_with_its_place(tmp_path: Path, old: str, new: str, said: str) -> None:
