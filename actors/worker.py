@@ -14,7 +14,7 @@ import dramatiq
 from dramatiq import Worker
 
 from actors.broker import Doorbell, make_broker
-from actors.deliver import Deliverers
+from actors.deliver import Deliverers, check_connectors
 from engine.clock import system_clock
 from engine.errors import StoreNotMigrated
 from engine.ledger import Ledger
@@ -54,6 +54,7 @@ def main(settings: Settings) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    check_connectors(TARGETS, settings)
     store = open_store(settings.database_url, settings.home)
     _until_migrated(store, stop)
     deliverers = Deliverers(TARGETS, settings, Ledger(store, system_clock))
