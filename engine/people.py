@@ -13,11 +13,9 @@ from msgspec import Struct, json
 from sqlalchemy import Connection, insert, or_, select, update
 
 from engine.clock import Clock, instant
+from engine.settings import ADMIN_KEY_FILE
 from engine.store.opening import Store
 from engine.store.schema import api_keys
-
-#: Name of the file in LOTGATE_HOME that holds the first administrator's key.
-ADMIN_KEY_FILE = "admin.key"
 
 
 class Key(Struct, frozen=True):

@@ -21,6 +21,8 @@ PREFIX = "LOTGATE_"
 SHIPPED_RULES = Path(__file__).resolve().parent.parent / "rules" / "packs"
 #: The connector files that come with Lotgate.
 SHIPPED_CONNECTORS = Path(__file__).resolve().parent.parent / "actors" / "connectors"
+#: Name of the file in LOTGATE_HOME that holds the first administrator's key.
+ADMIN_KEY_FILE = "admin.key"
 #: ``LOTGATE_SECRET_<NAME>`` is the secret that connector files call ``${secret.<name>}``.
 SECRET_PREFIX = PREFIX + "SECRET_"
 #: Fields that may hold a secret: read from a file with ``_FILE``, and never shown.

@@ -11,8 +11,7 @@ import httpx
 import msgspec
 
 from api.cli.main import FOUND, Failure
-from engine.people import ADMIN_KEY_FILE
-from engine.settings import Settings
+from engine.settings import ADMIN_KEY_FILE, Settings
 
 
 class Client:

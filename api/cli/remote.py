@@ -3,12 +3,12 @@
 import argparse
 import sys
 import time
+from collections import Counter
 from typing import Any
 from urllib.parse import quote
 
 from api.cli.client import Client
 from api.cli.main import DONE, FOUND, WRONG, Failure, print_json
-from engine.ledger import DeliveryState
 from engine.settings import Settings
 
 #: The newest of a lot's journal that ``lotgate lot`` shows; all of it is in the JSON.
@@ -126,7 +126,7 @@ def deliveries(options: argparse.Namespace, settings: Settings) -> int:
         attempts = "1 attempt" if line["attempts"] == 1 else f"{line['attempts']} attempts"
         print(f"{line['id']:>8}  {line['target']:<5} {line['lot']:<28} version {line['version']:<4} "
               f"{line['status']['state']:<12} {line['state']:<11} {attempts}{error}")  # fmt: skip
-    counts = [f"{n} {state.value}" for state in DeliveryState if (n := sum(x["state"] == state.value for x in found))]
+    counts = [f"{number} {state}" for state, number in Counter(line["state"] for line in found).most_common()]
     more = f" (the first {SHOWN_DELIVERIES})" if len(found) == SHOWN_DELIVERIES else ""
     print(f"{len(found)} deliveries{more}" + (f": {', '.join(counts)}" if counts else ""))
     return DONE

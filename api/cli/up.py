@@ -24,8 +24,7 @@ import httpx
 from msgspec import Struct
 
 from api.cli.main import DONE, Failure
-from engine.people import ADMIN_KEY_FILE
-from engine.settings import Settings, sandboxed
+from engine.settings import ADMIN_KEY_FILE, Settings, sandboxed
 
 #: Between SIGTERM and SIGKILL; each process drains within 4 s.
 DRAIN_SECONDS = 6.0
@@ -230,7 +229,8 @@ def _announce(settings: Settings, supervisor: Supervisor) -> None:
                 key = settings.home / ADMIN_KEY_FILE
                 supervisor.say("up", f"Lotgate is up at {settings.base_url}; the administrator's key is in {key}.")
                 # The second terminal has to know what was set in this one.
-                said = [f"{name}={os.environ[name]} " for name in ("LOTGATE_HOME", "LOTGATE_PORT") if name in os.environ]
+                told = ("LOTGATE_HOME", "LOTGATE_PORT")
+                said = [f"{name}={os.environ[name]} " for name in told if name in os.environ]
                 supervisor.say("up", f"In a second terminal: {''.join(said)}.venv/bin/lotgate demo")
                 return
         time.sleep(0.3)
