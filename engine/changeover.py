@@ -204,6 +204,8 @@ class DiskWatch:
 
     def _signature(self) -> tuple[tuple[str, int, int], ...]:
         found = []
+        if not self._directory.is_dir():
+            return ((str(self._directory), -1, -1),)
         try:
             for path in self._directory.rglob("*"):
                 if path.suffix in SUFFIXES:
