@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -127,10 +128,17 @@ def test_however_the_web_process_ends_nothing_acknowledged_is_lost(
     process = start(tmp_path, port)
     try:
         headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/cloudevents+json"}
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=20) as http:
-            for event, answered in acknowledged:
-                again = http.post("/v1/events", content=json.dumps(event))
-                assert (again.status_code, again.content) == (200, answered), event["id"]
+        with (
+            httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=20) as http,
+            ThreadPoolExecutor(4) as pool,
+        ):
+
+            def again(pair: tuple[dict[str, Any], bytes]) -> None:
+                event, answered = pair
+                answer = http.post("/v1/events", content=json.dumps(event))
+                assert (answer.status_code, answer.content) == (200, answered), event["id"]
+
+            list(pool.map(again, acknowledged))
             # What was under way is either there or not, and can be sent again either way.
             for sender in senders:
                 assert sender.open is not None
