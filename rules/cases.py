@@ -4,7 +4,7 @@ import datetime
 
 from msgspec import Struct
 
-from rules.compiled import Value, Verdict
+from rules.compiled import Rule, Value, Verdict
 from rules.facts import BadValue, KindOfFact, parse_date, parse_value
 from rules.findings import Findings, Location, did_you_mean
 from rules.parse import Node
@@ -61,18 +61,22 @@ def run_tests(book: RuleBook) -> TestReport:
     """Run every test of every file by the reference evaluator."""
     findings = Findings()
     results: list[Result] = []
+    rules = {rule.id: rule for rule in book.rules.rules}
     for file in book.files:
         for node in (file.tests.items or []) if file.tests is not None else []:
-            results += _run(node, file.name, book, findings)
+            results += _run(node, file.name, book, rules, findings)
+    expected: dict[str, set[str]] = {}
+    for result in results:
+        expected.setdefault(result.rule, set()).add(result.expected)
     untested = []
     for rule in book.rules.rules:
-        seen = {r.expected for r in results if r.rule == rule.id}
+        seen = expected.get(rule.id, set())
         if "pass" not in seen or not seen & {"fail", "unknown"}:
             untested.append(rule.id)
     return TestReport(tuple(results), tuple(str(f) for f in findings.all), tuple(untested))
 
 
-def _run(node: Node, file: str, book: RuleBook, findings: Findings) -> list[Result]:
+def _run(node: Node, file: str, book: RuleBook, rules: dict[str, Rule], findings: Findings) -> list[Result]:
     entries = node.entries or {}
     for name, (key, _) in entries.items():
         if name not in TEST_KEYS:
@@ -87,17 +91,17 @@ def _run(node: Node, file: str, book: RuleBook, findings: Findings) -> list[Resu
     facts = _facts(entries, book, findings)
     results = []
     for rule_id, (key, wanted) in expect.items():
-        rule = next((r for r in book.rules.rules if r.id == rule_id), None)
+        rule = rules.get(rule_id)
         if rule is None:
             words = f'test "{title}" expects something of rule {rule_id}, which does not exist'
-            findings.add(key.at, words, did_you_mean(rule_id, [r.id for r in book.rules.rules]))
+            findings.add(key.at, words, did_you_mean(rule_id, rules))
             continue
         if wanted.text not in {v.value for v in Verdict}:
             findings.add(wanted.at, f'"{wanted.text}" is not a verdict', did_you_mean(wanted.text or "", [v.value for v in Verdict]))
             continue
         if len(findings.all) == before:
             case = Case(rule.gates[0], facts, today)
-            found = next(e.verdict for e in book.explain(case) if e.rule == rule_id)
+            found = book.explain(case, rule_id)[0].verdict
             results.append(Result(title, file, key.at.line, rule_id, wanted.text or "", found))
     return results
 

@@ -64,8 +64,8 @@ class _Watched(RuleBook):
         self.__dict__.update(book.__dict__)
         self.explained: list[tuple[RuleExplanation, ...]] = []
 
-    def explain(self, case: Case) -> tuple[RuleExplanation, ...]:
-        found = super().explain(case)
+    def explain(self, case: Case, rule: str | None = None) -> tuple[RuleExplanation, ...]:
+        found = super().explain(case, rule)
         self.explained.append(found)
         return found
 

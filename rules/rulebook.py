@@ -11,7 +11,7 @@ from msgspec import Struct
 from rules import reference
 from rules.check import Checker, RuleFile
 from rules.compiled import Facts, Rule, RuleSet, Severity, Type, Verdict
-from rules.explain import RuleExplanation, explain_rule, message_of
+from rules.explain import RuleExplanation, explain_rule, message_of, told
 from rules.facts import Vocabulary, read_vocabulary
 from rules.findings import Finding, Findings, Location, RulePackError
 from rules.parse import parse, read_text
@@ -76,6 +76,8 @@ class Reaction(Struct, frozen=True):
 
     id: str
     do: str
+    #: What people are told, with the lot's values in it.
+    message: str = ""
 
 
 class RuleBook:
@@ -94,6 +96,7 @@ class RuleBook:
         self.files = files
         self._gates = reference.index_gates(rules)
         self._gate_names = frozenset(self._gates)
+        self._bound = {(gate, b.rule.id): b for gate, index in self._gates.items() for b in index.all}
         self._types = _types(vocabulary, rules)
         self._passes = {bound.number: _pass(bound.rule) for g in self._gates.values() for bound in g.all}
         self._reactions = [
@@ -165,15 +168,14 @@ class RuleBook:
                     failing.append(bound.number)
         return tuple(found), failing
 
-    def explain(self, case: Case) -> tuple[RuleExplanation, ...]:
-        """Every rule of the gate, with every condition and its values."""
+    def explain(self, case: Case, rule: str | None = None) -> tuple[RuleExplanation, ...]:
+        """Every rule of the gate, or one of them, with every condition and its values."""
         index = self._gates.get(case.gate)
         if index is None:
             return ()
         world = reference.world_of(case.facts, self.rules.singles, case.today)
-        return tuple(
-            explain_rule(bound.rule, bound.judge(world), world, self.rules, self._types) for bound in index.all
-        )
+        asked = index.all if rule is None else [self._bound[case.gate, rule]]
+        return tuple(explain_rule(bound.rule, bound.judge(world), world, self.rules, self._types) for bound in asked)
 
     def reactions(self, after: str, facts: Facts, today: int) -> tuple[Reaction, ...]:
         """Reactions to a lot that came into the state ``after``, whose ``when`` holds."""
@@ -182,7 +184,7 @@ class RuleBook:
         for rule, checks in self._reactions:
             in_force = (rule.effective_from or 0) <= today and (rule.effective_to is None or today <= rule.effective_to)
             if rule.after == after and in_force and all(check(world).truth is True for check in checks):
-                found.append(Reaction(rule.id, rule.do))
+                found.append(Reaction(rule.id, rule.do, told(rule.message, world, self._types)))
         return tuple(found)
 
 
