@@ -17,10 +17,14 @@ from engine.settings import Settings
 
 log = logging.getLogger("lotgate.broker")
 
+#: Prefix of every key in Redis.
+NAMESPACE = "lotgate"
 #: Rings closer together than this are one: a worker that is awake empties the ledger anyway.
 RING_SECONDS = 0.025
 #: After a failure the doorbell rests; the sweeper rings meanwhile.
 REST_SECONDS = 1.0
+#: Rings that wait unheard are enough at this many: while no worker runs, Redis does not fill.
+RINGS_ENOUGH = 8
 #: A dead worker's messages come back at the next look, not by chance (dramatiq counts in millionths).
 MAINTENANCE_CHANCE = 1_000_000
 
@@ -41,7 +45,7 @@ def make_broker(settings: Settings) -> RedisBroker:
     """A broker with only the middleware that a doorbell needs: the ledger retries, not dramatiq."""
     broker = RedisBroker(  # type: ignore[no-untyped-call]  # dramatiq's types stop here
         url=redis_url(settings),
-        namespace="lotgate",
+        namespace=NAMESPACE,
         # Nothing that interrupts a running actor: it ends by itself when the process stops (actors/deliver.py).
         middleware=[],
         maintenance_chance=MAINTENANCE_CHANCE,
@@ -117,7 +121,8 @@ class Doorbell:
             queue_name=target, actor_name=f"sync_{target}", args=(), kwargs={}, options={}
         )
         try:
-            self._broker.enqueue(message)
+            if self._broker.client.llen(f"{NAMESPACE}:{target}") < RINGS_ENOUGH:
+                self._broker.enqueue(message)
         except Exception as error:  # whatever the client raises: the commit stands, the sweeper will ring
             if not self._problem:
                 log.warning("the doorbell cannot be rung, deliveries will be late: %s", error)

@@ -303,6 +303,27 @@ def test_what_is_committed_during_a_slow_call_does_not_wait_for_it(
     thread.join(5)
 
 
+def test_a_target_is_never_called_more_often_at_once_than_it_bears(owing: Any, talker: Any, deliverer: Any) -> None:
+    import socket
+
+    now, most = [0], [0]
+
+    def slowly(connection: socket.socket) -> None:
+        now[0] += 1
+        most[0] = max(most[0], now[0])
+        time.sleep(0.05)
+        now[0] -= 1
+        body = b'{"applied": true}'
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    for n in range(12):
+        owing.owe(f"L{n}", 1)
+        talker.do(slowly)
+    limits = {"concurrency": 3, "timeout_s": 2.0}
+    assert deliverer(talker.url, limits=limits, deliver_batch=None, register_batch=None).run() == 12
+    assert most[0] == 3
+
+
 def test_a_rate_limit_holds(owing: Any, erp: Any, deliverer: Any, lot: str) -> None:
     for n in range(4):
         owing.owe(f"{lot}-{n}", 1)
