@@ -266,6 +266,7 @@ class Batch:
             self._event_row(rows, index, course.submission, answer, now)
             rows.journal += [_journal_row(e) for e in course.entries]
             rows.results += course.records
+            rows.escalations += [(kind, lot_id, text, now) for kind, lot_id, text in course.tasks]
             for lot_id, status in course.told.items():
                 told[lot_id] = (status.version, encode_status(status).decode())
         for index, sub in self._repeats:

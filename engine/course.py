@@ -19,9 +19,9 @@ from engine.effects import StockStatus, must_be_told, stock_status
 from engine.gather import Fact, Facts, event_fact, gather, result_facts
 from engine.journal import GENESIS, Entry, entry_hash, step_of
 from engine.lifecycle import ABSENT, Situation, allowed, follow, gate_of, is_fact
-from engine.lot import CONSEQUENCE_TYPES, Completed, Lot, SplitOff, evolve
+from engine.lot import CONSEQUENCE_TYPES, RECORDS, Completed, Lot, Opened, SplitOff, evolve
 from rules.compiled import Verdict
-from rules.rulebook import Case, Judgement, RuleBook, RuleVerdict
+from rules.rulebook import Case, Judgement, Reaction, RuleBook, RuleVerdict
 
 #: Source of everything that Lotgate itself writes.
 OURSELVES = "lotgate"
@@ -107,7 +107,7 @@ class Course:
 
     __slots__ = (
         "_ahead", "_asked", "around", "before", "early", "entries", "judged", "known", "lots", "records", "refusal",
-        "results", "submission", "told", "trigger", "unchanged",
+        "results", "submission", "tasks", "told", "trigger", "unchanged",
     )  # fmt: skip
 
     def __init__(
@@ -135,6 +135,8 @@ class Course:
         self.unchanged: decide.Unchanged | None = None
         #: Lots that targets must be told of, with their new status.
         self.told: dict[str, StockStatus] = {}
+        #: (kind, lot, text) of tasks that reactions opened.
+        self.tasks: list[tuple[str, str, str]] = []
         self.trigger = decide.trigger_of(submission.event)
 
     @property
@@ -185,6 +187,7 @@ class Course:
         if judgement is not None and fact and trigger != "void_shipment":
             self._place_holds(judgement)
         yield from self._follow_ups()
+        self._react()
 
     def _children_exist(self) -> tuple[RuleVerdict, ...]:
         return tuple(decide.child_exists(child) for child in self.submission.touched[1:] if child in self.known)
@@ -327,6 +330,30 @@ class Course:
         reactions = self.around.rulebook.reactions(after, facts, self.around.today)
         return any(reaction.do == do for reaction in reactions)
 
+    def _react(self) -> None:
+        """Do what reactions ask for after the states that the lot came into; each reaction acts once."""
+        done: set[str] = set()
+        at = 0
+        while at < len(self.entries):
+            entry, at = self.entries[at], at + 1
+            lot = self.lot
+            if lot is None or entry.lot != lot.id or entry.state_after == entry.state_before:
+                continue
+            for reaction in self.around.rulebook.reactions(entry.state_after, self._facts(), self.around.today):
+                if reaction.do != "release" and reaction.id not in done:
+                    done.add(reaction.id)
+                    self._do(reaction, lot.id)
+
+    def _do(self, reaction: Reaction, lot_id: str) -> None:
+        if reaction.do == "hold":
+            self._place_hold(reaction.id, reaction.message)
+            return
+        type_, kind = RECORDS[reaction.do]
+        data = Opened(f"{kind}/{len(self.tasks) + 1}@{self.lots[lot_id].version + 1}", reaction.id, reaction.message)
+        self._append(lot_id, "consequence", "open_record", type_, self.lots[lot_id].state, data,
+                     _encode(data).decode(), None)  # fmt: skip
+        self.tasks.append((kind, lot_id, f"{reaction.message} [{reaction.id}]"))
+
     def _consequence(self, trigger: str, judgement: Judgement | None, data: ev.Closed | None = None) -> str | None:
         lot = self.lot
         if lot is None:
@@ -341,19 +368,21 @@ class Course:
 
     def _place_holds(self, judgement: Judgement) -> None:
         for verdict in decide.holds_to_place(judgement):
-            lot = self.lot
-            if lot is None:
-                raise AssertionError("a hold without a lot")
-            name = f"rule:{verdict.rule}"
-            if any(h.hold == name for h in lot.holds):
-                continue
-            text = verdict.message[:500]
-            data = ev.HoldOrder(hold=name, reason=ev.Reason(code=verdict.rule[:64], text=text), owner=OURSELVES)
-            after = follow(lot.state, "hold", Situation())
-            if after is None:
-                raise AssertionError(f"a hold did not land on a lot that is {lot.state}")
-            self._append(lot.id, "consequence", "hold", CONSEQUENCE_TYPES["hold"], after, data,
-                         _encode(data).decode(), None)  # fmt: skip
+            self._place_hold(verdict.rule, verdict.message)
+
+    def _place_hold(self, rule: str, message: str) -> None:
+        lot = self.lot
+        if lot is None:
+            raise AssertionError("a hold without a lot")
+        name = f"rule:{rule}"
+        if any(h.hold == name for h in lot.holds):
+            return
+        data = ev.HoldOrder(hold=name, reason=ev.Reason(code=rule[:64], text=message[:500]), owner=OURSELVES)
+        after = follow(lot.state, "hold", Situation())
+        if after is None:
+            raise AssertionError(f"a hold did not land on a lot that is {lot.state}")
+        self._append(lot.id, "consequence", "hold", CONSEQUENCE_TYPES["hold"], after, data,
+                     _encode(data).decode(), None)  # fmt: skip
 
     # -- judging and writing -----------------------------------------------------------------------------------
 

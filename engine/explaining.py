@@ -8,7 +8,7 @@ from engine.batch import results_in_force
 from engine.clock import Clock
 from engine.errors import LotgateError, NotFound
 from engine.gather import gather
-from engine.lifecycle import TRIGGERS, allowed, gate_of
+from engine.lifecycle import TRIGGERS, gate_of, steps
 from engine.lot import Lot, decode_lot
 from engine.store import writing
 from engine.store.opening import Store
@@ -60,7 +60,7 @@ def explain(store: Store, rulebook: RuleBook, clock: Clock, lot_id: str, trigger
         opens = rulebook.judge(case).opens
     elif gate in decide.MUST_BE_GUARDED:
         guards = (*guards, decide.unguarded(gate or trigger))
-    possible = trigger in allowed(lot.state) and lot.closed is None
+    possible = trigger in steps(lot.state) and lot.closed is None
     return Explanation(
         lot.id, lot.version, lot.state, trigger, gate, possible, possible and opens and not guards,
         rulebook.digest, guards, rules,

@@ -103,6 +103,8 @@ TABLE: tuple[Row, ...] = (
         note="the guards ran again and refused"),
     Row("return", (_S,), _Q, gate="return", fact=True, note="a customer sent it back"),
     Row("split", (*_BEFORE_SHIPPING, _B), SAME, note="quantities are conserved"),
+    Row("open_record", tuple(s.value for s in State), SAME, automatic=True,
+        note="a reaction opened a nonconformance, a deviation or a corrective action, or told somebody"),
     Row("revise_specification", tuple(s.value for s in State), SAME, fact=True, note="a rule decides what follows"),
 )  # fmt: skip
 
@@ -165,11 +167,16 @@ def is_fact(trigger: str) -> bool:
     return _BY_TRIGGER[trigger][0].fact
 
 
-@lru_cache(maxsize=64)
 @cache
-def allowed(state: str) -> tuple[str, ...]:
+def steps(state: str) -> tuple[str, ...]:
     """Triggers that have a row for ``state``, in the order of the table."""
     return tuple(t for t in TRIGGERS if any(state in r.sources for r in _BY_TRIGGER[t]))
+
+
+@cache
+def allowed(state: str) -> tuple[str, ...]:
+    """As :func:`steps`, without those that Lotgate takes by itself: what somebody may ask for."""
+    return tuple(t for t in steps(state) if not _BY_TRIGGER[t][0].automatic)
 
 
 class NextStep(Struct, frozen=True):
@@ -181,15 +188,15 @@ class NextStep(Struct, frozen=True):
     automatic: bool
 
 
-@lru_cache(maxsize=64)
+@cache
 def next_steps(state: str) -> tuple[NextStep, ...]:
     """Every step that the table has for ``state``."""
-    steps = []
-    for trigger in allowed(state):
+    found = []
+    for trigger in steps(state):
         rows = [r for r in _BY_TRIGGER[trigger] if state in r.sources]
         to = tuple(dict.fromkeys(state if r.to == SAME else r.to for r in rows))
-        steps.append(NextStep(trigger, to, rows[0].gate, rows[0].automatic))
-    return tuple(steps)
+        found.append(NextStep(trigger, to, rows[0].gate, rows[0].automatic))
+    return tuple(found)
 
 
 def diagram() -> str:

@@ -94,6 +94,16 @@ class Completed(ev.Closed, frozen=True):
     rules: list[str] = []
 
 
+class Opened(ev.Closed, frozen=True):
+    """Consequence: a reaction of the rule files opened a record, or told somebody."""
+
+    #: Unique in the lot.
+    record: str
+    #: The reaction that did it.
+    reaction: str
+    text: str
+
+
 class SplitOff(ev.Closed, frozen=True):
     """Consequence: the first entry of a lot that a split or a regrade made."""
 
@@ -102,6 +112,14 @@ class SplitOff(ev.Closed, frozen=True):
     lot: msgspec.Raw
 
 
+#: What reactions open -> CloudEvents type of the entry, kind of the task that people see.
+RECORDS: dict[str, tuple[str, str]] = {
+    "notify": ("notification.raised.v1", "notification"),
+    "escalate": ("escalation.raised.v1", "escalation"),
+    "open_nonconformance": ("nonconformance.opened.v1", "nonconformance"),
+    "open_deviation": ("deviation.opened.v1", "deviation"),
+    "open_corrective_action": ("corrective_action.opened.v1", "corrective-action"),
+}
 #: CloudEvents types of entries that only Lotgate itself writes, by lifecycle trigger.
 CONSEQUENCE_TYPES: dict[str, str] = {
     "quarantine": "lot.quarantined.v1",
@@ -331,7 +349,7 @@ _DATA_TYPES: dict[str, Any] = {
     "inspection.completed.v1": Completed,
     "lot.rejected.v1": Completed,
     "lot.split_off.v1": SplitOff,
-}
+} | {type_: Opened for type_, _ in RECORDS.values()}
 _decoders: dict[str, msgspec.json.Decoder[Any]] = {n: msgspec.json.Decoder(t) for n, t in _DATA_TYPES.items()}
 _snapshot = msgspec.json.Decoder(Lot)
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from engine import events as ev
-from engine.lifecycle import TABLE, allowed, diagram, gate_of
+from engine.lifecycle import TABLE, diagram, gate_of, steps
 
 _HEAD = """\
 # Events
@@ -65,7 +65,7 @@ def lifecycle_markdown() -> str:
         )
     parts += ["", "What is possible in each state:", ""]
     for state in ("received", "quarantined", "inspected", "released", "blocked", "shipped"):
-        parts.append(f"- **{state}**: {', '.join(allowed(state))}")
+        parts.append(f"- **{state}**: {', '.join(steps(state))}")
     return "\n".join(parts) + "\n"
 
 

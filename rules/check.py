@@ -30,14 +30,16 @@ GATES = (
     "rework", "regrade", "return_to_supplier", "scrap", "consume", "ship", "return",
 )  # fmt: skip
 STATES = ("received", "quarantined", "inspected", "released", "blocked", "shipped")
-REACTIONS = ("release",)
+REACTIONS = (
+    "release", "hold", "notify", "escalate", "open_nonconformance", "open_deviation", "open_corrective_action",
+)  # fmt: skip
 #: The words that each part of a file may have; rules/schema.py makes the editors' schema of them.
 FILE_KEYS = ("rulefile", "owner", "reference", "effective", "rules", "reactions", "tests")
 RULE_KEYS = (
     "id", "title", "gate", "severity", "rationale", "applies_to", "require", "message", "effective", "owner",
     "reference", "on_fail",
 )  # fmt: skip
-REACTION_KEYS = ("id", "title", "after", "when", "do", "effective")
+REACTION_KEYS = ("id", "title", "after", "when", "do", "message", "effective")
 _FORMS = ("every", "none", "count", "any_of")
 REQUIREMENT_KEYS = (*_FORMS, "where", "check", "row", "at_least", "distinct", "for_each")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
@@ -159,8 +161,11 @@ class Checker:
         title = self._text(entries, "title", node, f"reaction {identity}")
         when = self._requirements(entries.get("when"), node, identity, "when") if "when" in entries else ()
         effective = self._effective(entries) if "effective" in entries else file.effective
+        message = self._text(entries, "message", node, "" if do == "release" else f"reaction {identity}")
+        for match in _PLACEHOLDER.finditer(message):
+            self._placeholder(match[1], entries["message"][1].at, set(), [])
         if len(self.findings.all) == before:
-            self._reactions.append(ReactionRule(identity, title, after, do, when, node.at, *effective))
+            self._reactions.append(ReactionRule(identity, title, after, do, when, node.at, *effective, message))
 
     def _identity(self, entries: dict[str, tuple[Node, Node]], node: Node) -> str:
         text = self._text(entries, "id", node, "a rule")
@@ -376,7 +381,10 @@ class Checker:
     ) -> str:  # fmt: skip
         text = self._text(entries, name, node, owner if needed else "")
         if text and text not in known:
-            self.findings.add(entries[name][1].at, f'"{text}" is not a {name}', did_you_mean(text, known))
+            self.findings.add(entries[name][1].at, f'"{text}" is not {_an(name)}', did_you_mean(text, known))
             return ""
         return text
 
+
+def _an(word: str) -> str:
+    return f"an {word}" if word[0] in "aeiou" else f"a {word}"

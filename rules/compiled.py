@@ -212,6 +212,8 @@ class ReactionRule(Struct, frozen=True):
     location: Location
     effective_from: int | None = None
     effective_to: int | None = None
+    #: What people are told; empty only where nobody is told anything (release).
+    message: str = ""
 
 
 class RuleSet(Struct):

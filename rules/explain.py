@@ -92,6 +92,16 @@ def message_of(rule: Rule, judged: reference.Judged, world: reference.World, typ
     return _PLACEHOLDER.sub(value_of, rule.message)
 
 
+def told(text: str, world: reference.World, types: dict[str, dict[str, Type]]) -> str:
+    """``text`` with the values of single facts in its placeholders."""
+
+    def value_of(match: re.Match[str]) -> str:
+        value = world.one.get(match[1], _EMPTY).get(match[2])
+        return "–" if value is None else show(value, types[match[1]][match[2]])
+
+    return _PLACEHOLDER.sub(value_of, text)
+
+
 def _row_type(rule: Rule, column: str, types: dict[str, dict[str, Type]]) -> Type:
     tables = [used.table for r in rule.require for used in (r.row, r.for_each) if used is not None]
     return next((types[f"table {t}"][column] for t in tables if column in types[f"table {t}"]), Type.CODE)

@@ -166,8 +166,9 @@ def _reactions(old: RuleBook, new: RuleBook) -> Iterator[Change]:
 def _reaction_words(was: ReactionRule, is_: ReactionRule) -> Iterator[str]:
     if (was.do, was.after) != (is_.do, is_.after):
         yield f"was {was.do} after {was.after}, is {is_.do} after {is_.after}"
-    if was.title != is_.title:
-        yield f'title was "{was.title}", is "{is_.title}"'
+    for name, first, second in (("title", was.title, is_.title), ("message", was.message, is_.message)):
+        if first != second:
+            yield f'{name} was "{first}", is "{second}"'
     if (was.effective_from, was.effective_to) != (is_.effective_from, is_.effective_to):
         yield f"in force was {_days(was)}, is {_days(is_)}"
     yield from _lines("when", requirement_lines(was.when), requirement_lines(is_.when))

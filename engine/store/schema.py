@@ -199,7 +199,8 @@ escalations = Table(
     "escalations",
     metadata,
     Column("id", Identity, primary_key=True, autoincrement=True),
-    #: parked-expired, delivery-dead, deliveries-late, target-auth, engines-disagree
+    #: What reactions open (nonconformance, deviation, corrective-action, notification, escalation), parked-expired,
+    #: delivery-dead, deliveries-late, target-auth, engines-disagree
     Column("kind", Text, nullable=False),
     Column("subject", Text, nullable=False),
     Column("detail", Text, nullable=False),

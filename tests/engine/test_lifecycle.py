@@ -16,6 +16,7 @@ from engine.lifecycle import (
     Situation,
     State,
     allowed,
+    steps,
     diagram,
     follow,
     next_steps,
@@ -91,7 +92,7 @@ class AnyLife(RuleBasedStateMachine):
     @rule(trigger=st.sampled_from(TRIGGERS), situation=st.sampled_from(SITUATIONS))
     def attempt(self, trigger: str, situation: Situation) -> None:
         after = follow(self.state, trigger, situation)
-        if trigger not in allowed(self.state):
+        if trigger not in steps(self.state):
             assert after is None
         if after is not None:
             if after in ("released", "shipped") and after != self.state:
