@@ -85,8 +85,8 @@ class Target:
             self._introduce(deliveries, found, strangers, may_call)
         for i, exchange in enumerate(found):
             # What a batch cannot settle, a call of its own may: one bad element spoils only itself.
-            if (exchange.alone or exchange.outcome == "missing") and may_call():
-                found[i] = self._alone(deliveries[i], may_call)
+            if exchange.alone or exchange.outcome == "missing":
+                found[i] = self._alone(deliveries[i], may_call) if may_call() else _cut_short(exchange)
         return [_settled(exchange) for exchange in found]
 
     def _introduce(
@@ -98,7 +98,8 @@ class Target:
             return
         registered = self._together(registering, [deliveries[i] for i in strangers])
         for i, exchange in zip(strangers, registered, strict=True):
-            found[i] = msgspec.structs.replace(exchange, calls=[*found[i].calls, *exchange.calls])
+            calls = [*found[i].calls, *exchange.calls]
+            found[i] = _unsettled(msgspec.structs.replace(exchange, calls=calls))
         known = [i for i, e in zip(strangers, registered, strict=True) if e.outcome in _THERE]
         if not known or not may_call():
             return
@@ -108,8 +109,10 @@ class Target:
     def _alone(self, delivery: Delivery, may_call: Callable[[], bool]) -> Exchange:
         known = values(self.connector, delivery.status, delivery.key)
         told = self._call(self.connector.deliver, known)
-        if told.outcome != "missing" or self.connector.register is None or not may_call():
+        if told.outcome != "missing" or self.connector.register is None:
             return _settled(told)
+        if not may_call():
+            return _cut_short(told)
         registered = self._call(self.connector.register, known)
         registered.calls = [*told.calls, *registered.calls]
         if registered.outcome not in _THERE or not may_call():
@@ -203,6 +206,12 @@ def _settled(exchange: Exchange) -> Exchange:
     if exchange.outcome == "missing":
         exchange.outcome = "permanent"
     return exchange
+
+
+def _cut_short(exchange: Exchange) -> Exchange:
+    """The lease would not have outlived the next call: nothing is decided."""
+    words = f"{exchange.detail}; the lease ended before the next call"
+    return msgspec.structs.replace(exchange, outcome="retry", detail=words, away=True, alone=False)
 
 
 def _unsettled(exchange: Exchange) -> Exchange:
