@@ -171,6 +171,18 @@ def test_every_metric_is_documented(installation: Installation) -> None:
     }, "docs/operations.md lists every metric"
 
 
+def test_every_call_is_documented(installation: Installation) -> None:
+    text = (ROOT / "docs" / "http.md").read_text(encoding="utf-8")
+    with installation.client() as http:
+        paths = http.get("/schema/openapi.json").json()["paths"]
+    assert len(paths) > 20
+    for path, calls in paths.items():
+        command = re.fullmatch(r"/v1/lots/\{lot\}/([a-z-]+)", path)
+        for method in calls:
+            said = f"`{command[1]}`" if command and method == "post" else path
+            assert said in text, f"docs/http.md says nothing of {method.upper()} {path}"
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=named)
 def test_every_link_leads_somewhere(path: Path) -> None:
     text = _FENCE.sub("", path.read_text(encoding="utf-8"))

@@ -247,7 +247,7 @@ def test_targets_are_paused_with_a_reason_and_resumed(lotgate: Callable[..., Sai
     ("arguments", "code", "words"),
     [
         (("lot", "no/such lot"), 1, "There is no lot no/such lot."),
-        (("lot", "x", "--explain", "rlease"), 1, "There is no lot x."),
+        (("lot", "x", "--explain", "rlease"), 1, "There is no trigger 'rlease'; there are receive, "),
         (("deliveries", "--state", "lost"), 1, "state must be one of pending, sending,"),
         (("deliveries", "--replay", "seven"), 2, "takes a delivery's number or `all`, not 'seven'"),
         (("deliveries", "--dry-run"), 2, "--dry-run goes with --replay"),

@@ -45,7 +45,7 @@ def lot(service: Any, receipt: Callable[..., dict[str, Any]], tmp_path: Path) ->
     """A lot in a copy of the service's database, without the triggers that keep its journal."""
     event = receipt("kept")
     service.submit(event)
-    service.submit({**event, "id": "again", "data": {**event["data"], "receipt": "GR-OTHER"}})  # refused and kept
+    service.submit({**event, "id": event["id"] + "-again", "data": {**event["data"], "receipt": "GR-OTHER"}})  # refused and kept
     with sqlite3.connect(service.home / "lotgate.db", timeout=10) as database:
         database.execute("VACUUM INTO ?", (str(tmp_path / "lotgate.db"),))
     with sqlite3.connect(tmp_path / "lotgate.db") as copy:
