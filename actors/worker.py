@@ -27,6 +27,8 @@ log = logging.getLogger("lotgate.worker")
 
 #: A Procfile runner kills after 5 s; running calls get what is left before.
 STOP_MS = 4_000
+#: An idle worker asks Redis this often: the time that a ring takes to be heard.
+POLL_MS = 100
 #: A process manager starts everything at once; the web process migrates the database meanwhile.
 MIGRATION_SECONDS = 60.0
 #: Without Redis, threads look into the ledger by themselves this often.
@@ -61,7 +63,7 @@ def main(settings: Settings) -> int:
     looks = Workers(deliverers, LOOK_BESIDE_REDIS_SECONDS)
     broker = make_broker(settings)
     declare(broker, deliverers, TARGETS)
-    worker = Worker(broker, worker_threads=max(settings.worker_threads, len(TARGETS)), worker_timeout=200)
+    worker = Worker(broker, worker_threads=max(settings.worker_threads, len(TARGETS)), worker_timeout=POLL_MS)
     worker.start()
     log.info("the worker delivers to %s", ", ".join(TARGETS))
     stop.wait()
