@@ -72,8 +72,12 @@ def open_engine(
     store = open_store(settings.database_url, settings.home)
     migrate(store)
     sets, rulebook = open_rules(store, settings, clock)
-    judge = TwoChannelJudge(rulebook, channel=settings.channel)
-    changeover = Changeover(sets, clock, rulebook, lambda book: TwoChannelJudge(book, channel=settings.channel))
+
+    def start_judge(book: RuleBook) -> TwoChannelJudge:
+        return TwoChannelJudge(book, channel=settings.channel, keep_in=settings.home / "reproductions")
+
+    judge = start_judge(rulebook)
+    changeover = Changeover(sets, clock, rulebook, start_judge)
     timezone = ZoneInfo(settings.timezone)
     pipeline = Pipeline(store, judge, rulebook, clock, TARGETS, ring=ring, timezone=timezone, changeover=changeover)
     changeover.start()

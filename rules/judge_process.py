@@ -1,6 +1,6 @@
 """The judge process: reads batches on standard input, answers on standard output, ends with its parent.
 
-``python -m rules.judge_process`` is started by rules/judge.py and by nobody else. A crash in the library ends this
+``python -m rules.judge_process`` is started by rules/judge_pipe.py and by nobody else. A crash in the library ends this
 process and nothing more.
 """
 
@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from rules.findings import RulePackError
-from rules.judge import Started
+from rules.judge_pipe import Started
 from rules.rulebook import RuleBook
 
 _HEAD = struct.Struct("!I")

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from rules import judge_process
 from rules.findings import RulePackError
-from rules.judge import frame_of
+from rules.judge_pipe import frame_of
 from rules.rete import ReteEngine
 from rules.rulebook import Case, RuleBook
 from rules.units import parse_number
