@@ -9,7 +9,7 @@ from rules.rulebook import RuleBook
 
 NAME = "gates"
 #: Gates that the engine keeps shut while no rule guards them.
-NEEDED = ("release", "ship")
+NEEDED = ("release", "use_as_is", "ship")
 
 
 def check(book: RuleBook) -> Iterator[Remark]:

@@ -150,6 +150,14 @@ def test_a_set_is_ready_before_its_instant_and_judges_from_it_on(works: Works, c
     assert works.pipeline.rulebook.digest == second
 
 
+def test_a_process_without_a_thread_of_its_own_changes_over_between_batches(works: Works) -> None:
+    works.pipeline.stop()
+    second = works.activate(at_most(10))
+    works.changeover.look()
+    works.pipeline.process([])
+    assert works.pipeline.rulebook.digest == second
+
+
 def test_a_prepared_set_that_is_withdrawn_does_not_come(works: Works, clock: Any) -> None:
     second = works.activate(at_most(10), at=instant(clock.now.replace(second=20)))
     works.changeover.look()
