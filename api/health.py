@@ -8,6 +8,7 @@ rejects is nobody else's business.
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -203,10 +204,24 @@ class EngineCollector(Collector):
         )
 
     def _deliveries(self) -> Iterator[Metric]:
-        family = GaugeMetricFamily(
-            "lotgate_deliveries", "Deliveries in the ledger", labels=["target", "state"]
+        ledger = self._engine.ledger
+        owed = GaugeMetricFamily(
+            "lotgate_deliveries", "Deliveries that are owed or given up", labels=["target", "state"]
         )
-        for target, states in self._engine.ledger.counts().items():
+        for target, states in ledger.counts().items():
             for state, number in states.items():
-                family.add_metric([target, state], number)
-        yield family
+                owed.add_metric([target, state], number)
+        age = GaugeMetricFamily(
+            "lotgate_delivery_age_seconds", "Age of the oldest decision it has not agreed to", labels=["target"]
+        )
+        paused = GaugeMetricFamily("lotgate_target_paused", "1 while an operator has paused it", labels=["target"])
+        rests = GaugeMetricFamily("lotgate_target_rests", "1 while it does not answer", labels=["target"])
+        oldest, now = ledger.oldest_open(), self._engine.clock()
+        for target in self._engine.committer.targets:
+            state = ledger.targets.state(target)
+            since = oldest.get(target)
+            old = 0.0 if since is None else (now - datetime.fromisoformat(since)).total_seconds()
+            age.add_metric([target], max(0.0, old))
+            paused.add_metric([target], int(state.paused_at is not None))
+            rests.add_metric([target], int(state.breaker != "closed"))
+        yield from (owed, age, paused, rests)

@@ -17,6 +17,7 @@ def test_every_target_says_what_it_is_owed(service: Any, receipt: Make) -> None:
     line = of(service, "erp")
     assert line["pending"] + line["sending"] >= 1
     assert line["oldest_open"] is not None
+    assert service.metric('lotgate_delivery_age_seconds{target="erp"}') > 0
 
 
 def test_a_pause_says_by_whom_and_why_until_it_is_over(service: Any) -> None:
@@ -24,9 +25,11 @@ def test_a_pause_says_by_whom_and_why_until_it_is_over(service: Any) -> None:
     assert paused.status_code == 200
     assert of(service, "wms")["state"] == paused.json()
     assert (paused.json()["reason"], paused.json()["paused_by"]) == ("stocktaking", "admin")
+    assert service.metric('lotgate_target_paused{target="wms"}') == 1
     again = service.http.post("/v1/targets/wms/pause", json={"reason": "another"})
     assert again.json() == paused.json()
     resumed = service.http.post("/v1/targets/wms/resume")
+    assert service.metric('lotgate_target_paused{target="wms"}') == 0
     assert (resumed.status_code, resumed.json()["paused_at"]) == (200, None)
     assert of(service, "erp")["state"]["paused_at"] is None
 
