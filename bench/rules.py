@@ -2,7 +2,8 @@
 
 A lot with ten results under the shipped packs, by the reference, by both channels in batches, by zen-engine (a
 decision table, compiled once) and by a plain evaluator of nested conditions; then the two engines with 10 to 10,000
-rules, and with 100,000 rows of limits. Microseconds; the best of several rounds, for the machine is shared.
+rules, and with 100,000 rows of limits. Microseconds of processor time, for both channels on the wall; the best of
+several rounds, for the machine is shared.
 """
 
 import argparse
@@ -44,13 +45,15 @@ def lot_with_ten_results(number: int, item: str = "TEN-POINT") -> dict[str, list
     return {"lot": [lot], "event": [event], "result": results, "hold": []}
 
 
-def microseconds(work: Callable[[], object], lots: int, rounds: int = ROUNDS) -> float:
-    """The best round, a lot."""
+def microseconds(
+    work: Callable[[], object], lots: int, rounds: int = ROUNDS, clock: Callable[[], float] = time.process_time
+) -> float:
+    """The best round, a lot: processor time, or the time on the wall where ``clock`` says so."""
     best = float("inf")
     for _ in range(rounds + 1):
-        began = time.perf_counter()
+        began = clock()
         work()
-        best = min(best, time.perf_counter() - began)
+        best = min(best, clock() - began)
     return round(best / lots * 1e6, 1)
 
 
@@ -75,12 +78,17 @@ def by_both(book: RuleBook, cases: Sequence[Case], batch: int) -> float:
         if judge.engines != ("reference", "durable-rules"):
             raise SystemExit(f"bench: {judge.status().problem}")
         batches = [cases[i : i + batch] for i in range(0, len(cases), batch)]
-        found = microseconds(lambda: [judge.judge(one) for one in batches], len(cases))
+        found = min(_on_the_wall(judge, batches[i : i + 3]) for i in range(0, len(batches) - 2, 3))
         if judge.status().disagreements or judge.status().restarts:
             raise SystemExit(f"bench: {judge.status()}")
         return found
     finally:
         judge.close()
+
+
+def _on_the_wall(judge: TwoChannelJudge, batches: Sequence[Sequence[Case]]) -> float:
+    lots = sum(len(batch) for batch in batches)
+    return microseconds(lambda: [judge.judge(batch) for batch in batches], lots, 10, time.perf_counter)
 
 
 # -- peers -----------------------------------------------------------------------------------------------------
@@ -235,7 +243,7 @@ def many_rows(rows: int, lots: int) -> dict[str, float]:
 
 def measure(*, quick: bool = False) -> dict[str, Any]:
     """Every figure, in microseconds a lot."""
-    lots = 500 if quick else 2000
+    lots = 500 if quick else 1000
     book = RuleBook.load(SHIPPED)
     cases = [Case("release", lot_with_ten_results(n), DAY) for n in range(lots)]
     if not all(book.judge(case).opens for case in cases):
@@ -244,7 +252,7 @@ def measure(*, quick: bool = False) -> dict[str, Any]:
         "reference": by_reference(book, cases),
         "durable_rules": by_rete(book, cases),
         "both_channels": by_both(book, cases, BATCH),
-        "both_channels_one_by_one": by_both(book, cases[:300], 1),
+        "both_channels_one_by_one": by_both(book, cases[:30], 1),
         "zen_engine": by_zen(book, cases[:300]),
         "plain_conditions": by_plain(book, cases[:300]),
         "rules": growth((10, 100, 1000) if quick else (10, 100, 1000, 10_000), lots),
