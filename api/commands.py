@@ -36,6 +36,7 @@ COMMANDS: dict[str, str] = {
     "ship": "lot.shipped.v1",
     "void-shipment": "shipment.voided.v1",
     "return": "lot.returned.v1",
+    "state-fact": "fact.stated.v1",
 }
 #: RFC 8941 string, or the bare form that everybody sends.
 _QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"\Z')

@@ -136,6 +136,13 @@ _ROWS = (
         "See `GET /v1/lots/{lot}/holds` for the holds that stand.",
     ),
     ProblemType(
+        "fact-invalid",
+        TITLES["fact-invalid"],
+        409,
+        "A stated fact is of a kind, or has a field or a value, that the vocabulary of the rules in force does not know.",
+        "Do what `detail` says, or have the kind added to `vocabulary.yaml` of the rule set.",
+    ),
+    ProblemType(
         "precondition-failed",
         TITLES["precondition-failed"],
         412,

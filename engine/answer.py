@@ -127,6 +127,7 @@ TITLES: dict[str, str] = {
     "lot-exists": "The lot exists already",
     "lot-closed": "The lot is closed",
     "hold-not-active": "The hold is not active",
+    "fact-invalid": "The fact does not fit the vocabulary",
     "event-id-reused": "The event id was used for other content",
     "precondition-failed": "The lot has changed since it was read",
     "internal-error": "Something went wrong inside Lotgate",

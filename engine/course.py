@@ -13,10 +13,10 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from engine import decide
+from engine import decide, stated
 from engine import events as ev
 from engine.effects import StockStatus, must_be_told, stock_status
-from engine.gather import Fact, Facts, event_fact, gather, result_facts
+from engine.gather import LOT_FIELDS, Fact, Facts, event_fact, gather, result_facts
 from engine.journal import GENESIS, Entry, entry_hash, step_of
 from engine.lifecycle import ABSENT, Situation, allowed, follow, gate_of, is_fact
 from engine.lot import CONSEQUENCE_TYPES, RECORDS, Completed, Lot, Opened, SplitOff, evolve
@@ -27,6 +27,10 @@ from rules.rulebook import Case, Judgement, Reaction, RuleBook, RuleVerdict
 OURSELVES = "lotgate"
 #: Automatic steps one event may set off; a longer chain is a loop in the rules.
 MAX_CONSEQUENCES = 16
+
+#: What may complete an inspection, and what may open the release gate of an inspected lot.
+_MAY_COMPLETE = frozenset({"record_inspection", "lift_hold", "state_fact"})
+_MAY_RELEASE = frozenset({"inspect", "dock_to_stock", "state_fact"})
 
 _encode = msgspec.json.Encoder().encode
 Judging = Generator[list[Case], list[Judgement], None]
@@ -170,6 +174,11 @@ class Course:
         if trigger not in allowed(state) or (not failing and not self._possible(state, trigger)):
             self._refuse(decide.Refusal("transition-not-allowed", f"{trigger} is not possible while {state}."))
             return
+        if isinstance(event, ev.FactStated) and lot is not None:
+            problem = stated.problem_of(lot.facts, event.data, self.around.rulebook.vocabulary, LOT_FIELDS)
+            if problem is not None:
+                self._refuse(decide.Refusal("fact-invalid", problem))
+                return
         if trigger == "record_inspection":
             self._add_results()
         gate = gate_of(trigger)
@@ -287,9 +296,9 @@ class Course:
     def _next_automatic(self, lot: Lot, cause: str) -> Taking:
         if lot.state == "received":
             return (yield from self._leave_receiving())
-        if lot.state == "quarantined" and lot.has_results and cause in ("record_inspection", "lift_hold"):
+        if lot.state == "quarantined" and lot.has_results and cause in _MAY_COMPLETE:
             return (yield from self._complete_inspection())
-        if lot.state == "inspected" and cause in ("inspect", "dock_to_stock"):
+        if lot.state == "inspected" and cause in _MAY_RELEASE:
             return (yield from self._screen())
         return None
 
@@ -406,7 +415,7 @@ class Course:
     def _facts(self) -> Facts:
         around = self.around
         lot = self.lot or _expected_lot(self.submission.event, around.now)
-        return gather(lot, self._asked, self.results, around.today)
+        return gather(lot, self._asked, self.results, around.today, around.rulebook.vocabulary)
 
     def _look_ahead(self, gate: str, facts: Facts) -> list[Case]:
         """Gates that will be asked next if all goes well, so that the batch makes one trip to the judge, not three."""

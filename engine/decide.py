@@ -19,7 +19,9 @@ from rules.rulebook import Judgement, RuleVerdict
 #: Gates that stay shut when no rule guards them: nothing leaves quality's hands by an empty rule file.
 MUST_BE_GUARDED = frozenset({"release", "use_as_is", "ship"})
 #: Triggers that a closed lot still answers: a hold always lands, and shipped goods can come back.
-ANSWERED_WHEN_CLOSED = frozenset({"hold", "lift_hold", "return", "void_shipment", "revise_specification"})
+ANSWERED_WHEN_CLOSED = frozenset(
+    {"hold", "lift_hold", "return", "void_shipment", "revise_specification", "state_fact"}
+)
 #: Where built-in guards say they come from, in place of a rule file.
 BUILT_IN = "built-in"
 

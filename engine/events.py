@@ -225,6 +225,21 @@ class Retest(Closed, frozen=True):
     due_on: date
 
 
+#: A stated value: a text (numbers as decimal text, days as 2026-03-31), a whole number, or true and false.
+Stated = str | bool | int
+
+
+class FactStatement(Closed, frozen=True):
+    """Another system states a fact about the lot, of a kind that the vocabulary of the rules knows."""
+
+    kind: Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,39}$")]
+    #: Tells facts of one kind apart: a certificate's number, a signature's id. Stated again, the fact is replaced.
+    key: Annotated[str, Meta(max_length=64)] = ""
+    fields: Annotated[dict[str, Stated], Meta(max_length=60)] = {}
+    #: The fact is true no longer.
+    withdrawn: bool = False
+
+
 class Revision(Closed, frozen=True):
     """A specification that applies to the lot was revised."""
 
@@ -340,10 +355,15 @@ class SpecificationRevised(Event, tag="specification.revised.v1", frozen=True, k
     data: Revision
 
 
+class FactStated(Event, tag="fact.stated.v1", frozen=True, kw_only=True):
+    trigger = "state_fact"
+    data: FactStatement
+
+
 AnyEvent = (
     LotReceived | LotProduced | InspectionRecorded | HoldApplied | HoldLifted | LotReleased | LotDispositioned
     | ReinspectionRequested | LotConsumed | LotSplit | LotShipped | ShipmentVoided | LotReturned | LotExpired
-    | LotRetestDue | SpecificationRevised
+    | LotRetestDue | SpecificationRevised | FactStated
 )  # fmt: skip
 
 #: CloudEvents type -> Struct, in the order of the taxonomy.

@@ -55,7 +55,7 @@ def explain(store: Store, rulebook: RuleBook, clock: Clock, lot_id: str, trigger
     rules: tuple[RuleExplanation, ...] = ()
     opens = True
     if gate is not None and gate in rulebook.gates():
-        case = Case(gate, gather(lot, None, facts, today), today)
+        case = Case(gate, gather(lot, None, facts, today, rulebook.vocabulary), today)
         rules = rulebook.explain(case)
         opens = rulebook.judge(case).opens
     elif gate in decide.MUST_BE_GUARDED:

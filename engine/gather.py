@@ -11,6 +11,8 @@ from typing import Any
 from engine import events as ev
 from engine.events import scaled
 from engine.lot import Lot
+from engine.stated import typed
+from rules.facts import Vocabulary
 
 Fact = dict[str, int | str | bool]
 Facts = dict[str, list[Fact]]
@@ -94,7 +96,14 @@ def hold_facts(lot: Lot) -> list[Fact]:
     return [{"hold": h.hold, "reason": h.reason, "scope": h.scope, "source": h.source} for h in lot.holds]
 
 
-def gather(lot: Lot, event: Fact | None, results: list[Fact], today: int) -> Facts:
+#: Fields of the lot that :func:`lot_fact` fills: nobody else may state them.
+LOT_FIELDS = frozenset(
+    {"id", "item", "revision", "state", "quantity", "unit", "age_days", "recall_open", "inspection_complete", "supplier",
+     "supplier_lot", "receipt", "order", "plant", "location", "disposition", "manufactured_on", "expires_on", "retest_on"}
+)  # fmt: skip
+
+
+def gather(lot: Lot, event: Fact | None, results: list[Fact], today: int, vocabulary: Vocabulary) -> Facts:
     """Everything a rule of any gate may look at."""
     facts: Facts = {"lot": [lot_fact(lot, today)]}
     if event is not None:
@@ -103,4 +112,10 @@ def gather(lot: Lot, event: Fact | None, results: list[Fact], today: int) -> Fac
         facts["result"] = results
     if lot.holds:
         facts["hold"] = hold_facts(lot)
+    if lot.facts:
+        for kind, lines in typed(lot.facts, vocabulary).items():
+            if kind == "lot":
+                facts["lot"][0] = {n: v for line in lines for n, v in line.items()} | facts["lot"][0]
+            else:
+                facts[kind] = lines
     return facts

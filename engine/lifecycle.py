@@ -103,6 +103,7 @@ TABLE: tuple[Row, ...] = (
         note="the guards ran again and refused"),
     Row("return", (_S,), _Q, gate="return", fact=True, note="a customer sent it back"),
     Row("split", (*_BEFORE_SHIPPING, _B), SAME, note="quantities are conserved"),
+    Row("state_fact", tuple(s.value for s in State), SAME, fact=True, note="another system stated a fact for rules"),
     Row("open_record", tuple(s.value for s in State), SAME, automatic=True,
         note="a reaction opened a nonconformance, a deviation or a corrective action, or told somebody"),
     Row("revise_specification", tuple(s.value for s in State), SAME, fact=True, note="a rule decides what follows"),

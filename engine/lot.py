@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine import events as ev
+from engine import stated
 from engine.lifecycle import ABSENT
 
 
@@ -78,6 +79,8 @@ class Lot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     parent: str | None = None
     #: Newest ``sequence`` per event source.
     sequences: dict[str, str] = {}
+    #: Facts that other systems stated: kind -> key -> fields, as texts.
+    facts: dict[str, dict[str, dict[str, str]]] = {}
     #: Hash of the newest journal entry.
     head: str = ""
 
@@ -314,6 +317,11 @@ def _split(lot: Lot, step: Step) -> dict[str, Any]:
     return {"quantity": left, "closed": "split" if left == 0 else None}
 
 
+def _stated(lot: Lot, step: Step) -> dict[str, Any]:
+    data: ev.FactStatement = step.data
+    return {"facts": stated.after(lot.facts, data)}
+
+
 #: Ids of the holds that the lifecycle itself places.
 EXPIRED = "expired"
 GATE_SHUT = "release-gate"
@@ -338,6 +346,7 @@ _CHANGES: dict[str, Any] = {
     "void_shipment": _unshipped,
     "return": _returned,
     "split": _split,
+    "state_fact": _stated,
 }
 
 _DATA_TYPES: dict[str, Any] = {
