@@ -25,7 +25,11 @@ from hypothesis import strategies as st
 
 from api.cli.main import commands, parser
 from engine.journal import GENESIS, Entry, entry_hash
+from engine.lot import RECORDS
 from engine.settings import SHIPPED_RULES, Settings, load_settings, shown
+from rules import check
+from rules.compiled import Severity, Type, Verdict
+from rules.rulebook import RuleBook
 from tests.installation import ROOT, Installation
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -181,6 +185,30 @@ def test_every_call_is_documented(installation: Installation) -> None:
         for method in calls:
             said = f"`{command[1]}`" if command and method == "post" else path
             assert said in text, f"docs/http.md says nothing of {method.upper()} {path}"
+
+
+def test_every_word_of_the_rule_language_is_explained() -> None:
+    text = (ROOT / "docs" / "rules.md").read_text(encoding="utf-8")
+    words = {
+        *check.GATES, *check.STATES, *check.REACTIONS, *check.FILE_KEYS, *check.RULE_KEYS, *check.REACTION_KEYS,
+        *check.REQUIREMENT_KEYS, *(v.value for v in Verdict), *(s.value for s in Severity), *(t.value for t in Type),
+    }  # fmt: skip
+    vocabulary = RuleBook.load(SHIPPED_RULES).vocabulary
+    words |= set(vocabulary) | {name for kind in vocabulary.values() for name in kind.fields}
+    missing = {word for word in words if not re.search(rf"\b{re.escape(word)}\b", text)}
+    assert not missing, f"docs/rules.md does not say what {', '.join(sorted(missing))} means"
+
+
+def test_every_escalation_is_explained() -> None:
+    """Somebody who finds one in the list must find in the documents what to do."""
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    ours = "".join((ROOT / name).read_text() for name in ("engine/ledger.py", "engine/upkeep.py", "actors/deliver.py",
+                                                          "actors/schedule.py"))  # fmt: skip
+    kinds = set(re.findall(r"""(?:escalate_once\(|_escalation\(|kind=)"([a-z-]+)\"""", ours))
+    kinds |= {kind for _, kind in RECORDS.values()}
+    assert len(kinds) > 5
+    for kind in kinds:
+        assert f"`{kind}`" in text, f"docs/operations.md does not say what to do about {kind}"
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=named)

@@ -114,7 +114,8 @@ class Supervisor:
             return
         part.crashes = 0 if now - part.started_at > 60 else part.crashes + 1
         wait = min(LONGEST_RESTART_SECONDS, FIRST_RESTART_SECONDS * 2 ** max(0, part.crashes - 1))
-        self.say("up", f"{part.name} ended with code {code}; it is started again in {wait:.1f} s")
+        why = " (redis.log in LOTGATE_HOME says why)" if part.name == "redis" else ""
+        self.say("up", f"{part.name} ended with code {code}{why}; it is started again in {wait:.1f} s")
         part.process, part.start_at = None, now + wait
 
     def _end(self) -> None:
@@ -178,7 +179,7 @@ def redis_command(program: str, home: Path) -> list[str]:
     return [
         program, "--port", "0", "--unixsocket", str((home / "redis.sock").resolve()), "--unixsocketperm", "700",
         "--dir", str(home.resolve()), "--appendonly", "yes", "--save", "", "--loglevel", "warning",
-        "--daemonize", "no",
+        "--logfile", "redis.log", "--daemonize", "no",
     ]  # fmt: skip
 
 
