@@ -128,6 +128,13 @@ def test_the_ids_and_keys_of_every_delivery_reach_the_target_as_they_are(
     }  # fmt: skip
 
 
+def test_a_lot_that_is_called_dot_dot_leads_nowhere_else(owing: Any, talker: Any, deliverer: Any) -> None:
+    owing.owe("..", 1)
+    talker.say(200, {"applied": True})
+    deliverer(talker.url).run()
+    assert talker.heard[0][0] == "POST /api/lots/%2E%2E/status"
+
+
 def test_a_secret_is_sent_and_neither_logged_nor_kept(
     owing: Any, talker: Any, deliverer: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -22,14 +22,15 @@ def test_redis_killed_in_the_middle_of_load_makes_deliveries_late_and_no_more(pl
     plant.start("redis")
     with plant.load(8):
         pass
-    plant.settle(5)
+    plant.settle(10)
     plant.everything_agrees()
 
 
-def test_without_the_clock_process_a_lost_doorbell_is_made_up_for(plant: Any) -> None:
-    plant.kill("clock")
-    plant.kill("redis")
+def test_a_worker_that_starts_without_redis_and_without_the_clock_process_delivers(plant: Any) -> None:
+    for name in ("clock", "redis", "worker"):
+        plant.kill(name)
+    plant.start("worker")
     with plant.load(8):
         pass
-    plant.settle(5)
+    plant.settle(10)
     plant.everything_agrees()
