@@ -55,11 +55,11 @@ class Installation:
     def key(self) -> str:
         return (self.directory / "var" / "admin.key").read_text().strip()
 
-    def start(self, seconds: float = 60) -> None:
-        """Start everything and wait until it says that it is up."""
+    def start(self, seconds: float = 60, words: tuple[str, ...] = ()) -> None:
+        """Start everything and wait until it says that it is up; ``words``: options of `lotgate up`."""
         with (self.directory / "up.log").open("wb") as log:
             self.process = subprocess.Popen(
-                ["lotgate", "up"], executable=str(Path(sys.executable).parent / "lotgate"), cwd=self.directory,
+                ["lotgate", "up", *words], executable=str(Path(sys.executable).parent / "lotgate"), cwd=self.directory,
                 env=self.environment, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         deadline = time.monotonic() + seconds
