@@ -8,7 +8,6 @@ import contextlib
 import gc
 import logging
 import queue
-import select
 import signal
 import socket
 import sys
@@ -56,12 +55,10 @@ class SocketInbox:
         return self._ready.popleft()
 
     def _receive(self, wait: bool) -> None:
-        self._connection.setblocking(wait)
+        self._connection.settimeout(IDLE_SECONDS if wait else 0.0)
         try:
-            if wait and not select.select([self._connection], [], [], IDLE_SECONDS)[0]:
-                raise queue.Empty
             data = self._connection.recv(_RECEIVE_BYTES)
-        except BlockingIOError:
+        except (BlockingIOError, TimeoutError):
             raise queue.Empty from None
         except OSError as error:
             log.info("the web process is gone: %s", error)

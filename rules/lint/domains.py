@@ -27,8 +27,9 @@ class Domain(Struct):
     @property
     def empty(self) -> bool:
         """True when no value is left."""
-        if self.low is not None and self.high is not None and self.low > self.high:
-            return True
+        if self.low is not None and self.high is not None and self.high - self.low < len(self.excluded) + 1:
+            # So few values are left that each can be looked at.
+            return not any(self.holds(value) for value in range(self.low, self.high + 1))
         return self.allowed is not None and not any(self.holds(v) for v in self.allowed)
 
     def holds(self, value: Value) -> bool:

@@ -40,6 +40,7 @@ def found(rules: RuleBook, check: str) -> list[tuple[str, int, str]]:
     [
         (["require: [lot.quantity > 10, lot.quantity < 5]"], "rule A can never pass: lot.quantity < 5 cannot be true here"),
         (["require: [lot.quantity > 5, lot.quantity < 5.000001]"], "can never pass"),
+        (["require: [lot.quantity >= 5, lot.quantity != 5, lot.quantity <= 5]"], "can never pass"),
         (["require: [lot.item = X, lot.item = Y]"], "can never pass"),
         (["require: [lot.item = X, lot.item != X]"], "can never pass"),
         (["require:", "  - lot.item in [X, Y]", "  - lot.item not in [X, Y, Z]"], "can never pass"),
