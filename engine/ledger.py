@@ -63,7 +63,12 @@ class Delivery(Struct, frozen=True):
     @property
     def key(self) -> str:
         """Idempotency key, printable ASCII: the same for every attempt."""
-        return f"lotgate:{self.target}:{_ascii(self.lot)}:{self.version}"
+        return key_of(self.target, self.lot, self.version)
+
+
+def key_of(target: str, lot: str, version: int) -> str:
+    """The idempotency key under which ``target`` is told that version of ``lot``."""
+    return f"lotgate:{target}:{_ascii(lot)}:{version}"
 
 
 def _ascii(lot: str) -> str:

@@ -15,6 +15,7 @@ from msgspec import Struct, json
 from actors.connectors.client import Answer, Client, NoAnswer
 from actors.connectors.format import AWAY, Batch, Connector, Outcome, Request, fitting, meaning, values
 from actors.connectors.template import fill
+from engine.effects import StockStatus
 from engine.ledger import Delivery
 
 #: How much of a body is kept for people, and how much of it is shown in a sentence.
@@ -157,7 +158,7 @@ class Target:
 
     def _element(self, call: Call, sent: Any, result: Any, batch: Batch) -> Exchange:
         outcome = fitting(tuple(batch.classify), 200, result) or "permanent"
-        shown = self._without_secrets(json.encode(result).decode())
+        shown = without_secrets(self.connector, json.encode(result).decode())
         words = f"{self.connector.name} answered for this lot in a batch: {shown[:SHOWN_CHARACTERS]}"
         mine = msgspec.structs.replace(call, json=sent, answer=shown[:KEPT_CHARACTERS])
         return Exchange(outcome, words, [mine])
@@ -168,7 +169,7 @@ class Target:
         """One call; the outcome is filled in by the caller where an answer came."""
         began = time.monotonic()
         headers = {name: str(fill(value, known)) for name, value in request.headers.items()}
-        call = Call(request.method, path, self._redacted(headers), body, None, "", 0.0)
+        call = Call(request.method, path, redacted(self.connector, headers), body, None, "", 0.0)
         content = None if body is None else json.encode(body)
         if content is not None and not any(name.lower() == "content-type" for name in headers):
             headers["Content-Type"] = "application/json"
@@ -178,27 +179,44 @@ class Target:
         except NoAnswer as none:
             call.seconds = round(time.monotonic() - began, 3)
             outcome: Outcome = "permanent" if none.failure == "unsendable" else "retry"
-            words = self._without_secrets(f"{name}: {none.detail}")
+            words = without_secrets(self.connector, f"{name}: {none.detail}")
             return Exchange(outcome, words, [call], away=outcome == "retry"), None
         call.seconds = round(time.monotonic() - began, 3)
         call.status = answer.status
-        shown = self._without_secrets(answer.body[: KEPT_CHARACTERS * 4].decode("utf-8", "replace"))
+        shown = without_secrets(self.connector, answer.body[: KEPT_CHARACTERS * 4].decode("utf-8", "replace"))
         call.answer = shown[:KEPT_CHARACTERS]
         words = f"{name} answered {answer.status}: {shown[:SHOWN_CHARACTERS]}"
         return Exchange("retry", words, [call], _retry_after(answer, time.time())), answer
 
-    def _redacted(self, headers: dict[str, str]) -> dict[str, str]:
-        return {
-            name: "***" if name.lower() in _SECRET_HEADERS else self._without_secrets(value)
-            for name, value in headers.items()
-        }
 
-    def _without_secrets(self, text: str) -> str:
-        """A target may give back what it was sent."""
-        for secret in self.connector.secrets.values():
-            if secret:
-                text = text.replace(secret, "***")
-        return text
+def redacted(connector: Connector, headers: dict[str, str]) -> dict[str, str]:
+    """Headers as people may see them."""
+    return {
+        name: "***" if name.lower() in _SECRET_HEADERS else without_secrets(connector, value)
+        for name, value in headers.items()
+    }
+
+
+def without_secrets(connector: Connector, text: str) -> str:
+    """``text`` as people may see it: a target may give back what it was sent."""
+    for secret in connector.secrets.values():
+        if secret:
+            text = text.replace(secret, "***")
+    return text
+
+
+def preview(connector: Connector, status: StockStatus, key: str) -> list[tuple[str, Call]]:
+    """The requests that would tell the target ``status``, by their name in the file; nothing is sent."""
+    known = values(connector, status, key)
+    found = []
+    for name, request in (("deliver", connector.deliver), ("register", connector.register)):
+        if request is not None:
+            headers = {header: str(fill(value, known)) for header, value in request.headers.items()}
+            body = None if request.json is None else fill(request.json, known)
+            path = connector.base_url + str(fill(request.path, known, escape=True))
+            call = Call(request.method, path, redacted(connector, headers), body, None, "", 0.0)
+            found.append((name, call))
+    return found
 
 
 def _settled(exchange: Exchange) -> Exchange:

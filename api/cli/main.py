@@ -98,6 +98,9 @@ def parser() -> argparse.ArgumentParser:
     targets.add_argument("target", nargs="?", help="erp or wms")
     targets.add_argument("--reason", default="no reason given", help="with pause: why, for those who look")
     remote(targets)
+    connectors = add("connectors", "check connector files, or show what a lot would be told, without sending it")
+    connectors.add_argument("action", choices=("check", "try"))
+    connectors.add_argument("lot", nargs="?", help="with try: the lot's id")
     verify = add("verify", "verify the journal: hash chain, versions, and that folding it gives the stored state")
     verify.add_argument("--lot", help="only this lot")
     from api.cli.rules import add_words
@@ -118,7 +121,8 @@ def parser() -> argparse.ArgumentParser:
 _ANSWERS = {
     "up": "up.up", "web": "local.web", "worker": "local.worker", "clock": "local.clock", "migrate": "local.migrate",
     "demo": "remote.demo", "submit": "submit.submit", "lot": "remote.lot", "deliveries": "remote.deliveries",
-    "targets": "targets.targets", "verify": "local.verify", "rules": "rules.rules", "keys": "keys.keys",
+    "targets": "targets.targets",
+    "connectors": "connectors.connectors", "verify": "local.verify", "rules": "rules.rules", "keys": "keys.keys",
     "config": "local.config",
 }  # fmt: skip
 
