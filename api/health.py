@@ -218,10 +218,10 @@ class EngineCollector(Collector):
         rests = GaugeMetricFamily("lotgate_target_rests", "1 while it does not answer", labels=["target"])
         oldest, now = ledger.oldest_open(), self._engine.clock()
         for target in self._engine.committer.targets:
-            state = ledger.targets.state(target)
+            seen = ledger.targets.state(target)
             since = oldest.get(target)
             old = 0.0 if since is None else (now - datetime.fromisoformat(since)).total_seconds()
             age.add_metric([target], max(0.0, old))
-            paused.add_metric([target], int(state.paused_at is not None))
-            rests.add_metric([target], int(state.breaker != "closed"))
+            paused.add_metric([target], int(seen.paused_at is not None))
+            rests.add_metric([target], int(seen.breaker != "closed"))
         yield from (owed, age, paused, rests)
