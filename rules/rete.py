@@ -13,7 +13,6 @@ What is resolved on the host, by the same code as the reference: table look-ups,
 What Rete decides: every other comparison.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 
 import durable_rules_engine as engine
@@ -24,8 +23,9 @@ from rules.rete_patterns import TODAY, Patterns
 from rules.rete_shards import Shard, Shards
 from rules.rete_text import ALWAYS, ROW_HEADS, SID
 
-#: What may stay in memory over all networks, in patterns and resident rows; a pattern or a row is some 10 kB.
-RESIDENT = 6000
+#: What may stay in memory over all networks, in units of some 8 kB: a resident row is one, a pattern is several.
+RESIDENT = 16_000
+PATTERN_UNITS = 4
 #: Table rows that stay asserted in one network; above that it is built anew.
 RESIDENT_ROWS = 2000
 _SESSION = "1"
@@ -39,12 +39,12 @@ class Network:
     """One Rete network with its one session."""
 
     def __init__(self, shard: Shard) -> None:
-        rules = {f"r{i}": pattern.body for i, pattern in enumerate(shard.patterns)}
-        rules["w"] = {"all": [{"w": {"kind": "__w"}}]}
+        rules = [f'"r{i}":{pattern.body}' for i, pattern in enumerate(shard.patterns)]
+        rules.append('"w":{"all":[{"w":{"kind":"__w"}}]}')
         self.kinds = shard.kinds
-        self.patterns = len(shard.patterns)
+        self.units = (len(shard.patterns) + 1) * PATTERN_UNITS
         self._matches = {f"r{i}": (pattern.number, pattern.gate) for i, pattern in enumerate(shard.patterns)}
-        self._handle = engine.create_ruleset(f"h{shard.number}", json.dumps(rules))
+        self._handle = engine.create_ruleset(f"h{shard.number}", f"{{{','.join(rules)}}}")
         #: Rows that stay asserted.
         self.rows: set[RowKey] = set()
         self._row_facts = 0
@@ -176,7 +176,7 @@ class ReteEngine:
             except Exception:
                 # Half of the facts may be in it: it is left to leak, for even closing it is not safe now.
                 self._networks.pop(shard.number, None)
-                self._resident -= network.patterns + len(network.rows)
+                self._resident -= network.units + len(network.rows)
                 raise
         return matched
 
@@ -193,7 +193,7 @@ class ReteEngine:
         network = self._networks.pop(shard.number, None)
         if network is None:
             network = Network(shard)
-            self._resident += network.patterns
+            self._resident += network.units
         self._networks[shard.number] = network
         while self._resident > RESIDENT and len(self._networks) > 1:
             self._close(next(iter(self._networks)))
@@ -201,7 +201,7 @@ class ReteEngine:
 
     def _close(self, number: int) -> None:
         network = self._networks.pop(number)
-        self._resident -= network.patterns + len(network.rows)
+        self._resident -= network.units + len(network.rows)
         network.close()
 
     def _rows(self, shard: Shard, network: Network, rows: set[RowKey]) -> Network:

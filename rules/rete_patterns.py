@@ -90,7 +90,8 @@ class Pattern(Struct, frozen=True):
 
     number: int
     gate: str | None
-    body: dict[str, Any]
+    #: As the library reads it, in JSON.
+    body: str
     #: Gates of the rule.
     gates: tuple[str, ...]
     #: Kinds of fact, each with its tests against constants: a path of the network.
@@ -143,6 +144,7 @@ class Patterns:
                     raise CannotCompile(f"rule {rule.id}: {error}") from None
         for found in self._found:
             self.all.append(_pattern(*found[:3], self._guarded(found[3]), found[4]))
+        self._found.clear()
         self._no_two_alike()
 
     def _guarded(self, terms: list[Term]) -> list[Term]:
@@ -355,7 +357,7 @@ def _pattern(number: int, gate: str | None, gates: tuple[str, ...], terms: list[
         (t.field, t.value) for t in terms
         if t.alias == "lot" and t.op == "=" and t.value is not None and member(t.field) == t.field
     )  # fmt: skip
-    return Pattern(number, gate, {"all": parts}, gates, tuple(paths), fixed)
+    return Pattern(number, gate, json.dumps({"all": parts}), gates, tuple(paths), fixed)
 
 
 def _alpha(term: Term) -> dict[str, Any]:

@@ -61,8 +61,9 @@ class Shards:
             else:
                 general.add(pattern)
         self._general = list(self.all)
-        dealer = _Dealer(self.all)
         for (name, value), mine in keyed.items():
+            # A network for each key: small, so that one that had to make room is quickly built anew.
+            dealer = _Dealer(self.all)
             shards = [dealer.add(pattern) for pattern in mine]
             unique = {shard.number: shard for shard in shards}
             self._by_key.setdefault(name, {})[value] = list(unique.values())
