@@ -37,7 +37,7 @@ $(STAMP): requirements.lock pyproject.toml
 # Needs uv. The lock carries hashes and no address of any index.
 lock:
 	uv pip compile pyproject.toml --extra test --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-emit-find-links --no-header -q -o requirements.lock
+		--no-header -q -o requirements.lock
 
 clean:
 	rm -rf $(VENV) var build dist .mypy_cache .ruff_cache .pytest_cache

@@ -78,7 +78,7 @@ def _foreign(kind: type) -> dict[str, Any]:
     """The schema of a type that msgspec does not know by itself."""
     if kind is msgspec.Raw:
         return {}
-    raise NotImplementedError(f"no schema is known for {kind!r}")
+    raise TypeError(f"no schema is known for {kind!r}")
 
 
 def _call(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:

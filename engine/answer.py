@@ -9,8 +9,9 @@ import msgspec
 from msgspec import Struct
 
 from engine import decide
-from engine.course import Course, Submission
+from engine.course import Course
 from engine.lifecycle import ABSENT, allowed
+from engine.submission import Submission
 from rules.rulebook import RuleVerdict
 
 _encode = msgspec.json.Encoder().encode

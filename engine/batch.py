@@ -14,12 +14,13 @@ import msgspec
 
 from engine import events as ev
 from engine.answer import Answer, answer_of, notice, problem
-from engine.course import Course, Submission, Surroundings, submission
+from engine.course import Course, Surroundings
 from engine.effects import encode_status
 from engine.gather import Fact, result_facts
 from engine.journal import Entry
 from engine.lot import Lot
 from engine.store import writing
+from engine.submission import Submission, claims, submission
 from rules.rulebook import Case, Judgement
 
 log = logging.getLogger("lotgate.pipeline")
@@ -28,14 +29,6 @@ log = logging.getLogger("lotgate.pipeline")
 PARKED_FOR_SECONDS = 7 * 24 * 3600.0
 _decode_measurements = msgspec.json.Decoder(list[ev.Measurement]).decode
 Judging = Generator[list[Case], list[Judgement], None]
-
-
-def claims(sub: Submission) -> set[str]:
-    """What an event lays claim to: a batch that claims any of it too has to come first."""
-    found = {sub.key, *sub.touched}
-    if sub.business_key is not None:
-        found.add(sub.business_key)
-    return found
 
 
 class Batch:

@@ -18,12 +18,12 @@ import msgspec
 
 from engine import wire
 from engine.answer import Answer
-from engine.course import submission
 from engine.errors import LotgateError
 from engine.inbox import IDLE_SECONDS, Waiting
 from engine.pipeline import Pipeline
 from engine.runtime import Engine, open_engine
 from engine.settings import settings_from
+from engine.submission import submission
 from rules.findings import RulePackError
 from rules.judge import JudgeStatus, TwoChannelJudge
 

@@ -20,6 +20,7 @@ from engine.gather import LOT_FIELDS, Fact, Facts, event_fact, gather, result_fa
 from engine.journal import GENESIS, Entry, entry_hash, step_of
 from engine.lifecycle import ABSENT, Situation, allowed, follow, gate_of, is_fact
 from engine.lot import CONSEQUENCE_TYPES, RECORDS, Completed, Lot, Opened, SplitOff, evolve
+from engine.submission import Submission, child_of_shipment
 from rules.compiled import Verdict
 from rules.rulebook import Case, Judgement, Reaction, RuleBook, RuleVerdict
 
@@ -35,32 +36,6 @@ _MAY_RELEASE = frozenset({"inspect", "dock_to_stock", "state_fact"})
 _encode = msgspec.json.Encoder().encode
 Judging = Generator[list[Case], list[Judgement], None]
 Taking = Generator[list[Case], list[Judgement], str | None]
-
-
-class Submission(Struct):
-    """An event on its way in, with what was worked out about it once."""
-
-    event: ev.Event
-    principal: str
-    #: 32 hex digits for (source, id).
-    key: str
-    #: The data block as it is journaled.
-    data: bytes
-    #: SHA-256 of type, subject and data.
-    digest: str
-    business_key: str | None
-    #: Ids of every lot that the event may change or make; the subject is the first.
-    touched: tuple[str, ...]
-    if_match: int | None = None
-
-
-def submission(event: ev.Event, principal: str, if_match: int | None = None) -> Submission:
-    """``event`` made ready for the pipeline."""
-    data = ev.content(event)
-    return Submission(
-        event, principal, ev.event_key(event.source, event.id), data, ev.digest(event, data),
-        ev.business_key(event), lots_touched(event), if_match,
-    )  # fmt: skip
 
 
 class Surroundings(Struct):
@@ -499,23 +474,6 @@ class Course:
             before = self.before if lot_id == self.submission.event.subject else None
             if must_be_told(before, lot):
                 self.told[lot_id] = stock_status(lot)
-
-
-def lots_touched(event: ev.Event) -> tuple[str, ...]:
-    """Ids of every lot that ``event`` may change or make, each once; the subject is the first."""
-    made: list[str] = []
-    if isinstance(event, ev.LotSplit):
-        made = [child.lot for child in event.data.children]
-    elif isinstance(event, ev.LotShipped) and event.data.quantity is not None:
-        made = [child_of_shipment(event)]
-    elif isinstance(event, ev.LotDispositioned) and event.data.child is not None:
-        made = [event.data.child]
-    return tuple(dict.fromkeys((event.subject, *made)))
-
-
-def child_of_shipment(event: ev.LotShipped) -> str:
-    """The lot that leaves when only a part is shipped."""
-    return event.data.child or f"{event.subject}-{event.data.shipment}"[:64]
 
 
 def _expected_lot(event: ev.Event, now: str) -> Lot:

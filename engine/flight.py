@@ -10,8 +10,9 @@ from typing import Any, Protocol
 
 from engine.answer import Answer
 from engine.batch import Batch, Judging
-from engine.course import Submission, Surroundings
+from engine.course import Surroundings
 from engine.store import writing
+from engine.submission import Submission
 from rules.rulebook import Case, Judgement
 
 

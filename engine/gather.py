@@ -98,8 +98,9 @@ def hold_facts(lot: Lot) -> list[Fact]:
 
 #: Fields of the lot that :func:`lot_fact` fills: nobody else may state them.
 LOT_FIELDS = frozenset(
-    {"id", "item", "revision", "state", "quantity", "unit", "age_days", "recall_open", "inspection_complete", "supplier",
-     "supplier_lot", "receipt", "order", "plant", "location", "disposition", "manufactured_on", "expires_on", "retest_on"}
+    ("id", "item", "revision", "state", "quantity", "unit", "age_days", "recall_open", "inspection_complete",
+     "supplier", "supplier_lot", "receipt", "order", "plant", "location", "disposition", "manufactured_on",
+     "expires_on", "retest_on")
 )  # fmt: skip
 
 

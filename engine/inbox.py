@@ -8,8 +8,8 @@ from typing import Protocol
 from msgspec import Struct
 
 from engine.answer import Answer
-from engine.course import Submission
 from engine.errors import LotgateError
+from engine.submission import Submission
 
 #: How long an idle committer waits before it looks around.
 IDLE_SECONDS = 0.5

@@ -22,14 +22,14 @@ import msgspec
 
 from engine import events as ev
 from engine.answer import Answer
-from engine.batch import claims
 from engine.changeover import Changeover
 from engine.clock import Clock, instant
-from engine.course import Submission, Surroundings, submission
+from engine.course import Surroundings
 from engine.errors import LotgateError, Overloaded, StoreUnavailable
 from engine.flight import Flight, Judge
 from engine.inbox import Inbox, LocalInbox, Waiting
 from engine.store import writing
+from engine.submission import Submission, claims, submission
 from rules.judge import TwoChannelJudge
 from rules.rulebook import RuleBook
 

@@ -7,7 +7,7 @@ and the swap inside a running process (engine/changeover.py).
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from msgspec import Struct
@@ -19,6 +19,7 @@ from engine.store.opening import Store
 from engine.store.rulesets import Step
 from rules.findings import Findings, RulePackError
 from rules.lint.examination import Examination, examine
+from rules.parse import MAX_BYTES as MAX_FILE_BYTES
 from rules.parse import read_text
 from rules.rulebook import SHIPPED, SUFFIXES, VOCABULARY_FILE, RuleBook
 from rules.versions import Change, differences
@@ -27,7 +28,7 @@ from rules.versions import Change, differences
 OURSELVES = "lotgate"
 STAGED, APPROVED, ACTIVATED, ROLLED_BACK, WITHDRAWN = "staged", "approved", "activated", "rolled_back", "withdrawn"
 #: Files of one set, and their size together.
-MAX_FILES, MAX_BYTES = 2_000, 16_000_000
+MAX_FILES, MAX_BYTES = 2_000, 10_000_000
 #: Compiled sets that are kept at hand.
 _KEPT = 8
 #: Digits that are enough to name a set.
@@ -182,11 +183,18 @@ def _line(steps: Sequence[Step], digest: str, now: str) -> RuleSetLine:
 class RuleSets:
     """Stored rule sets and the steps of their lives."""
 
-    def __init__(self, store: Store, clock: Clock, *, one_person: bool = False) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, *, one_person: bool = False,
+        trial: Callable[[RuleBook], Sequence[str]] = lambda _: (),
+    ) -> None:  # fmt: skip
         self._store = store
         self._clock = clock
         #: May the author approve too?
         self._one_person = one_person
+        #: Says what more stands between a set and its approval; may take a while.
+        self._trial = trial
+        #: One set at a time is read and examined: large ones take memory.
+        self._examining = threading.Lock()
         self._books: dict[str, RuleBook] = {}
         self._lock = threading.Lock()
 
@@ -284,8 +292,9 @@ class RuleSets:
 
     def stage(self, files: Mapping[str, str], by: str, comment: str = "") -> Staged:
         """Store ``files`` as a set. Raises RuleFilesInvalid with every mistake when they cannot be loaded."""
-        book = _compiled(files)
-        examination = examine(book)
+        with self._examining:
+            book = _compiled(files)
+            examination = examine(book)
         now = instant(self._clock())
         with self._store.engine.begin() as connection:
             sql.one_at_a_time(self._store, connection)
@@ -375,9 +384,11 @@ class RuleSets:
 
     def _obstacles(self, digest: str) -> tuple[str, ...]:
         try:
-            return examine(self.book(digest)).obstacles
+            book = self.book(digest)
         except RulePackError as error:
             return tuple(str(f) for f in error.findings)
+        with self._examining:
+            return examine(book).obstacles or tuple(self._trial(book))
 
 
 def _was_in_force(steps: Sequence[Step], digest: str, now: str) -> bool:
@@ -391,6 +402,9 @@ def _short(digest: str) -> str:
 def _compiled(files: Mapping[str, str]) -> RuleBook:
     if len(files) > MAX_FILES or sum(len(text) for text in files.values()) > MAX_BYTES:
         raise RuleFilesInvalid(f"A rule set has at most {MAX_FILES} files and {MAX_BYTES // 1_000_000} MB.")
+    large = next((name for name, text in files.items() if len(text) > MAX_FILE_BYTES), None)
+    if large is not None:
+        raise RuleFilesInvalid(f"{large} is larger than {MAX_FILE_BYTES // 1_000_000} MB; split it into several files.")
     bad = [name for name in files if not _is_name(name)]
     if bad:
         raise RuleFilesInvalid(f"{bad[0]!r} cannot be the name of a rule file; write for example incoming/items.yaml.")

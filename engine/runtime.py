@@ -20,6 +20,7 @@ from engine.settings import Settings
 from engine.store.migrate import migrate
 from engine.store.opening import Store, open_store
 from engine.store.reading import Reading
+from engine.trial import trial
 from rules.judge import TwoChannelJudge
 from rules.rulebook import RuleBook
 
@@ -89,7 +90,8 @@ def open_rules(store: Store, settings: Settings, clock: Clock) -> tuple[RuleSets
 
     Raises RulePackError.
     """
-    sets = RuleSets(store, clock, one_person=settings.rules_approval == "one-person")
+    alone = settings.rules_approval == "one-person"
+    sets = RuleSets(store, clock, one_person=alone, trial=lambda book: trial(book, settings.channel))
     return sets, sets.book(sets.ensure_first(settings.rules))
 
 

@@ -22,7 +22,9 @@ OWN_KINDS = frozenset({"event", "result", "hold"})
 MAX_FACTS = 500
 
 
-def problem_of(stated: Stated, data: ev.FactStatement, vocabulary: Vocabulary, own_fields: frozenset[str]) -> str | None:
+def problem_of(
+    stated: Stated, data: ev.FactStatement, vocabulary: Vocabulary, own_fields: frozenset[str]
+) -> str | None:
     """Why ``data`` cannot be taken; None when it can. ``own_fields``: fields of the lot that Lotgate fills itself."""
     kind = vocabulary.get(data.kind)
     if kind is None or data.kind in OWN_KINDS:

@@ -11,10 +11,10 @@ from sqlalchemy import delete, insert, select, update
 
 from engine import events as ev
 from engine.clock import Clock, instant
-from engine.course import submission
 from engine.pipeline import Pipeline
 from engine.store.opening import Store
 from engine.store.schema import escalations, events, lots, parked
+from engine.submission import submission
 
 #: Source of the events that time brings about.
 CLOCK = "lotgate/clock"

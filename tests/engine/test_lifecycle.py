@@ -15,11 +15,10 @@ from engine.lifecycle import (
     Row,
     Situation,
     State,
-    allowed,
-    steps,
     diagram,
     follow,
     next_steps,
+    steps,
 )
 
 STATES = [ABSENT, *(s.value for s in State)]

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sqlalchemy import text
 
-from engine.course import submission
 from engine.effects import encode_status, stock_status
 from engine.events import decode_event
 from engine.journal import verify
@@ -22,6 +21,7 @@ from engine.settings import SHIPPED_RULES
 from engine.store.migrate import migrate
 from engine.store.opening import Store, open_store
 from engine.store.reading import Reading
+from engine.submission import submission
 from rules.judge import TwoChannelJudge
 from rules.rulebook import RuleBook
 

@@ -11,10 +11,12 @@ from sqlalchemy.exc import DatabaseError
 from engine.clock import instant
 from engine.errors import NotFound
 from engine.rulesets import RuleFilesInvalid, RuleSetRefused, RuleSets, coming, succession
+from engine.settings import SHIPPED_RULES
 from engine.store.opening import Store
 from engine.store.rulesets import Step
+from engine.trial import trial
 from rules.findings import RulePackError
-from rules.rulebook import RuleBook
+from rules.rulebook import VOCABULARY_FILE, RuleBook
 
 LIMITS, SHIPMENT = "limits.yaml", "shipping/shipment.yaml"
 FILES = {
@@ -210,6 +212,39 @@ def test_a_set_with_a_lint_error_cannot_be_approved(sets: RuleSets) -> None:
     files = FILES | {LIMITS: FILES[LIMITS].replace("lot.quantity > 0", "lot.quantity > 5000000")}
     with pytest.raises(RuleSetRefused, match="can never pass"):
         sets.approve(sets.stage(files, "anna").line.digest, "bela")
+
+
+def test_a_set_on_which_the_engines_do_not_agree_cannot_be_approved(store: Store, clock: Any, folder: Path) -> None:
+    asked: list[str] = []
+
+    def disagree(book: RuleBook) -> list[str]:
+        asked.append(book.digest)
+        return ["the engines do not agree at the gate ship: one fails NO-RECALL, the other nothing"]
+
+    doubtful = RuleSets(store, clock, trial=disagree)
+    doubtful.ensure_first(folder)
+    digest = doubtful.stage(with_upper("74.060"), "anna").line.digest
+    with pytest.raises(RuleSetRefused, match="the engines do not agree at the gate ship"):
+        doubtful.approve(digest, "bela")
+    assert asked == [digest]
+
+
+def test_both_engines_judge_the_tests_of_a_set_before_it_is_approved(monkeypatch: pytest.MonkeyPatch) -> None:
+    book = RuleBook.from_sources(FILES | {VOCABULARY_FILE: (SHIPPED_RULES / VOCABULARY_FILE).read_text()})
+    assert trial(book, "both") == ()
+    assert trial(book, "reference") == ()
+    judged = book.verdicts
+    # The reference goes wrong here, and only here: the judge process has its own.
+    monkeypatch.setattr(book, "verdicts", lambda case: (judged(case)[0], []))
+    said = trial(book, "both")
+    assert any("the reference fails nothing" in words and "NO-RECALL" in words for words in said), said
+
+
+def test_a_file_that_is_too_large_is_refused_before_it_is_read(sets: RuleSets) -> None:
+    with pytest.raises(RuleFilesInvalid, match=r"huge\.csv is larger than 5 MB"):
+        sets.stage(FILES | {"huge.csv": "x" * 5_000_001}, "anna")
+    with pytest.raises(RuleFilesInvalid, match="at most 2000 files"):
+        sets.stage(FILES | {f"{n}.csv": "x" for n in range(2_000)}, "anna")
 
 
 def test_files_that_do_not_load_are_refused_with_every_mistake(

@@ -1,0 +1,56 @@
+"""An event on its way in, with what is worked out about it once: its keys, its digest, the lots it touches. Pure."""
+
+from msgspec import Struct
+
+from engine import events as ev
+
+
+class Submission(Struct):
+    """An event on its way in, with what was worked out about it once."""
+
+    event: ev.Event
+    principal: str
+    #: 32 hex digits for (source, id).
+    key: str
+    #: The data block as it is journaled.
+    data: bytes
+    #: SHA-256 of type, subject and data.
+    digest: str
+    business_key: str | None
+    #: Ids of every lot that the event may change or make; the subject is the first.
+    touched: tuple[str, ...]
+    if_match: int | None = None
+
+
+def submission(event: ev.Event, principal: str, if_match: int | None = None) -> Submission:
+    """``event`` made ready for the pipeline."""
+    data = ev.content(event)
+    return Submission(
+        event, principal, ev.event_key(event.source, event.id), data, ev.digest(event, data),
+        ev.business_key(event), lots_touched(event), if_match,
+    )  # fmt: skip
+
+
+def lots_touched(event: ev.Event) -> tuple[str, ...]:
+    """Ids of every lot that ``event`` may change or make, each once; the subject is the first."""
+    made: list[str] = []
+    if isinstance(event, ev.LotSplit):
+        made = [child.lot for child in event.data.children]
+    elif isinstance(event, ev.LotShipped) and event.data.quantity is not None:
+        made = [child_of_shipment(event)]
+    elif isinstance(event, ev.LotDispositioned) and event.data.child is not None:
+        made = [event.data.child]
+    return tuple(dict.fromkeys((event.subject, *made)))
+
+
+def child_of_shipment(event: ev.LotShipped) -> str:
+    """The lot that leaves when only a part is shipped."""
+    return event.data.child or f"{event.subject}-{event.data.shipment}"[:64]
+
+
+def claims(sub: Submission) -> set[str]:
+    """What an event lays claim to: a batch that claims any of it too has to come first."""
+    found = {sub.key, *sub.touched}
+    if sub.business_key is not None:
+        found.add(sub.business_key)
+    return found
