@@ -63,11 +63,20 @@ class _Watched(RuleBook):
     def __init__(self, book: RuleBook) -> None:
         self.__dict__.update(book.__dict__)
         self.explained: list[tuple[RuleExplanation, ...]] = []
+        self.cases: list[Case] = []
 
     def explain(self, case: Case, rule: str | None = None) -> tuple[RuleExplanation, ...]:
         found = super().explain(case, rule)
         self.explained.append(found)
+        self.cases.append(case)
         return found
+
+
+def cases_of_tests(book: RuleBook) -> list[Case]:
+    """Every case that the tests inside the files judge."""
+    watched = _Watched(book)
+    run_tests(watched)
+    return watched.cases
 
 
 def run_with_coverage(book: RuleBook) -> tuple[TestReport, Coverage]:

@@ -95,7 +95,8 @@ def roll_back(options: argparse.Namespace, settings: Settings) -> int:
 
 def _step(options: argparse.Namespace, settings: Settings, path: str, body: dict[str, Any]) -> int:
     client = Client(options, settings)
-    found = client.json(client.call("POST", path, json=body | {"comment": options.comment}))
+    # Before an approval both rule engines judge the tests, which takes a while for thousands of rules.
+    found = client.json(client.call("POST", path, json=body | {"comment": options.comment}, timeout=180.0))
     print_json(found) if options.json else _print_line(found)
     return DONE
 
