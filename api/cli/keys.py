@@ -7,7 +7,7 @@ import argparse
 from datetime import timedelta
 
 from api.cli.local import existing_store
-from api.cli.main import DONE, FOUND, Failure, print_json
+from api.cli.main import DONE, FOUND, Failure, counted, print_json
 from engine.clock import instant, system_clock
 from engine.people import KeyLine, all_keys, create_key, revoke_key
 from engine.settings import Settings
@@ -37,7 +37,7 @@ def _list(options: argparse.Namespace, store: Store) -> int:
     now = instant(system_clock())
     for key in found:
         print(f"{key.id}  {key.name:<24} {', '.join(key.roles):<8} {_standing(key, now)}")
-    print("1 key" if len(found) == 1 else f"{len(found)} keys")
+    print(counted(len(found), "key", "keys"))
     return DONE
 
 

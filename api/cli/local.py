@@ -5,7 +5,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
-from api.cli.main import DONE, FOUND, Failure, print_json
+from api.cli.main import DONE, FOUND, Failure, counted, print_json
 from engine.settings import Settings, shown
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def verify(options: argparse.Namespace, settings: Settings) -> int:
         for broken in report.breaks:
             print(f"lot {broken.lot}, version {broken.version}: {broken.problem}")
         words = "every chain holds and every fold equals its lot" if report.intact else "see above"
-        print(f"{report.lots} lots, {report.entries} entries: {words}.")
+        print(f"{counted(report.lots, 'lot', 'lots')}, {counted(report.entries, 'entry', 'entries')}: {words}.")
     return DONE if report.intact else FOUND
 
 

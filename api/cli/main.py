@@ -32,6 +32,11 @@ def print_json(value: object) -> None:
     print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
+def counted(number: int, one: str, many: str) -> str:
+    """A number with its noun: ``1 lot``, ``2 lots``."""
+    return f"{number} {one if number == 1 else many}"
+
+
 class Parser(argparse.ArgumentParser):
     """argparse, whose errors are one sentence."""
 

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from api.cli.client import Client
-from api.cli.main import DONE, FOUND, WRONG, Failure, print_json
+from api.cli.main import DONE, FOUND, WRONG, Failure, counted, print_json
 from engine.settings import Settings
 
 #: The newest of a lot's journal that ``lotgate lot`` shows; all of it is in the JSON.
@@ -123,12 +123,12 @@ def deliveries(options: argparse.Namespace, settings: Settings) -> int:
         return DONE
     for line in found:
         error = f"  {line['last_error']}" if line["last_error"] and line["state"] != "delivered" else ""
-        attempts = "1 attempt" if line["attempts"] == 1 else f"{line['attempts']} attempts"
+        attempts = counted(line["attempts"], "attempt", "attempts")
         print(f"{line['id']:>8}  {line['target']:<5} {line['lot']:<28} version {line['version']:<4} "
               f"{line['status']['state']:<12} {line['state']:<11} {attempts}{error}")  # fmt: skip
     counts = [f"{number} {state}" for state, number in Counter(line["state"] for line in found).most_common()]
     more = f" (the first {SHOWN_DELIVERIES})" if len(found) == SHOWN_DELIVERIES else ""
-    print(f"{len(found)} deliveries{more}" + (f": {', '.join(counts)}" if counts else ""))
+    print(counted(len(found), "delivery", "deliveries") + more + (f": {', '.join(counts)}" if counts else ""))
     return DONE
 
 
@@ -147,6 +147,6 @@ def _replay(client: Client, options: argparse.Namespace) -> int:
     if options.json:
         print_json(answer)
     else:
-        verb = "would be sent again" if answer["dry_run"] else "are sent again"
-        print(f"{answer['replayed']} dead deliveries {verb}")
+        verb = "to send again" if answer["dry_run"] else "sent again"
+        print(f"{counted(answer['replayed'], 'dead delivery', 'dead deliveries')} {verb}")
     return DONE

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from api.cli.client import Client, body_of
-from api.cli.main import DONE, FOUND, Failure, print_json
+from api.cli.main import DONE, FOUND, Failure, counted, print_json
 from engine.settings import Settings
 
 #: How often an event is sent again while the service is away or says "later", and the longest wait between.
@@ -150,8 +150,8 @@ def _summary(results: list[dict[str, Any]], as_json: bool) -> int:
     counts: dict[str, int] = {}
     for result in results:
         counts[result["outcome"]] = counts.get(result["outcome"], 0) + 1
-    words = "1 event" if len(results) == 1 else f"{len(results)} events"
-    print(f"{words}: " + ", ".join(f"{n} {name}" for name, n in sorted(counts.items())))
+    outcomes = ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))
+    print(f"{counted(len(results), 'event', 'events')}: {outcomes}")
     return FOUND if refused else DONE
 
 

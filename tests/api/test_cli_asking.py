@@ -213,14 +213,14 @@ def test_deliveries_are_listed_narrowed_down_and_replayed(
     try:
         kill_deliveries(service, event["subject"])
         said = lotgate("deliveries", "--lot", event["subject"], "--state", "dead", "--target", "erp")
-        assert said.out.splitlines()[-1] == "1 deliveries: 1 dead"
+        assert said.out.splitlines()[-1] == "1 delivery: 1 dead"
         assert "never again" in said.out
         rows = lotgate("deliveries", "--lot", event["subject"], "--json").json
         assert {row["target"] for row in rows} == {"erp", "wms"}
         only = ("--lot", event["subject"], "--target", "erp")
-        assert lotgate("deliveries", "--replay", "all", "--dry-run", *only).out == "1 dead deliveries would be sent again\n"
+        assert lotgate("deliveries", "--replay", "all", "--dry-run", *only).out == "1 dead delivery to send again\n"
         number = next(str(row["id"]) for row in rows if row["target"] == "erp")
-        assert lotgate("deliveries", "--replay", number).out == "1 dead deliveries are sent again\n"
+        assert lotgate("deliveries", "--replay", number).out == "1 dead delivery sent again\n"
         assert lotgate("deliveries", "--replay", number, "--json").json == {"replayed": 0, "dry_run": False}
         states = lotgate("deliveries", *only, "--json").json
         assert [row["state"] for row in states] == ["pending"]

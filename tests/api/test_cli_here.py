@@ -65,7 +65,7 @@ def tamper(home: Path, statement: str, *values: object) -> None:
 def test_a_true_journal_verifies(lotgate: Callable[..., Ran], lot: str) -> None:
     code, out, error = lotgate("verify", "--lot", lot)
     assert (code, error) == (0, "")
-    assert out == "1 lots, 3 entries: every chain holds and every fold equals its lot.\n"
+    assert out == "1 lot, 3 entries: every chain holds and every fold equals its lot.\n"
     code, out, _ = lotgate("verify", "--json")
     assert (code, json.loads(out)["breaks"]) == (0, [])
 
