@@ -24,6 +24,8 @@ from rules.judge import TwoChannelJudge
 from rules.rulebook import RuleBook
 
 UTC = ZoneInfo("UTC")
+#: For what is the same on every database: one is enough.
+ANY_DATABASE = pytest.mark.parametrize("database_url", [""], ids=["sqlite"])
 RULES = """\
 rulefile: 1
 owner: QC
@@ -143,6 +145,7 @@ def test_an_old_decision_is_explained_by_the_rules_and_facts_of_then(works: Work
     ]  # fmt: skip
 
 
+@ANY_DATABASE
 def test_a_rejection_is_explained_with_the_message_of_then(works: Works) -> None:
     assert works.lot("L1", "12")["state"]["after"] == "blocked"
     then = works.decided("L1", "release")
@@ -200,6 +203,7 @@ def test_what_was_changed_in_the_record_is_not_reproduced(works: Works, store: S
     assert then.differences == ("LIMITS: recorded pass, judged again fail 12 is not within 9 to 11",)
 
 
+@ANY_DATABASE
 def test_a_decision_that_never_was_is_not_found(works: Works) -> None:
     works.lot("L1")
     with pytest.raises(NotFound, match="has no decision that rules judged for release; there are: none"):
@@ -228,6 +232,7 @@ def test_a_backtest_says_which_decisions_would_change_by_rule_item_and_supplier(
     assert example.message == "10.8 is not within 9 to 10.5"
 
 
+@ANY_DATABASE
 def test_a_backtest_says_which_refusals_would_not_have_been(works: Works) -> None:
     works.lot("L1", "12")
     report = works.again("11.0]", "13.0]")
@@ -235,12 +240,14 @@ def test_a_backtest_says_which_refusals_would_not_have_been(works: Works) -> Non
     assert [(t.name, t.looser) for t in report.by_rule] == [("LIMITS", 1)]
 
 
+@ANY_DATABASE
 def test_a_hold_on_a_receipt_is_not_the_same_as_a_refusal(works: Works) -> None:
     works.lot("L1", supplier="NOBODY")
     report = works.again("severity: hold", "severity: block")
     assert [(e.before, e.after, e.rule) for e in report.examples] == [("open, with a hold", "shut", "SUPPLIER-KNOWN")]
 
 
+@ANY_DATABASE
 def test_the_same_rules_change_nothing(works: Works) -> None:
     for number, value in enumerate(("10", "12", "8")):
         works.lot(f"L{number}", value)
@@ -249,6 +256,7 @@ def test_the_same_rules_change_nothing(works: Works) -> None:
     assert report.judged == sum(len(chunk) for chunk in decisions(works.store, UTC)) > 0
 
 
+@ANY_DATABASE
 def test_a_rule_that_begins_later_is_judged_as_if_it_had_begun(works: Works) -> None:
     works.lot("L1", "10.8")
     later = "on_fail: block\n    effective: {from: 2027-01-01}"
@@ -260,6 +268,7 @@ def test_a_rule_that_begins_later_is_judged_as_if_it_had_begun(works: Works) -> 
     assert today.not_in_force == ("LIMITS",)
 
 
+@ANY_DATABASE
 def test_a_candidate_that_guards_nothing_would_have_shut_the_release_gate(works: Works) -> None:
     works.lot("L1", "10")
     report = works.again("gate: [release]", "gate: [use_as_is]")
@@ -276,6 +285,7 @@ def test_only_the_asked_time_is_judged(works: Works) -> None:
     assert {e.lot for e in works.again("11.0]", "10.5]", until=until).examples} == {"L1"}
 
 
+@ANY_DATABASE
 def test_against_the_active_set_only_what_the_candidate_adds_is_told(works: Works) -> None:
     works.lot("L1", "10.8")
     active = RuleBook.from_sources(works.book.sources | {"rules.yaml": RULES.replace("11.0]", "10.5]")})

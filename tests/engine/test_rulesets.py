@@ -18,6 +18,8 @@ from engine.trial import trial
 from rules.findings import RulePackError
 from rules.rulebook import VOCABULARY_FILE, RuleBook
 
+#: For what is the same on every database: one is enough.
+ANY_DATABASE = pytest.mark.parametrize("database_url", [""], ids=["sqlite"])
 LIMITS, SHIPMENT = "limits.yaml", "shipping/shipment.yaml"
 FILES = {
     LIMITS: """\
@@ -135,6 +137,7 @@ def test_a_second_start_changes_nothing_even_with_other_files(sets: RuleSets, tm
     assert len(sets.steps()) == 2
 
 
+@ANY_DATABASE
 def test_broken_files_do_not_become_the_first_set(store: Store, clock: Any, tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text("rules: [")
     with pytest.raises(RulePackError):
@@ -179,6 +182,7 @@ def test_its_author_cannot_approve_a_set(sets: RuleSets) -> None:
         sets.activate(digest, "bela")
 
 
+@ANY_DATABASE
 def test_whoever_stages_the_same_files_too_is_an_author_too(sets: RuleSets) -> None:
     digest = sets.stage(with_upper("74.060"), "anna").line.digest
     sets.stage(with_upper("74.060"), "bela")
@@ -186,6 +190,7 @@ def test_whoever_stages_the_same_files_too_is_an_author_too(sets: RuleSets) -> N
         sets.approve(digest, "bela")
 
 
+@ANY_DATABASE
 def test_a_plant_of_one_person_may_let_the_author_approve(store: Store, clock: Any, folder: Path) -> None:
     alone = RuleSets(store, clock, one_person=True)
     alone.ensure_first(folder)
@@ -193,6 +198,7 @@ def test_a_plant_of_one_person_may_let_the_author_approve(store: Store, clock: A
     assert alone.approve(digest, "anna").approved_by == "anna"
 
 
+@ANY_DATABASE
 def test_a_set_whose_tests_fail_cannot_be_approved(sets: RuleSets) -> None:
     files = FILES | {LIMITS: FILES[LIMITS].replace("73.950, 74.050", "73.960, 74.050")}
     staged = sets.stage(files, "anna")
@@ -201,6 +207,7 @@ def test_a_set_whose_tests_fail_cannot_be_approved(sets: RuleSets) -> None:
         sets.approve(staged.line.digest, "bela")
 
 
+@ANY_DATABASE
 def test_a_set_with_a_rule_that_nobody_tested_cannot_be_approved(sets: RuleSets) -> None:
     files = FILES | {SHIPMENT: FILES[SHIPMENT].partition("tests:")[0]}
     staged = sets.stage(files, "anna")
@@ -208,12 +215,14 @@ def test_a_set_with_a_rule_that_nobody_tested_cannot_be_approved(sets: RuleSets)
         sets.approve(staged.line.digest, "bela")
 
 
+@ANY_DATABASE
 def test_a_set_with_a_lint_error_cannot_be_approved(sets: RuleSets) -> None:
     files = FILES | {LIMITS: FILES[LIMITS].replace("lot.quantity > 0", "lot.quantity > 5000000")}
     with pytest.raises(RuleSetRefused, match="can never pass"):
         sets.approve(sets.stage(files, "anna").line.digest, "bela")
 
 
+@ANY_DATABASE
 def test_a_set_on_which_the_engines_do_not_agree_cannot_be_approved(store: Store, clock: Any, folder: Path) -> None:
     asked: list[str] = []
 
@@ -240,6 +249,7 @@ def test_both_engines_judge_the_tests_of_a_set_before_it_is_approved(monkeypatch
     assert any("the reference fails nothing" in words and "NO-RECALL" in words for words in said), said
 
 
+@ANY_DATABASE
 def test_a_file_that_is_too_large_is_refused_before_it_is_read(sets: RuleSets) -> None:
     with pytest.raises(RuleFilesInvalid, match=r"huge\.csv is larger than 5 MB"):
         sets.stage(FILES | {"huge.csv": "x" * 5_000_001}, "anna")
@@ -259,6 +269,7 @@ def test_files_that_do_not_load_are_refused_with_every_mistake(
     assert count("rule_sets") == before
 
 
+@ANY_DATABASE
 @pytest.mark.parametrize("name", ["../outside.yaml", "/etc/rules.yaml", "a/../b.yaml", "notes.txt", "", "a\nb.yaml"])
 def test_names_that_lead_elsewhere_are_refused(sets: RuleSets, name: str) -> None:
     with pytest.raises(RuleFilesInvalid, match="cannot be the name of a rule file"):
@@ -291,6 +302,7 @@ def test_a_set_comes_into_force_at_its_instant(sets: RuleSets, clock: Any) -> No
     assert sets.active() == digest
 
 
+@ANY_DATABASE
 def test_nothing_comes_into_force_in_the_past(sets: RuleSets, clock: Any) -> None:
     digest = sets.stage(with_upper("74.060"), "anna").line.digest
     sets.approve(digest, "bela")
@@ -313,6 +325,7 @@ def test_withdrawing_a_scheduled_set_keeps_it_from_coming(
         sets.approve(digest, "bela")
 
 
+@ANY_DATABASE
 def test_the_set_in_force_cannot_be_withdrawn(sets: RuleSets) -> None:
     with pytest.raises(RuleSetRefused, match="is in force; roll back"):
         sets.withdraw("active", "anna")
@@ -343,6 +356,7 @@ def test_a_roll_back_that_is_sent_twice_goes_back_once(sets: RuleSets, clock: An
     assert sets.active() == second
 
 
+@ANY_DATABASE
 def test_a_set_that_was_in_force_may_come_again_without_a_new_approval(
     sets: RuleSets, clock: Any
 ) -> None:
