@@ -1,5 +1,6 @@
 """The life of a rule set as people live it: over HTTP and on the command line, against a running service."""
 
+import itertools
 import json
 import os
 import sqlite3
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +70,10 @@ class Plant:
         self.bela = service.client(self.bela_key)
         self.clerk = service.client("lotgate_test_clerk")
         until(lambda: self.bela.get("/v1/rules").status_code == 200)
-        self._number = 0
+        self._numbers = itertools.count(1)
 
     def receive(self, quantity: int) -> httpx.Response:
-        self._number += 1
-        lot = f"L{self._number}"
+        lot = f"L{next(self._numbers)}"
         amount = {"value": str(quantity), "unit": "ea"}
         data = {"item": "X", "revision": "A", "quantity": amount, "receipt": lot, "supplier": "ACME"}
         envelope = {"specversion": "1.0", "id": lot, "source": "test", "type": "lot.received.v1", "subject": lot}
@@ -166,6 +167,23 @@ def test_a_change_of_rules_from_the_file_to_the_next_receipt(plant: Plant) -> No
     ]  # fmt: skip
     assert plant.bela.post("/v1/rules/rollback", json={"expected": digest}).json()["state"] == "active"
     until(lambda: plant.receive(50).status_code == 201)
+
+
+def test_every_event_is_answered_while_the_rules_change(plant: Plant) -> None:
+    plant.ensure(RULES)
+    digest = plant.stage(at_most(20))
+    assert plant.bela.post(f"/v1/rules/{digest}/approve").status_code == 200
+    with ThreadPoolExecutor(4) as pool:
+        sent = [pool.submit(plant.receive, 50) for _ in range(50)]
+        plant.bela.post(f"/v1/rules/{digest}/activate")
+        while not plant.judges_by(digest):
+            sent += [pool.submit(plant.receive, 50) for _ in range(20)]
+        sent += [pool.submit(plant.receive, 50) for _ in range(20)]
+        answers = [future.result() for future in sent]
+    assert {answer.status_code for answer in answers} == {201, 409}
+    assert {answer.status_code for answer in answers[-20:]} == {409}
+    refused = next(answer for answer in answers if answer.status_code == 409)
+    assert refused.json()["rules"][0]["message"] == "50 is more than 20"
 
 
 def test_a_decision_is_explained_as_it_was_decided(plant: Plant) -> None:

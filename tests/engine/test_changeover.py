@@ -139,6 +139,20 @@ def test_an_idle_process_changes_over_too(works: Works) -> None:
     until(lambda: works.pipeline.rulebook.digest == second)
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_every_process_on_the_database_changes_over(works: Works, store: Store, clock: Any, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = Works(store, clock, tmp_path / "other", "reference")
+    try:
+        assert other.first == works.first
+        second = works.activate(at_most(10))
+        for process in (works, other):
+            process.changeover.start()
+        until(lambda: all(process.pipeline.rulebook.digest == second for process in (works, other)))
+    finally:
+        other.close()
+
+
 def test_a_set_is_ready_before_its_instant_and_judges_from_it_on(works: Works, clock: Any) -> None:
     second = works.activate(at_most(10), at=instant(clock.now.replace(second=20)))
     works.changeover.look()
