@@ -206,6 +206,13 @@ _ROWS = (
         "Send the same event again: if it was committed you get its first answer. Report the correlation id.",
     ),
     ProblemType(
+        "rule-set-changed",
+        "A stored rule set was changed",
+        500,
+        "Stored rule files do not have the digest they are stored under: somebody changed the database. The log names it.",
+        "Restore the table `rule_sets` from a backup, and find out who has access to the database.",
+    ),
+    ProblemType(
         "setting-invalid",
         "A setting cannot be used",
         500,

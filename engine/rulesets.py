@@ -59,6 +59,14 @@ class RuleSetRefused(LotgateError):
         self.obstacles = tuple(obstacles)
 
 
+class RuleSetChanged(LotgateError):
+    """Stored files that do not have the digest they are stored under: somebody changed the database."""
+
+    code = "rule-set-changed"
+    title = "A stored rule set was changed"
+    status = 500
+
+
 class RuleSetLine(Struct, frozen=True):
     """A rule set in a list."""
 
@@ -238,12 +246,20 @@ class RuleSets:
         return found
 
     def book(self, digest: str) -> RuleBook:
-        """A stored set, compiled. Raises NotFound, and RulePackError when this release cannot read it."""
+        """A stored set, compiled.
+
+        Raises NotFound, RulePackError when this release cannot read it, RuleSetChanged when it is not what it was.
+        """
         with self._lock:
             kept = self._books.get(digest)
         if kept is not None:
             return kept
         book = RuleBook.from_sources(self.files(digest))
+        if book.digest != digest:
+            raise RuleSetChanged(
+                f"The files stored as rule set {digest} were changed in the database: they are {book.digest} now. "
+                "Restore the table rule_sets from a backup."
+            )
         with self._lock:
             self._books[digest] = book
             while len(self._books) > _KEPT:

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DatabaseError
 
 from engine.clock import instant
 from engine.errors import NotFound
-from engine.rulesets import RuleFilesInvalid, RuleSetRefused, RuleSets, coming, succession
+from engine.rulesets import RuleFilesInvalid, RuleSetChanged, RuleSetRefused, RuleSets, coming, succession
 from engine.settings import SHIPPED_RULES
 from engine.store.opening import Store
 from engine.store.rulesets import Step
@@ -369,6 +369,15 @@ def test_steps_and_files_are_never_changed(sets: RuleSets, store: Store) -> None
     for statement in ("UPDATE rule_set_steps SET by_whom = 'x'", "DELETE FROM rule_set_steps", "DELETE FROM rule_sets"):
         with pytest.raises(DatabaseError, match="append-only"), store.engine.begin() as connection:
             connection.execute(text(statement))
+
+
+@ANY_DATABASE
+def test_a_stored_set_that_somebody_changed_judges_nothing(sets: RuleSets, store: Store, clock: Any) -> None:
+    with store.engine.begin() as connection:
+        connection.execute(text("DROP TRIGGER rule_sets_no_update"))
+        connection.execute(text("UPDATE rule_sets SET files = replace(files, '74.050', '75.050')"))
+    with pytest.raises(RuleSetChanged, match="were changed in the database"):
+        RuleSets(store, clock).book(str(sets.active()))
 
 
 def test_the_succession_is_what_the_steps_say() -> None:
