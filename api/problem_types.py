@@ -209,7 +209,7 @@ _ROWS = (
         "rule-set-changed",
         "A stored rule set was changed",
         500,
-        "Stored rule files do not have the digest they are stored under: somebody changed the database. The log names it.",
+        "Stored rule files do not have the digest they are stored under: somebody changed the database.",
         "Restore the table `rule_sets` from a backup, and find out who has access to the database.",
     ),
     ProblemType(
