@@ -1,6 +1,6 @@
 """Tests inside rule files: given facts and a day, expected verdicts. Written in the same words as the rules."""
 
-import datetime
+from datetime import date
 
 from msgspec import Struct
 
@@ -97,7 +97,8 @@ def _run(node: Node, file: str, book: RuleBook, rules: dict[str, Rule], findings
             findings.add(key.at, words, did_you_mean(rule_id, rules))
             continue
         if wanted.text not in {v.value for v in Verdict}:
-            findings.add(wanted.at, f'"{wanted.text}" is not a verdict', did_you_mean(wanted.text or "", [v.value for v in Verdict]))
+            hint = did_you_mean(wanted.text or "", [v.value for v in Verdict])
+            findings.add(wanted.at, f'"{wanted.text}" is not a verdict', hint)
             continue
         if len(findings.all) == before:
             case = Case(rule.gates[0], facts, today)
@@ -109,7 +110,7 @@ def _run(node: Node, file: str, book: RuleBook, rules: dict[str, Rule], findings
 def _day(entries: dict[str, tuple[Node, Node]], findings: Findings) -> int:
     entry = entries.get("at")
     if entry is None:
-        return datetime.date(2026, 1, 1).toordinal()
+        return date(2026, 1, 1).toordinal()
     try:
         return parse_date(entry[1].text or "", "at")
     except BadValue as error:
@@ -140,7 +141,8 @@ def _fact(node: Node, kind: KindOfFact, findings: Findings) -> dict[str, Value]:
     for name, (key, value) in (node.entries or {}).items():
         field = kind.fields.get(name)
         if field is None:
-            findings.add(key.at, f'"{kind.name}" has no field "{name}"', did_you_mean(name, kind.fields, f"{kind.name}."))
+            hint = did_you_mean(name, kind.fields, f"{kind.name}.")
+            findings.add(key.at, f'"{kind.name}" has no field "{name}"', hint)
             continue
         try:
             fact[name] = parse_value(value.text or "", field.type, field.choices, f"{kind.name}.{name}")

@@ -174,7 +174,8 @@ class Checker:
             self.findings.add(at, f'"{text}" cannot be an id', "letters, digits, . _ and -, at most 64")
         elif text in self._ids:
             first = self._ids[text]
-            self.findings.add(at, f"rule id {text} is used twice", f"the other one is in {first.file} line {first.line}")
+            where = f"the other one is in {first.file} line {first.line}"
+            self.findings.add(at, f"rule id {text} is used twice", where)
         elif text:
             self._ids[text] = at
         return text
@@ -232,7 +233,8 @@ class Checker:
         subject = entries[form][1].text if form else None
         if form is not None and (subject not in self.vocabulary or self.vocabulary[subject].one):
             at, many = entries[form][1].at, [n for n, k in self.vocabulary.items() if not k.one]
-            self.findings.add(at, f'"{form}:" names a kind of which a lot has many facts', did_you_mean(subject or "", many))
+            words = f'"{form}:" names a kind of which a lot has many facts'
+            self.findings.add(at, words, did_you_mean(subject or "", many))
             return None
         scope = self._scope(subject)
         each = self._lookup(entries.get("for_each"), self._scope(), whole_key=False)

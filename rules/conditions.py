@@ -110,11 +110,13 @@ def reference(word: str, at: Location, scope: Scope, expected: Type | None = Non
         return None
     field = known.fields.get(name)
     if field is None:
-        words = f'"{kind}" has no field "{name}"' if name else f'"{kind}" needs a field, for example {kind}.{next(iter(known.fields))}'
+        example = f'"{kind}" needs a field, for example {kind}.{next(iter(known.fields))}'
+        words = f'"{kind}" has no field "{name}"' if name else example
         scope.findings.add(at, words, did_you_mean(name, known.fields, f"{kind}."))
         return None
     if not known.one and kind != scope.subject:
-        scope.findings.add(at, f"a lot has many facts of kind {kind}", f"use every: {kind}, none: {kind} or count: {kind}")
+        hint = f"use every: {kind}, none: {kind} or count: {kind}"
+        scope.findings.add(at, f"a lot has many facts of kind {kind}", hint)
         return None
     return FieldRef(kind, name, field.type)
 
@@ -242,8 +244,8 @@ def lookup(node: Node, scope: Scope, whole_key: bool) -> Lookup | None:
     if table is None and match["table"] in scope.unreadable:
         return None
     if table is None:
-        words = f'there is no table "{match["table"]}"'
-        scope.findings.add(node.at, words, did_you_mean(match["table"], scope.tables))
+        unknown = f'there is no table "{match["table"]}"'
+        scope.findings.add(node.at, unknown, did_you_mean(match["table"], scope.tables))
         return None
     words = [word.strip() for word in match["keys"].split(",") if word.strip()]
     if len(words) > len(table.match) or (whole_key and len(words) < len(table.match)) or not words:

@@ -8,7 +8,6 @@ from rules import reference
 from rules.compiled import (
     ColumnRef,
     Condition,
-    Constant,
     Constants,
     Fact,
     FieldRef,
@@ -19,12 +18,12 @@ from rules.compiled import (
     Rule,
     RuleSet,
     Table,
-    Today,
     Type,
     Value,
     Verdict,
 )
 from rules.facts import show
+from rules.world import World, finder, getter, missing_row, test_of
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\.(\w+)\}")
 _EMPTY: Fact = {}
@@ -72,10 +71,10 @@ def written(operand: Operand, value: Value | None) -> str:
     return show(value, operand.type)
 
 
-def message_of(rule: Rule, judged: reference.Judged, world: reference.World, types: dict[str, dict[str, Type]]) -> str:
+def message_of(rule: Rule, judged: reference.Judged, world: World, types: dict[str, dict[str, Type]]) -> str:
     """The rule's message with the values that decided it; what is missing where it is unknown."""
     outcome = judged.outcome
-    if judged.verdict is Verdict.UNKNOWN:
+    if outcome.missing:
         return outcome.missing
     subject = next((r.subject for r in rule.require if r.subject is not None), None)
 
@@ -92,7 +91,7 @@ def message_of(rule: Rule, judged: reference.Judged, world: reference.World, typ
     return _PLACEHOLDER.sub(value_of, rule.message)
 
 
-def told(text: str, world: reference.World, types: dict[str, dict[str, Type]]) -> str:
+def told(text: str, world: World, types: dict[str, dict[str, Type]]) -> str:
     """``text`` with the values of single facts in its placeholders."""
 
     def value_of(match: re.Match[str]) -> str:
@@ -108,7 +107,7 @@ def _row_type(rule: Rule, column: str, types: dict[str, dict[str, Type]]) -> Typ
 
 
 def explain_rule(
-    rule: Rule, judged: reference.Judged, world: reference.World, rules: RuleSet, types: dict[str, dict[str, Type]]
+    rule: Rule, judged: reference.Judged, world: World, rules: RuleSet, types: dict[str, dict[str, Type]]
 ) -> RuleExplanation:
     """``rule`` with every condition it looked at for ``world``."""
     lines = [_line(c, None, world, _EMPTY, {}) for c in rule.applies_to]
@@ -125,13 +124,13 @@ def explain_rule(
 
 
 def _line(
-    condition: Condition, subject: str | None, world: reference.World, fact: Fact, row: Row
+    condition: Condition, subject: str | None, world: World, fact: Fact, row: Row
 ) -> ConditionExplanation:
-    truth = reference.test_of(condition, subject)(world, fact, row)
-    left = written(condition.left, reference.getter(condition.left, subject)(world, fact, row))
+    truth = test_of(condition, subject)(world, fact, row)
+    left = written(condition.left, getter(condition.left, subject)(world, fact, row))
     right = ""
     if condition.right is not None:
-        value = reference.getter(condition.right, subject)(world, fact, row)
+        value = getter(condition.right, subject)(world, fact, row)
         empty = isinstance(condition.right, ColumnRef) and condition.right.name in row and value is None
         right = "no limit" if empty else written(condition.right, value)
     verdict = {True: "pass", False: "fail", None: "unknown"}[truth]
@@ -140,7 +139,7 @@ def _line(
 
 
 def _requirement(
-    requirement: Requirement, world: reference.World, tables: dict[str, Table]
+    requirement: Requirement, world: World, tables: dict[str, Table]
 ) -> list[ConditionExplanation]:
     subject = requirement.subject
     if requirement.kind is Kind.ANY_OF:
@@ -152,7 +151,7 @@ def _requirement(
     for fact in facts:
         row: Row = {}
         if requirement.row is not None:
-            found = reference.finder(requirement.row, tables, subject)(world, fact)
+            found = finder(requirement.row, tables, subject)(world, fact)
             if found is None:
                 lines.append(_no_row(requirement, world, fact))
                 continue
@@ -164,7 +163,7 @@ def _requirement(
 
 
 def _counts(
-    requirement: Requirement, world: reference.World, tables: dict[str, Table]
+    requirement: Requirement, world: World, tables: dict[str, Table]
 ) -> list[ConditionExplanation]:
     counts = reference.tallies(requirement, tables)(world)
     if counts is None:
@@ -185,15 +184,16 @@ def _counts(
 
 def _tally(requirement: Requirement, left: str, right: str, verdict: str, which: str) -> ConditionExplanation:
     at = requirement.location
-    return ConditionExplanation(f"number of {requirement.subject} ({which}) >= {right}", at.file, at.line, left, right, verdict)
+    text = f"number of {requirement.subject} ({which}) >= {right}"
+    return ConditionExplanation(text, at.file, at.line, left, right, verdict)
 
 
-def _no_row(requirement: Requirement, world: reference.World, fact: Fact) -> ConditionExplanation:
+def _no_row(requirement: Requirement, world: World, fact: Fact) -> ConditionExplanation:
     lookup = requirement.row or requirement.for_each
     if lookup is None:
         raise AssertionError("no look-up")
     subject = requirement.subject if requirement.row is not None else None
-    text = reference.missing_row(lookup, world, fact, subject)
+    text = missing_row(lookup, world, fact, subject)
     return ConditionExplanation(lookup.text, requirement.location.file, requirement.location.line, text, "", "unknown")
 
 

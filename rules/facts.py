@@ -4,8 +4,8 @@ Integrators extend it with fields of their own; a word that is not in it is a mi
 are loaded, not a rule that never fires.
 """
 
-import datetime
 import re
+from datetime import date
 
 from msgspec import Struct
 
@@ -71,7 +71,7 @@ def parse_date(text: str, what: str) -> int:
     try:
         if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text, re.ASCII):
             raise ValueError
-        return datetime.date.fromisoformat(text).toordinal()
+        return date.fromisoformat(text).toordinal()
     except ValueError:
         raise BadValue(
             f'{what} is a date, but "{text}" is not one', "write year-month-day, for example 2026-03-31"
@@ -85,7 +85,7 @@ def show(value: Value | None, type_: Type) -> str:
     if type_ is Type.NUMBER:
         return format_number(int(value))
     if type_ is Type.DATE:
-        return datetime.date.fromordinal(int(value)).isoformat()
+        return date.fromordinal(int(value)).isoformat()
     if type_ is Type.YES_NO:
         return "yes" if value else "no"
     return str(value)

@@ -80,11 +80,10 @@ def parse(text: str, name: str, findings: Findings) -> Node | None:
 
 
 def _guard(text: str, name: str, findings: Findings) -> bool:
-    depth = nodes = 0
-    documents = 0
-    for event in yaml.parse(text, _Loader):
-        at = Location(name, event.start_mark.line + 1, event.start_mark.column + 1)
-        nodes += 1
+    depth = documents = 0
+    for nodes, event in enumerate(yaml.parse(text, _Loader)):
+        mark = event.start_mark
+        at = Location(name, 1, 1) if mark is None else Location(name, mark.line + 1, mark.column + 1)
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             findings.add(at, "anchors and aliases (& and *) are not used in rule files", "write the value out")
             return False

@@ -4,7 +4,6 @@ True, False and None (unknown: something is missing). A rule fails when any requ
 is None, passes otherwise: so nothing that cannot be evaluated ever looks like a pass.
 """
 
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,238 +15,17 @@ from rules.compiled import (
     Constant,
     Constants,
     Fact,
-    Facts,
     FieldRef,
     Kind,
-    Lookup,
-    Operand,
     Requirement,
     Row,
     Rule,
     RuleSet,
     Table,
-    Today,
     Value,
     Verdict,
 )
-
-_EMPTY: dict[str, Any] = {}
-_ORDER: dict[str, Callable[[Any, Any], bool]] = {
-    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
-}  # fmt: skip
-
-
-class World(Struct):
-    """The facts of one case, ready for closures."""
-
-    facts: Facts
-    #: The one fact of each single kind; an empty mapping where there is none.
-    one: dict[str, Fact]
-    #: Ordinal.
-    today: int
-    #: Keys of tables that are the same for every fact of the case, by table and look-up.
-    heads: dict[str, tuple[Any, ...]] = {}
-
-
-Test = Callable[[World, Fact, Row], bool | None]
-Get = Callable[[World, Fact, Row], Any]
-
-
-class Outcome(Struct):
-    """What a requirement says, and the element that decided, for the message."""
-
-    truth: bool | None
-    fact: Fact = _EMPTY
-    row: Row = _EMPTY
-    #: What is missing, where the truth is None.
-    missing: str = ""
-
-
-Check = Callable[[World], Outcome]
-_TRUE = Outcome(True)
-
-
-def world_of(facts: Facts, singles: frozenset[str], today: int) -> World:
-    """``facts`` with the single kinds looked out."""
-    one: dict[str, Fact] = {}
-    for kind in singles:
-        lines = facts.get(kind)
-        one[kind] = lines[0] if lines else _EMPTY
-    return World(facts, one, today, {})
-
-
-# -- operands and conditions -----------------------------------------------------------------------------------
-
-
-def getter(operand: Operand, subject: str | None) -> Get:
-    """A closure that gives the operand's value, or None when it is missing."""
-    if isinstance(operand, FieldRef):
-        kind, name = operand.kind, operand.name
-        if kind == subject:
-            return lambda world, fact, row: fact.get(name)
-        return lambda world, fact, row: world.one[kind].get(name)
-    if isinstance(operand, ColumnRef):
-        column = operand.name
-        return lambda world, fact, row: row.get(column)
-    if isinstance(operand, Today):
-        days = operand.days
-        return lambda world, fact, row: world.today + days
-    value = operand.value if isinstance(operand, Constant) else None
-    return lambda world, fact, row: value
-
-
-def test_of(condition: Condition, subject: str | None) -> Test:
-    """A closure that says whether ``condition`` holds."""
-    left = getter(condition.left, subject)
-    op, right = condition.op, condition.right
-    if op == "is present":
-        return lambda world, fact, row: left(world, fact, row) is not None
-    if op == "is missing":
-        return lambda world, fact, row: left(world, fact, row) is None
-    if isinstance(right, Constants):
-        return _membership(left, frozenset(right.values), op == "in")
-    if right is None:
-        raise AssertionError(f"{op} without a right side")
-    own = condition.left.name if isinstance(condition.left, FieldRef) and condition.left.kind == subject else None
-    if isinstance(right, ColumnRef) and own is not None:
-        return _own_limit(own, right.name, _ORDER[op]) if op in _ORDER else _own_column(own, right.name, op == "=")
-    if op in _ORDER and isinstance(right, ColumnRef):
-        return _limit(left, right.name, _ORDER[op])
-    return _comparison(left, getter(right, subject), op)
-
-
-def _own_limit(name: str, column: str, compare: Callable[[Any, Any], bool]) -> Test:
-    """As :func:`_limit` for a field of the fact that a quantifier looks at: the commonest line there is."""
-
-    def test(world: World, fact: Fact, row: Row) -> bool | None:
-        a = fact.get(name)
-        if a is None or column not in row:
-            return None
-        b = row[column]
-        return True if b is None else compare(a, b)
-
-    return test
-
-
-def _own_column(name: str, column: str, wanted: bool) -> Test:
-    """Equality of a field of the fact that a quantifier looks at with the row."""
-
-    def test(world: World, fact: Fact, row: Row) -> bool | None:
-        a, b = fact.get(name), row.get(column)
-        return None if a is None or b is None else (a == b) is wanted
-
-    return test
-
-
-def _limit(left: Get, column: str, compare: Callable[[Any, Any], bool]) -> Test:
-    """A comparison with a limit of the row; an empty cell is no limit."""
-
-    def test(world: World, fact: Fact, row: Row) -> bool | None:
-        a = left(world, fact, row)
-        if a is None or column not in row:
-            return None
-        b = row[column]
-        return True if b is None else compare(a, b)
-
-    return test
-
-
-def _membership(left: Get, values: frozenset[Value], wanted: bool) -> Test:
-    def test(world: World, fact: Fact, row: Row) -> bool | None:
-        a = left(world, fact, row)
-        return None if a is None else (a in values) is wanted
-
-    return test
-
-
-def _comparison(left: Get, right: Get, op: str) -> Test:
-    compare = _ORDER.get(op) or (operator.eq if op == "=" else operator.ne)
-
-    def test(world: World, fact: Fact, row: Row) -> bool | None:
-        a, b = left(world, fact, row), right(world, fact, row)
-        return None if a is None or b is None else bool(compare(a, b))
-
-    return test
-
-
-def conjunction(conditions: Sequence[Condition], subject: str | None) -> Test:
-    """All of ``conditions``: False when any is, else None when any is."""
-    tests = [test_of(c, subject) for c in conditions]
-    if len(tests) == 1:
-        return tests[0]
-
-    def test(world: World, fact: Fact, row: Row) -> bool | None:
-        result: bool | None = True
-        for one in tests:
-            value = one(world, fact, row)
-            if value is False:
-                return False
-            if value is None:
-                result = None
-        return result
-
-    return test
-
-
-# -- rows ------------------------------------------------------------------------------------------------------
-
-
-def finder(lookup: Lookup, tables: Mapping[str, Table], subject: str | None) -> Callable[[World, Fact], Row | None]:
-    """A closure that looks up the row, or gives None when there is none or a key is missing."""
-    table = tables[lookup.table]
-    number_of = row_number(lookup, tables, subject)
-
-    def find(world: World, fact: Fact) -> Row | None:
-        number = number_of(world, fact)
-        return None if number is None else table.rows[number]
-
-    return find
-
-
-def row_number(
-    lookup: Lookup, tables: Mapping[str, Table], subject: str | None
-) -> Callable[[World, Fact], int | None]:
-    """A closure that gives the number of the row, or None when there is none or a key is missing."""
-    table = tables[lookup.table]
-    keys = [getter(key, subject) for key in lookup.keys]
-    last = lookup.keys[-1]
-    fixed = [k for k in lookup.keys[:-1] if isinstance(k, FieldRef) and k.kind != subject]
-    if table.range_at is None and len(fixed) == len(keys) - 1 and isinstance(last, FieldRef) and last.kind == subject:
-        return _by_last_key(table, keys[:-1], last.name)
-
-    def find(world: World, fact: Fact) -> int | None:
-        values = tuple([key(world, fact, _EMPTY) for key in keys])
-        return None if None in values else table.find(values)
-
-    return find
-
-
-def _by_last_key(table: Table, keys: Sequence[Get], name: str) -> Callable[[World, Fact], int | None]:
-    """Rows of one lot that differ by a field of the fact: the other keys are looked up once a case."""
-    index, mine = table.index, f"{table.name}/{id(keys)}"
-
-    def find(world: World, fact: Fact) -> int | None:
-        head = world.heads.get(mine)
-        if head is None:
-            head = world.heads[mine] = tuple([key(world, _EMPTY, _EMPTY) for key in keys])
-        value = fact.get(name)
-        if value is None or None in head:
-            return None
-        found = index.get((*head, value))
-        return found[0] if found else None
-
-    return find
-
-
-def missing_row(lookup: Lookup, world: World, fact: Fact, subject: str | None) -> str:
-    """``no row in spec_limits for RING-74, A, colour``."""
-    from rules.explain import written
-
-    keys = [written(key, getter(key, subject)(world, fact, _EMPTY)) for key in lookup.keys]
-    return f"no row in {lookup.table} for {', '.join(keys)}"
-
-
-# -- requirements ----------------------------------------------------------------------------------------------
+from rules.world import EMPTY, TRUE, Check, Outcome, World, conjunction, finder, getter, missing_row
 
 
 def check_of(requirement: Requirement, tables: Mapping[str, Table]) -> Check:
@@ -264,9 +42,9 @@ def _conditions(requirement: Requirement, tables: Mapping[str, Table]) -> Check:
     if requirement.row is None:
 
         def check(world: World) -> Outcome:
-            truth = test(world, _EMPTY, _EMPTY)
+            truth = test(world, EMPTY, EMPTY)
             if truth is None:
-                return Outcome(None, missing=_missing(conditions, None, world, _EMPTY, _EMPTY))
+                return Outcome(None, missing=_missing(conditions, None, world, EMPTY, EMPTY))
             return Outcome(truth)
 
         return check
@@ -274,11 +52,11 @@ def _conditions(requirement: Requirement, tables: Mapping[str, Table]) -> Check:
     find = finder(lookup, tables, None)
 
     def check_row(world: World) -> Outcome:
-        row = find(world, _EMPTY)
+        row = find(world, EMPTY)
         if row is None:
-            return Outcome(None, missing=missing_row(lookup, world, _EMPTY, None))
-        truth = test(world, _EMPTY, row)
-        missing = _missing(conditions, None, world, _EMPTY, row) if truth is None else ""
+            return Outcome(None, missing=missing_row(lookup, world, EMPTY, None))
+        truth = test(world, EMPTY, row)
+        missing = _missing(conditions, None, world, EMPTY, row) if truth is None else ""
         return Outcome(truth, row=row, missing=missing)
 
     return check_row
@@ -297,8 +75,8 @@ def _every(requirement: Requirement, tables: Mapping[str, Table]) -> Check:
         unknown: Outcome | None = None
         count = 0
         for fact in world.facts.get(subject, ()):
-            row: Row | None = _EMPTY if find is None else find(world, fact)
-            chosen = True if where is None else where(world, fact, row or _EMPTY)
+            row: Row | None = EMPTY if find is None else find(world, fact)
+            chosen = True if where is None else where(world, fact, row or EMPTY)
             if chosen is False:
                 continue
             count += 1
@@ -307,12 +85,13 @@ def _every(requirement: Requirement, tables: Mapping[str, Table]) -> Check:
             else:
                 truth = test(world, fact, row)
             if truth is False:
-                return Outcome(False, fact, row or _EMPTY)
+                return Outcome(False, fact, row or EMPTY)
             if truth is None and unknown is None:
-                unknown = Outcome(None, fact, row or _EMPTY, _why(requirement, world, fact, row))
+                unknown = Outcome(None, fact, row or EMPTY, _why(requirement, world, fact, row))
         if count < at_least:
-            return Outcome(False)
-        return unknown or _TRUE
+            needed = f"at least {at_least} {'is' if at_least == 1 else 'are'} needed"
+            return Outcome(False, missing=f"{count or 'no'} {subject} recorded, {needed}")
+        return unknown or TRUE
 
     return check
 
@@ -327,15 +106,15 @@ def _none(requirement: Requirement, tables: Mapping[str, Table]) -> Check:
     def check(world: World) -> Outcome:
         unknown: Outcome | None = None
         for fact in world.facts.get(subject, ()):
-            row: Row | None = _EMPTY if find is None else find(world, fact)
-            truth = True if where is None else where(world, fact, row or _EMPTY)
+            row: Row | None = EMPTY if find is None else find(world, fact)
+            truth = True if where is None else where(world, fact, row or EMPTY)
             if truth is True and row is None:
                 truth = None
             if truth is True:
-                return Outcome(False, fact, row or _EMPTY)
+                return Outcome(False, fact, row or EMPTY)
             if truth is None and unknown is None:
-                unknown = Outcome(None, fact, row or _EMPTY, _why(requirement, world, fact, row))
-        return unknown or _TRUE
+                unknown = Outcome(None, fact, row or EMPTY, _why(requirement, world, fact, row))
+        return unknown or TRUE
 
     return check
 
@@ -347,7 +126,7 @@ class Tally(Struct, frozen=True):
     possible: int
     #: None: the needed number is missing.
     needed: int | None
-    row: Row = _EMPTY
+    row: Row = EMPTY
 
 
 def tallies(requirement: Requirement, tables: Mapping[str, Table]) -> Callable[[World], list[Tally] | None]:
@@ -430,7 +209,7 @@ def _rows(requirement: Requirement, tables: Mapping[str, Table]) -> Callable[[Wo
         keys = [getter(key, None) for key in requirement.for_each.keys]
 
         def each(world: World) -> Sequence[Row] | None:
-            numbers = table.all_with(tuple([key(world, _EMPTY, _EMPTY) for key in keys]))
+            numbers = table.all_with(tuple([key(world, EMPTY, EMPTY) for key in keys]))
             return [table.rows[n] for n in numbers] or None
 
         return each
@@ -438,11 +217,11 @@ def _rows(requirement: Requirement, tables: Mapping[str, Table]) -> Callable[[Wo
         find = finder(requirement.row, tables, None)
 
         def one(world: World) -> Sequence[Row] | None:
-            row = find(world, _EMPTY)
+            row = find(world, EMPTY)
             return None if row is None else [row]
 
         return one
-    return lambda world: [_EMPTY]
+    return lambda world: [EMPTY]
 
 
 def _count(requirement: Requirement, tables: Mapping[str, Table]) -> Check:
@@ -454,7 +233,7 @@ def _count(requirement: Requirement, tables: Mapping[str, Table]) -> Check:
         if counts is None:
             if lookup is None:
                 raise AssertionError("rows without a look-up")
-            return Outcome(None, missing=missing_row(lookup, world, _EMPTY, None))
+            return Outcome(None, missing=missing_row(lookup, world, EMPTY, None))
         unknown: Outcome | None = None
         for one in counts:
             if one.needed is None:
@@ -463,7 +242,7 @@ def _count(requirement: Requirement, tables: Mapping[str, Table]) -> Check:
                 return Outcome(False, row=one.row)
             elif one.proven < one.needed:
                 unknown = unknown or Outcome(None, row=one.row, missing="a value is missing")
-        return unknown or _TRUE
+        return unknown or TRUE
 
     return check
 
@@ -474,9 +253,9 @@ def _any_of(requirement: Requirement, tables: Mapping[str, Table]) -> Check:
     def check(world: World) -> Outcome:
         unknown = False
         for test in tests:
-            truth = test(world, _EMPTY, _EMPTY)
+            truth = test(world, EMPTY, EMPTY)
             if truth is True:
-                return _TRUE
+                return TRUE
             unknown = unknown or truth is None
         return Outcome(None, missing="a value is missing") if unknown else Outcome(False)
 
@@ -487,7 +266,7 @@ def _why(requirement: Requirement, world: World, fact: Fact, row: Row | None) ->
     if row is None and requirement.row is not None:
         return missing_row(requirement.row, world, fact, requirement.subject)
     lines = (*requirement.where, *requirement.check)
-    return _missing(lines, requirement.subject, world, fact, row or _EMPTY)
+    return _missing(lines, requirement.subject, world, fact, row or EMPTY)
 
 
 def _missing(conditions: Sequence[Condition], subject: str | None, world: World, fact: Fact, row: Row) -> str:
@@ -511,9 +290,9 @@ class Judged(Struct):
     outcome: Outcome
 
 
-_PASS = Judged(Verdict.PASS, _TRUE)
-_NOT_APPLICABLE = Judged(Verdict.NOT_APPLICABLE, _TRUE)
-_NOT_EFFECTIVE = Judged(Verdict.NOT_EFFECTIVE, _TRUE)
+_PASS = Judged(Verdict.PASS, TRUE)
+_NOT_APPLICABLE = Judged(Verdict.NOT_APPLICABLE, TRUE)
+_NOT_EFFECTIVE = Judged(Verdict.NOT_EFFECTIVE, TRUE)
 
 
 def judge_of(rule: Rule, tables: Mapping[str, Table]) -> Callable[[World], Judged]:
@@ -525,12 +304,12 @@ def judge_of(rule: Rule, tables: Mapping[str, Table]) -> Callable[[World], Judge
     def judge(world: World) -> Judged:
         if (first is not None and world.today < first) or (last is not None and world.today > last):
             return _NOT_EFFECTIVE
-        applicable = True if applies is None else applies(world, _EMPTY, _EMPTY)
+        applicable = True if applies is None else applies(world, EMPTY, EMPTY)
         if applicable is False:
             return _NOT_APPLICABLE
         unknown: Outcome | None = None
         if applicable is None:
-            unknown = Outcome(None, missing=_missing(rule.applies_to, None, world, _EMPTY, _EMPTY))
+            unknown = Outcome(None, missing=_missing(rule.applies_to, None, world, EMPTY, EMPTY))
         for check in checks:
             outcome = check(world)
             if outcome.truth is False and applicable:

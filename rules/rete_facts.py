@@ -13,11 +13,12 @@ from rules import reference
 from rules.compiled import Facts, FieldRef, Kind, Lookup, Requirement, RuleSet, Value
 from rules.rete_patterns import ROW, Link, Patterns, copy_of
 from rules.rete_text import ALWAYS, CASE_HEADS, NUMBER, ROW_NUMBER, SID, SPARE, Encoder, TooMuch, link, offset
+from rules.world import World, conjunction, finder, row_number, world_of
 
 #: A row of a table, by the kind under which it is asserted and its number.
 RowKey = tuple[str, int]
-Find = Callable[[reference.World, Mapping[str, Value]], int | None]
-Spare = Callable[[reference.World], int | None]
+Find = Callable[[World, Mapping[str, Value]], int | None]
+Spare = Callable[[World], int | None]
 
 
 class Asked(Struct):
@@ -66,7 +67,7 @@ class FactWriter:
         for one in patterns.links:
             row = one.requirement.row
             if row is not None:
-                self._finders.append((one, row, reference.row_number(row, rules.tables, one.requirement.subject)))
+                self._finders.append((one, row, row_number(row, rules.tables, one.requirement.subject)))
         self._of_table = {patterns.table_kind(name): table for name, table in rules.tables.items()}
         self._many_of: dict[frozenset[str], list[_Many]] = {}
         self._one_of: dict[str, _One] = {}
@@ -81,7 +82,7 @@ class FactWriter:
         bodies: list[tuple[str, str]] = []
         rows: set[RowKey] = set()
         gates = frozenset([one.gate for one in asked])
-        worlds = [reference.world_of(one.facts, self._rules.singles, one.today) for one in asked]
+        worlds = [world_of(one.facts, self._rules.singles, one.today) for one in asked]
         for how in self._many(gates):
             _write_many(how, worlds[0], bodies, rows)
         for one, world in zip(asked, worlds, strict=True):
@@ -151,7 +152,7 @@ class FactWriter:
         return _One(singles, links, counts)
 
     def _write_one(
-        self, how: _One, world: reference.World, bodies: list[tuple[str, str]], rows: set[RowKey]
+        self, how: _One, world: World, bodies: list[tuple[str, str]], rows: set[RowKey]
     ) -> None:
         for kind, encoder, heads in how.singles:
             # A single fact that is not there is asserted empty: what it lacks is missing, and that can be asked.
@@ -180,10 +181,10 @@ class FactWriter:
         needed = requirement.at_least if isinstance(requirement.at_least, int) else 0
         if not requirement.where:
             return lambda world: len(world.facts.get(subject, ())) - needed
-        where = reference.conjunction(requirement.where, subject)
-        find = None if requirement.row is None else reference.finder(requirement.row, tables, subject)
+        where = conjunction(requirement.where, subject)
+        find = None if requirement.row is None else finder(requirement.row, tables, subject)
 
-        def spare(world: reference.World) -> int:
+        def spare(world: World) -> int:
             chosen = 0
             for fact in world.facts.get(subject, ()):
                 row: Any = None if find is None else find(world, fact)
@@ -193,7 +194,7 @@ class FactWriter:
         return spare
 
 
-def _write_many(how: _Many, world: reference.World, bodies: list[tuple[str, str]], rows: set[RowKey]) -> None:
+def _write_many(how: _Many, world: World, bodies: list[tuple[str, str]], rows: set[RowKey]) -> None:
     kind, head = how.kind, how.head
     for number, fact in enumerate(world.facts.get(kind, ())):
         body = "" if how.encoder is None else how.encoder.text(fact)

@@ -15,6 +15,7 @@ from rules.explain import RuleExplanation, explain_rule, message_of, told
 from rules.facts import Vocabulary, read_vocabulary
 from rules.findings import Finding, Findings, Location, RulePackError
 from rules.parse import parse, read_text
+from rules.world import world_of
 
 #: The vocabulary lies beside the packs, or in the shipped ones.
 VOCABULARY_FILE = "vocabulary.yaml"
@@ -106,20 +107,7 @@ class RuleBook:
     @classmethod
     def load(cls, directory: Path) -> "RuleBook":
         """The rule files below ``directory``. Raises RulePackError with every mistake of every file."""
-        findings = Findings()
-        if not directory.is_dir():
-            raise RulePackError([Finding(Location(str(directory), 1, 1), "there is no such directory of rule files")])
-        sources: dict[str, str] = {}
-        for path in sorted(p for p in directory.rglob("*") if p.suffix in SUFFIXES and p.is_file()):
-            name = path.relative_to(directory).as_posix()
-            text = read_text(path, name, findings)
-            if text is not None:
-                sources[name] = text
-        if VOCABULARY_FILE not in sources:
-            text = read_text(SHIPPED / VOCABULARY_FILE, VOCABULARY_FILE, findings)
-            sources |= {} if text is None else {VOCABULARY_FILE: text}
-        findings.raise_if_any()
-        return cls.from_sources(sources)
+        return cls.from_sources(read_sources(directory))
 
     @classmethod
     def from_sources(cls, sources: dict[str, str]) -> "RuleBook":
@@ -149,7 +137,7 @@ class RuleBook:
         index = self._gates.get(case.gate)
         if index is None:
             return (), []
-        world = reference.world_of(case.facts, self.rules.singles, case.today)
+        world = world_of(case.facts, self.rules.singles, case.today)
         found: list[RuleVerdict] = []
         failing: list[int] = []
         for bound in index.for_lot(world.one["lot"]):
@@ -173,19 +161,40 @@ class RuleBook:
         index = self._gates.get(case.gate)
         if index is None:
             return ()
-        world = reference.world_of(case.facts, self.rules.singles, case.today)
+        world = world_of(case.facts, self.rules.singles, case.today)
         asked = index.all if rule is None else [self._bound[case.gate, rule]]
         return tuple(explain_rule(bound.rule, bound.judge(world), world, self.rules, self._types) for bound in asked)
 
     def reactions(self, after: str, facts: Facts, today: int) -> tuple[Reaction, ...]:
         """Reactions to a lot that came into the state ``after``, whose ``when`` holds."""
-        world = reference.world_of(facts, self.rules.singles, today)
+        world = world_of(facts, self.rules.singles, today)
         found = []
         for rule, checks in self._reactions:
             in_force = (rule.effective_from or 0) <= today and (rule.effective_to is None or today <= rule.effective_to)
             if rule.after == after and in_force and all(check(world).truth is True for check in checks):
                 found.append(Reaction(rule.id, rule.do, told(rule.message, world, self._types)))
         return tuple(found)
+
+
+def read_sources(directory: Path) -> dict[str, str]:
+    """The rule files below ``directory``, name -> text, the vocabulary among them; nothing of them is understood yet.
+
+    Raises RulePackError with every file that cannot be read.
+    """
+    findings = Findings()
+    if not directory.is_dir():
+        raise RulePackError([Finding(Location(str(directory), 1, 1), "there is no such directory of rule files")])
+    sources: dict[str, str] = {}
+    for path in sorted(p for p in directory.rglob("*") if p.suffix in SUFFIXES and p.is_file()):
+        name = path.relative_to(directory).as_posix()
+        text = read_text(path, name, findings)
+        if text is not None:
+            sources[name] = text
+    if VOCABULARY_FILE not in sources:
+        text = read_text(SHIPPED / VOCABULARY_FILE, VOCABULARY_FILE, findings)
+        sources |= {} if text is None else {VOCABULARY_FILE: text}
+    findings.raise_if_any()
+    return sources
 
 
 def digest_of(sources: dict[str, str]) -> str:

@@ -1,8 +1,9 @@
-"""Tables of a rule file: inline rows, or a CSV file that a spreadsheet exported. Read late, when their types are known."""
+"""Tables of a rule file: inline rows, or a CSV file of a spreadsheet. Read late, when their types are known."""
 
 import csv
 import io
 from collections.abc import Mapping
+from itertools import pairwise
 
 from msgspec import Struct
 
@@ -39,7 +40,8 @@ def read_table(
     entries = body.entries or {}
     for word, (node, _) in entries.items():
         if word not in ("match", "columns", "rows", "csv"):
-            findings.add(node.at, f'"{word}" is not known in a table', did_you_mean(word, ("match", "columns", "rows", "csv")))
+            hint = did_you_mean(word, ("match", "columns", "rows", "csv"))
+            findings.add(node.at, f'"{word}" is not known in a table', hint)
     match = _words(entries, "match", key, findings)
     if "csv" in entries:
         columns, rows = _from_csv(entries["csv"][1], key.at.file, sources, findings)
@@ -49,7 +51,8 @@ def read_table(
         return None
     for word in match:
         if word not in columns:
-            findings.add(key.at, f'table {name} matches on "{word}", which is not one of its columns', did_you_mean(word, columns))
+            words = f'table {name} matches on "{word}", which is not one of its columns'
+            findings.add(key.at, words, did_you_mean(word, columns))
             return None
     shape = TableShape(name, tuple(columns), tuple(match), {}, {})
     for row in rows:
@@ -112,8 +115,8 @@ def finish(raw: RawTable, findings: Findings) -> Table:
     shape = raw.shape
     range_at = _range_column(raw)
     table = Table(
-        shape.name, shape.columns, shape.match, {c: shape.types.get(c, Type.CODE) for c in shape.columns}, [], range_at, [],
-        {}, {},
+        shape.name, shape.columns, shape.match, {c: shape.types.get(c, Type.CODE) for c in shape.columns}, [], range_at,
+        [], {}, {},
     )  # fmt: skip
     origins: list[Location] = []
     for cells in raw.rows:
@@ -176,7 +179,7 @@ def _limits(row: dict[str, Value | None], shape: TableShape, at: Location, findi
 
 def _overlaps(table: Table, origins: list[Location], findings: Findings) -> None:
     for numbers in table.index.values():
-        for first, second in zip(numbers, numbers[1:], strict=False):
+        for first, second in pairwise(numbers):
             if table.range_at is None or table.ranges[second].low <= table.ranges[first].high:
                 late, early = max(first, second), min(first, second)
                 words = f"this row covers the same case as line {origins[early].line}"

@@ -289,3 +289,14 @@ def test_limits_are_compared_exactly(small_plant: Any, value: int, lower: int | 
     verdicts = {v.rule: v.verdict.value for v in book.judge(Case("release", facts, 739_676)).verdicts}
     expected = (lower is None or value >= lower) and value <= upper
     assert verdicts["R-1"] == ("pass" if expected else "fail")
+
+
+def test_too_few_facts_are_said_to_be_too_few(small_plant: Any) -> None:
+    book = small_plant.book(small_plant.rules.replace("at_least: 1", "at_least: 2"))
+    for results, words in (
+        ([], "no result recorded, at least 2 are needed"),
+        ([{"characteristic": "ph", "value": "7"}], "1 result recorded, at least 2 are needed"),
+    ):
+        facts = small_plant.facts(book, lot={"id": "L", "item": "RM-1"}, result=results)
+        messages = {v.rule: v.message for v in book.judge(Case("release", facts, 739_676)).verdicts}
+        assert messages["R-1"] == words
