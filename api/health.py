@@ -105,7 +105,7 @@ class Health:
         judging = engine.committer.rule_set
         if judging and judging != book.digest:
             return Check("degraded", f"{words}; the committer is changing over from {judging}")
-        disk = engine.disk.look()
+        disk = engine.disk.look(book.digest)
         if disk.problem:
             return Check("degraded", f"{words}; the files on disk cannot be used and are not active: {disk.problem}")
         if disk.digest != book.digest:
@@ -188,7 +188,8 @@ class EngineCollector(Collector):
         yield from self._deliveries()
 
     def _rules(self) -> Iterator[Metric]:
-        digest, disk = self._engine.rulebook.digest, self._engine.disk.look()
+        digest = self._engine.rulebook.digest
+        disk = self._engine.disk.look(digest)
         rules = GaugeMetricFamily("lotgate_rule_set_info", "The rule set in force", labels=["digest"])
         rules.add_metric([digest], 1)
         yield rules

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from engine.answer import Answer
-from engine.changeover import Changeover, DiskWatch
+from engine.changeover import Changeover, DiskWatch, OnDisk
 from engine.clock import instant
 from engine.events import decode_event
 from engine.journal import verify
@@ -19,7 +19,7 @@ from engine.rulesets import RuleSets
 from engine.store.opening import Store
 from engine.store.reading import Reading
 from rules.judge import TwoChannelJudge
-from rules.rulebook import RuleBook
+from rules.rulebook import RuleBook, digest_of, read_sources
 
 HEAD = "rulefile: 1\nowner: QC\nreference: SOP-1\n"
 RULES = (
@@ -226,3 +226,10 @@ def test_the_watch_on_the_disk_says_what_state_the_files_are_in(tmp_path: Path) 
     assert watch.look().digest == ""
     path.parent.rmdir()
     assert "no such directory" in watch.look().problem
+
+
+def test_files_that_are_the_active_set_are_not_compiled_again(tmp_path: Path) -> None:
+    (tmp_path / "quantity.yaml").write_text("rules: [")  # could not be compiled
+    active = digest_of(read_sources(tmp_path))
+    assert DiskWatch(tmp_path).look(active) == OnDisk(active, "")
+    assert DiskWatch(tmp_path).look("sha256:other").problem
