@@ -107,7 +107,12 @@ class Changeover:
 
     def _run(self) -> None:
         while not self._stop.wait(LOOK_SECONDS):
-            self.look()
+            try:
+                self.look()
+            except Exception:
+                # Whatever it is: a thread that ended would keep every later set from coming into force.
+                log.exception("looking for the rule set in force failed; it is tried again")
+                self.problem = "looking for the rule set in force failed; the log says why"
 
     def look(self) -> None:
         """Prepare what should be in force; a failure keeps the present set and is tried again."""

@@ -210,6 +210,22 @@ def test_a_set_that_this_release_cannot_read_leaves_the_last_good_one_in_force(w
     assert works.changeover.problem == ""
 
 
+def test_a_failure_that_nobody_foresaw_does_not_end_the_looking(
+    works: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = works.sets.steps, iter([ZeroDivisionError("unforeseen")])
+
+    def fail_once() -> Any:
+        for error in calls:
+            raise error
+        return real()
+
+    second = works.activate(at_most(10))
+    monkeypatch.setattr(works.sets, "steps", fail_once)
+    works.changeover.start()
+    until(lambda: works.pipeline.rulebook.digest == second)
+
+
 def test_the_watch_on_the_disk_says_what_state_the_files_are_in(tmp_path: Path) -> None:
     watch = DiskWatch(tmp_path)
     path = tmp_path / "quantity.yaml"
