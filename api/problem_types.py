@@ -139,7 +139,7 @@ _ROWS = (
         "fact-invalid",
         TITLES["fact-invalid"],
         409,
-        "A stated fact is of a kind, or has a field or a value, that the vocabulary of the rules in force does not know.",
+        "A stated fact has a kind, a field or a value that the vocabulary of the rules in force does not know.",
         "Do what `detail` says, or have the kind added to `vocabulary.yaml` of the rule set.",
     ),
     ProblemType(
@@ -218,6 +218,13 @@ _ROWS = (
         500,
         "The service was started with a setting that it cannot use.",
         "The log names the variable, its value and the form it should have.",
+    ),
+    ProblemType(
+        "connector-invalid",
+        "A connector file cannot be used",
+        500,
+        "A target's connector file has a mistake; its deliveries wait until it is mended.",
+        "`lotgate connectors check` names the file, the line and the column.",
     ),
     ProblemType(
         "overloaded",

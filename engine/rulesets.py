@@ -21,7 +21,7 @@ from rules.findings import Findings, RulePackError
 from rules.lint.examination import Examination, examine
 from rules.parse import MAX_BYTES as MAX_FILE_BYTES
 from rules.parse import read_text
-from rules.rulebook import SHIPPED, SUFFIXES, VOCABULARY_FILE, RuleBook
+from rules.rulebook import SHIPPED, SUFFIXES, VOCABULARY_FILE, RuleBook, digest_of
 from rules.versions import Change, differences
 
 #: Who took the first steps of an installation's first set.
@@ -282,6 +282,16 @@ class RuleSets:
     def diff(self, name: str, against: str = "active") -> tuple[Change, ...]:
         """What is different in ``name``, in words. Raises NotFound."""
         return differences(self.book(self.find(against)), self.book(self.find(name)))
+
+    def verify(self) -> list[str]:
+        """What is wrong with the stored sets, in sentences: files that were changed, sets that the journal misses."""
+        with self._store.reads.connect() as connection:
+            changed = [digest for digest, files in sql.read_sets(connection) if digest_of(files) != digest]
+            missing = sql.read_missing(connection)
+        return [
+            *(f"rule set {digest}: its stored files were changed" for digest in changed),
+            *(f"rule set {digest}: it judged entries of the journal, and is not stored" for digest in missing),
+        ]
 
     # -- steps -------------------------------------------------------------------------------------------------
 

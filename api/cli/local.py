@@ -56,23 +56,28 @@ def migrate(_: argparse.Namespace, settings: Settings) -> int:
 
 
 def verify(options: argparse.Namespace, settings: Settings) -> int:
-    """The journal of every lot, or of one."""
+    """The journal of every lot, or of one, and the rule sets that judged."""
+    from engine.clock import system_clock
     from engine.journal import verify as verify_journals
+    from engine.rulesets import RuleSets
     from engine.store.reading import Reading
 
     store = existing_store(settings)
     report = verify_journals(Reading(store).journals(options.lot), _progress if sys.stderr.isatty() else None)
+    wrong = RuleSets(store, system_clock).verify() if options.lot is None else []
     store.close()
     if options.lot is not None and report.lots == 0:
         raise Failure(f"there is no lot {options.lot}", FOUND)
     if options.json:
-        print_json(report)
+        print_json({"lots": report.lots, "entries": report.entries, "breaks": report.breaks, "rule_sets": wrong})
     else:
         for broken in report.breaks:
             print(f"lot {broken.lot}, version {broken.version}: {broken.problem}")
+        for words in wrong:
+            print(words)
         words = "every chain holds and every fold equals its lot" if report.intact else "see above"
         print(f"{counted(report.lots, 'lot', 'lots')}, {counted(report.entries, 'entry', 'entries')}: {words}.")
-    return DONE if report.intact else FOUND
+    return DONE if report.intact and not wrong else FOUND
 
 
 def config(options: argparse.Namespace, settings: Settings) -> int:

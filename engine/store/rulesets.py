@@ -1,13 +1,13 @@
 """Stored rule sets and the steps of their lives, in SQL. What a step means is in engine/rulesets.py."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, insert, select, text
 
 from engine.store.opening import Store
-from engine.store.schema import rule_set_steps, rule_sets
+from engine.store.schema import journal, rule_set_steps, rule_sets
 
 #: Key of PostgreSQL's advisory lock: steps are taken one after the other. Any number nobody else uses.
 _LOCK = 0x107_6A7F
@@ -69,3 +69,16 @@ def keep_files(connection: Connection, digest: str, files: Mapping[str, str], at
         connection.execute(
             insert(rule_sets).values(digest=digest, files=msgspec.json.encode(files).decode(), stored_at=at)
         )
+
+
+def read_sets(connection: Connection) -> Iterator[tuple[str, dict[str, str]]]:
+    """Every stored set: its digest and its files."""
+    for digest, files in connection.execute(select(rule_sets.c.digest, rule_sets.c.files).order_by(rule_sets.c.digest)):
+        yield digest, _decode_files(files)
+
+
+def read_missing(connection: Connection) -> list[str]:
+    """Digests that the journal names and that are not stored."""
+    stored = select(rule_sets.c.digest).where(rule_sets.c.digest == journal.c.rule_set).exists()
+    query = select(journal.c.rule_set).distinct().where(~stored).order_by(journal.c.rule_set)
+    return [str(digest) for (digest,) in connection.execute(query)]

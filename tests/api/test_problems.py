@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from sqlalchemy.exc import OperationalError
 
+import actors
 import engine
 from api.problem_types import CATALOGUE, handbook
 from api.problems import Refused, explain
@@ -21,8 +22,9 @@ from engine.errors import EventInvalid, LotgateError, Overloaded, StoreUnavailab
 
 
 def error_classes() -> list[type[LotgateError]]:
-    for module in pkgutil.walk_packages(engine.__path__, "engine."):
-        importlib.import_module(module.name)
+    for floor in (engine, actors):
+        for module in pkgutil.walk_packages(floor.__path__, f"{floor.__name__}."):
+            importlib.import_module(module.name)
     found, left = [], [LotgateError]
     while left:
         kind = left.pop()
@@ -32,7 +34,7 @@ def error_classes() -> list[type[LotgateError]]:
 
 
 @pytest.mark.parametrize("kind", error_classes())
-def test_every_error_of_the_engine_has_a_page(kind: type[LotgateError]) -> None:
+def test_every_error_of_engine_and_actors_has_a_page(kind: type[LotgateError]) -> None:
     row = CATALOGUE[kind.code]
     if kind is not Refused:
         assert (row.title, row.status) == (kind.title, kind.status)

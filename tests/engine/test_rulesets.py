@@ -378,6 +378,14 @@ def test_a_stored_set_that_somebody_changed_judges_nothing(sets: RuleSets, store
         connection.execute(text("UPDATE rule_sets SET files = replace(files, '74.050', '75.050')"))
     with pytest.raises(RuleSetChanged, match="were changed in the database"):
         RuleSets(store, clock).book(str(sets.active()))
+    assert sets.verify() == [f"rule set {sets.active()}: its stored files were changed"]
+
+
+def test_verification_misses_sets_that_judged_and_are_not_stored(sets: RuleSets, plant: Any) -> None:
+    assert sets.verify() == []
+    plant.receive("L1")  # judged by rules that were never stored here
+    plant.pipeline.stop()
+    assert sets.verify() == [f"rule set {plant.pipeline.rulebook.digest}: it judged entries of the journal, and is not stored"]
 
 
 def test_the_succession_is_what_the_steps_say() -> None:

@@ -19,7 +19,7 @@ DAY = 739_676
 
 
 def verdict(small_plant: Any, csv: str, value: str, characteristic: str = "ph") -> str:
-    book = small_plant.book(small_plant.rules.replace(INLINE, "  csv: limits.csv\n"), **{"limits__csv": csv})
+    book = small_plant.book(small_plant.rules.replace(INLINE, "  csv: limits.csv\n"), limits__csv=csv)
     facts = small_plant.facts(
         book, lot={"id": "L", "item": "RM-1"}, result=[{"characteristic": characteristic, "value": value}]
     )
