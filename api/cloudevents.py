@@ -11,8 +11,9 @@ import msgspec
 from msgspec import Raw
 
 from api.problems import Refused
+from engine.decoding import decode_event
 from engine.errors import EventInvalid
-from engine.events import Event, decode_event
+from engine.events import Event
 
 
 class Mode(enum.Enum):

@@ -18,8 +18,9 @@ from api.door import Visit, path_part
 from api.problems import MEDIA_TYPE, Refused
 from engine.answer import Answer
 from engine.committer import Committer
+from engine.decoding import decode_event
 from engine.errors import EventInvalid
-from engine.events import Event, decode_event
+from engine.events import Event
 
 #: Name in the path -> CloudEvents type of the event that the command becomes.
 COMMANDS: dict[str, str] = {

@@ -13,8 +13,8 @@ from litestar import Litestar, asgi
 from litestar.types import Receive, Scope, Send
 
 from api.web import configuration
+from engine.decoding import decode_event
 from engine.errors import EventInvalid
-from engine.events import decode_event
 
 KEY = b"lotgate_bench_key"
 _HELD = {hashlib.sha256(KEY).digest(): hashlib.sha256(KEY).digest()}

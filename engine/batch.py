@@ -15,6 +15,7 @@ import msgspec
 from engine import events as ev
 from engine.answer import Answer, answer_of, notice, problem
 from engine.course import Course, Surroundings
+from engine.decoding import decode_event
 from engine.effects import encode_status
 from engine.gather import Fact, result_facts
 from engine.journal import Entry
@@ -238,7 +239,7 @@ class Batch:
             if parked.key in self._unparked:
                 continue
             self._unparked.append(parked.key)
-            taken.append((None, submission(ev.decode_event(parked.event.encode()), parked.principal)))
+            taken.append((None, submission(decode_event(parked.event.encode()), parked.principal)))
         missing = {i for _, sub in taken for i in sub.touched} - self._lots.keys()
         if missing:
             found = writing.read_lots(self._cursor, self._statements, missing)

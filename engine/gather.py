@@ -9,7 +9,7 @@ from datetime import date
 from typing import Any
 
 from engine import events as ev
-from engine.events import scaled
+from engine.decoding import DECIMAL_PLACES, scaled
 from engine.lot import Lot
 from engine.stated import typed
 from rules.facts import Vocabulary
@@ -17,7 +17,7 @@ from rules.facts import Vocabulary
 Fact = dict[str, int | str | bool]
 Facts = dict[str, list[Fact]]
 
-_SCALE = 10**ev.DECIMAL_PLACES
+_SCALE = 10**DECIMAL_PLACES
 
 
 def lot_fact(lot: Lot, today: int) -> Fact:
@@ -77,7 +77,7 @@ def result_facts(inspection: str, measurements: Sequence[ev.Measurement]) -> lis
             "inspection": inspection,
         }
         if m.value is not None:
-            fact["value"] = int(m.value.scaleb(ev.DECIMAL_PLACES))
+            fact["value"] = int(m.value.scaleb(DECIMAL_PLACES))
         if m.unit is not None:
             fact["unit"] = m.unit
         if m.conforming is not None:

@@ -11,6 +11,7 @@ from sqlalchemy import delete, insert, select, update
 
 from engine import events as ev
 from engine.clock import Clock, instant
+from engine.decoding import decode_event
 from engine.pipeline import Pipeline
 from engine.store.opening import Store
 from engine.store.schema import escalations, events, lots, parked
@@ -69,7 +70,7 @@ def give_up_parked(store: Store, clock: Clock) -> int:
     with store.engine.begin() as connection:
         rows = list(connection.execute(over))
         for row in rows:
-            event = ev.decode_event(row.event.encode())
+            event = decode_event(row.event.encode())
             detail = f"Event {event.id} of {event.source} waited for {row.waits_for} since {row.parked_at}, in vain."
             answer = {"outcome": "expired", "lot": row.subject, "detail": detail, "recorded_at": instant(now)}
             connection.execute(delete(parked).where(parked.c.key == row.key))

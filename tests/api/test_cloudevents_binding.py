@@ -6,8 +6,8 @@ import pytest
 
 from api.cloudevents import Mode, attribute, mode_of, structured
 from api.problems import Refused
+from engine.decoding import decode_event
 from engine.errors import EventInvalid
-from engine.events import decode_event
 
 CE = {b"ce-specversion": b"1.0", b"ce-id": b"1", b"ce-source": b"s", b"ce-type": b"lot.released.v1"}
 

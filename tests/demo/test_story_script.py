@@ -11,7 +11,8 @@ import msgspec
 
 from demo.measured import measured_lots
 from demo.script import Author, Scene
-from engine.events import InspectionRecorded, LotReceived, decode_event
+from engine.decoding import decode_event
+from engine.events import InspectionRecorded, LotReceived
 
 AUTHOR = Author("run-1", datetime(2026, 11, 23, 8, tzinfo=UTC))
 

@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import text
 
 from engine.answer import Answer
-from engine.events import Event, decode_event
+from engine.decoding import decode_event
+from engine.events import Event
 from engine.pipeline import Pipeline
 from engine.settings import SHIPPED_RULES
 from engine.store.migrate import migrate

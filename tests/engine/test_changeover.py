@@ -12,7 +12,7 @@ from sqlalchemy import text
 from engine.answer import Answer
 from engine.changeover import Changeover, DiskWatch, OnDisk
 from engine.clock import instant
-from engine.events import decode_event
+from engine.decoding import decode_event
 from engine.journal import verify
 from engine.pipeline import Pipeline
 from engine.rulesets import RuleSets

@@ -17,8 +17,9 @@ from sqlalchemy import text
 
 from engine import wire
 from engine.committer import Committer, CommitterFailed
+from engine.decoding import decode_event
 from engine.errors import Overloaded, StoreUnavailable
-from engine.events import Event, decode_event
+from engine.events import Event
 from engine.settings import Settings, as_json, load_settings, settings_from
 from engine.store.opening import open_store
 

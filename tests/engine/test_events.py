@@ -8,17 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.decoding import decode_event, scaled
 from engine.errors import EventInvalid
-from engine.events import (
-    TYPES,
-    business_key,
-    content,
-    decode_event,
-    digest,
-    encode_event,
-    event_key,
-    scaled,
-)
+from engine.events import TYPES, business_key, content, digest, encode_event, event_key
 
 
 def received(**changes: Any) -> dict[str, Any]:

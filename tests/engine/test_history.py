@@ -12,8 +12,8 @@ from sqlalchemy import text
 
 from engine.as_decided import AsDecided, as_decided
 from engine.backtesting import backtest
+from engine.decoding import decode_event
 from engine.errors import NotFound
-from engine.events import decode_event
 from engine.explaining import UnknownTrigger
 from engine.history import decisions
 from engine.pipeline import Pipeline

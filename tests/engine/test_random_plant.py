@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sqlalchemy import text
 
+from engine.decoding import decode_event
 from engine.effects import encode_status, stock_status
-from engine.events import decode_event
 from engine.journal import verify
 from engine.lifecycle import allowed
 from engine.pipeline import Pipeline
