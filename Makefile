@@ -13,7 +13,7 @@ up: $(STAMP)
 	@exec $(BIN)/lotgate up
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
