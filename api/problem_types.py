@@ -185,6 +185,14 @@ _ROWS = (
         "Correct the field. Nothing was kept, so the same event id can be used again.",
     ),
     ProblemType(
+        "outbound-refused",
+        "This address may not be called from here",
+        422,
+        "A URL for calls that Lotgate makes leads to a machine that is not public, or cannot be read safely.",
+        "Use an http or https address. For one inside the plant, an operator names its network in "
+        "`LOTGATE_OUTBOUND_ALLOW`.",
+    ),
+    ProblemType(
         "trigger-unknown",
         "There is no such trigger",
         422,

@@ -55,6 +55,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     timezone: str = "UTC"
     #: Threads of one worker process.
     worker_threads: Annotated[int, Meta(ge=1, le=64)] = 4
+    #: Networks that are not public and may yet be called at addresses somebody typed: ``10.20.0.0/16, 10.0.0.5/32``.
+    outbound_allow: str = ""
     #: Key that the command line sends; empty: the administrator's in ``home``.
     api_key: str = ""
     #: Secrets that connector files name, by their name in lower case.

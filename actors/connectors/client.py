@@ -19,12 +19,14 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from engine.outbound import Guard, OutboundRefused
+
 #: An answer that is longer is none of the target's.
 MAX_ANSWER_BYTES = 1_000_000
 #: A connection that takes longer to open would take too long for everything else, too.
 CONNECT_SECONDS = 3.0
 
-Failure = Literal["unreachable", "late", "broken", "unsendable", "stopped"]
+Failure = Literal["unreachable", "late", "broken", "unsendable", "refused", "stopped"]
 
 
 class Answer(Struct, frozen=True):
@@ -36,7 +38,11 @@ class Answer(Struct, frozen=True):
 
 
 class NoAnswer(Exception):
-    """The call ended without an answer; except for ``unreachable`` and ``unsendable``, it may have had its effect."""
+    """The call ended without an answer.
+
+    Except for ``unreachable``, ``unsendable`` and ``refused`` (the guard lets nobody call there), it may have had its
+    effect.
+    """
 
     def __init__(self, failure: Failure, detail: str) -> None:
         super().__init__(detail)
@@ -45,14 +51,19 @@ class NoAnswer(Exception):
 
 
 class Client:
-    """Calls to one base URL; thread-safe."""
+    """Calls to one base URL; thread-safe.
 
-    def __init__(self, base_url: str, timeout_seconds: float) -> None:
+    With a ``guard`` it connects only where that allows: for URLs that somebody typed. The connector files' own come
+    from the operator, and lead into the plant.
+    """
+
+    def __init__(self, base_url: str, timeout_seconds: float, guard: Guard | None = None) -> None:
         parts = urlsplit(base_url)
         self._host, self._port = parts.hostname or "", parts.port
         self._prefix = parts.path.rstrip("/")
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
         self._timeout_seconds = timeout_seconds
+        self._guard = guard
         self._lock = threading.Lock()
         self._idle: list[_Link] = []
         self._busy: set[_Link] = set()
@@ -124,13 +135,29 @@ class Client:
             else http.client.HTTPSConnection(self._host, self._port, timeout=seconds, context=self._tls)
         )
         try:
-            connection.connect()
+            if self._guard is None:
+                connection.connect()
+            else:
+                connection.sock = self._guarded(self._guard, connection, seconds)
+        except OutboundRefused as refused:
+            raise NoAnswer("refused", refused.detail) from None
         except (OSError, http.client.HTTPException) as error:
             raise NoAnswer("unreachable", f"it cannot be reached ({error})") from None
         link = _Link(connection)
         with self._lock:
             self._busy.add(link)
         return link
+
+    def _guarded(self, guard: Guard, connection: http.client.HTTPConnection, seconds: float) -> socket.socket:
+        """Connected to an address that was judged; the certificate is checked against the name."""
+        plain = guard.connect(self._host, connection.port, seconds)
+        if self._tls is None:
+            return plain
+        try:
+            return self._tls.wrap_socket(plain, server_hostname=self._host)
+        except OSError:
+            plain.close()
+            raise
 
     def _done(self, link: "_Link", keep: bool) -> None:
         with self._lock:

@@ -178,7 +178,7 @@ class Target:
             answer = self._client.call(request.method, path, headers, content)
         except NoAnswer as none:
             call.seconds = round(time.monotonic() - began, 3)
-            outcome: Outcome = "permanent" if none.failure == "unsendable" else "retry"
+            outcome: Outcome = "permanent" if none.failure in ("unsendable", "refused") else "retry"
             words = without_secrets(self.connector, f"{name}: {none.detail}")
             return Exchange(outcome, words, [call], away=outcome == "retry"), None
         call.seconds = round(time.monotonic() - began, 3)
