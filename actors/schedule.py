@@ -1,4 +1,4 @@
-"""The clock process: what is due is rung for, parked events are met or given up, shelf life ends.
+"""The clock process: what is due is rung for, parked events are met or given up, shelf life ends, people are told.
 
 The sweeper is what makes losing Redis harmless: every second it looks into the ledger and rings for what it finds.
 """
@@ -13,16 +13,22 @@ from datetime import datetime
 from msgspec import Struct
 
 from actors.broker import Doorbell
+from actors.notify import Teller, channels
 from engine.errors import LotgateError
 from engine.ledger import Ledger
+from engine.notices import Notices
 from engine.runtime import Engine, open_engine
 from engine.settings import Settings
+from engine.tasks import OURSELVES
 from engine.upkeep import rounds
 
 log = logging.getLogger("lotgate.clock")
 
 SWEEP_SECONDS = 1.0
 UPKEEP_SECONDS = 5.0
+NOTICE_SECONDS = 1.0
+#: A Procfile runner kills after 5 s; whoever talks with another system gets this long to end.
+STOP_SECONDS = 3.0
 #: A target that is behind by more than this is somebody's business.
 LATE_SECONDS = 900.0
 LATE_LOOK_SECONDS = 30.0
@@ -57,6 +63,16 @@ def escalate_late(ledger: Ledger, now: datetime) -> None:
             log.error("%s", words)
 
 
+def close_settled(ledger: Ledger, now: datetime) -> None:
+    """Close the tasks whose reason has gone."""
+    owing = ledger.oldest_open()
+    for task in ledger.tasks.lines(kind="deliveries-late", limit=1000):
+        since = owing.get(task.subject)
+        if since is None or (now - datetime.fromisoformat(since)).total_seconds() < LATE_SECONDS:
+            ledger.tasks.close(task.id, OURSELVES, "the target is not late any more")
+    ledger.tasks.settle()
+
+
 def upkeep(engine: Engine) -> None:
     """What time brings about."""
     for what, number in rounds(engine.store, engine.pipeline, engine.clock, engine.today()):
@@ -84,6 +100,10 @@ def _do(task: Task) -> None:
         log.exception("%s failed; it is tried again in %.0f s", task.name, task.every_seconds)
 
 
+def _tell(teller: Teller, stop: threading.Event) -> None:
+    teller.round(stop.is_set)
+
+
 def main(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT. Gives the exit code."""
     stop = threading.Event()
@@ -91,12 +111,23 @@ def main(settings: Settings) -> int:
         signal.signal(number, lambda *_: stop.set())
     bell = Doorbell(settings)
     engine = open_engine(settings, ring=bell.ring)
+    ledger, now = engine.ledger, engine.clock
     tasks = [
-        Task("sweep", SWEEP_SECONDS, lambda: sweep(engine.ledger, bell)),
-        Task("late", LATE_LOOK_SECONDS, lambda: escalate_late(engine.ledger, engine.clock())),
+        Task("sweep", SWEEP_SECONDS, lambda: sweep(ledger, bell)),
+        Task("late", LATE_LOOK_SECONDS, lambda: escalate_late(ledger, now())),
+        Task("settled tasks", LATE_LOOK_SECONDS, lambda: close_settled(ledger, now())),
         Task("upkeep", UPKEEP_SECONDS, lambda: upkeep(engine)),
     ]
+    # What waits for other systems has threads of its own: the sweeper must never wait for a mail server.
+    teller = Teller(ledger.tasks, Notices(engine.store, now), channels(settings, now), settings.notify_repeat_s)
+    asides = [[Task("notices", NOTICE_SECONDS, lambda: _tell(teller, stop))]]
+    threads = [threading.Thread(target=run, args=(aside, stop), name=aside[0].name, daemon=True) for aside in asides]
+    for thread in threads:
+        thread.start()
     run(tasks, stop)
+    deadline = time.monotonic() + STOP_SECONDS
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
     bell.close()
     engine.close()
     return 0

@@ -24,6 +24,7 @@ from actors.broker import BellState
 from api.answers import visit_of
 from api.views import Check, Readiness
 from engine.errors import LotgateError
+from engine.notices import Notices
 from engine.pipeline import MAX_WAITING
 from engine.runtime import Front
 from engine.store.migrate import check as check_revision
@@ -186,6 +187,7 @@ class EngineCollector(Collector):
         )
         yield from self._rules()
         yield from self._deliveries()
+        yield from self._tasks()
 
     def _rules(self) -> Iterator[Metric]:
         digest = self._engine.rulebook.digest
@@ -226,3 +228,12 @@ class EngineCollector(Collector):
             paused.add_metric([target], int(seen.paused_at is not None))
             rests.add_metric([target], int(seen.breaker != "closed"))
         yield from (owed, age, paused, rests)
+
+    def _tasks(self) -> Iterator[Metric]:
+        tasks = GaugeMetricFamily("lotgate_tasks", "Tasks that are not closed", labels=["kind", "state"])
+        for (kind, state), number in self._engine.ledger.tasks.counts().items():
+            tasks.add_metric([kind, state], number)
+        notices = GaugeMetricFamily("lotgate_notices_waiting", "Notices that could not be sent yet", labels=["channel"])
+        for channel, (number, _) in Notices(self._engine.store, self._engine.clock).waiting().items():
+            notices.add_metric([channel], number)
+        yield from (tasks, notices)

@@ -1,4 +1,4 @@
-"""Deliveries, parked events and escalations: what is under way, what waits, what needs somebody.
+"""Deliveries, parked events and tasks: what is under way, what waits, what needs somebody.
 
 What may not enter: SQL, and the delivering itself (actors).
 """
@@ -18,8 +18,8 @@ from api.pages import json_answer, page_of
 from api.problems import Refused
 from api.queries import limit_of, number_of, number_position_of, one_of, position_of, read_query
 from api.targets import target_routes
+from api.tasks import task_routes
 from api.views import Replay, Replayed
-from engine.clock import instant
 from engine.errors import EventInvalid
 from engine.ledger import DeliveryState
 from engine.runtime import Front
@@ -37,7 +37,8 @@ def ledger_routes(engine: Front, patience: Patience, ring: Ring) -> list[HTTPRou
         *_deliveries(engine),
         *_replays(engine, patience, ring),
         *target_routes(engine, patience, ring),
-        *_attention(engine),
+        *_parked(engine),
+        *task_routes(engine, patience),
     ]
 
 
@@ -107,7 +108,7 @@ def _wanted(body: bytes) -> Replay:
         raise EventInvalid(str(error)) from None
 
 
-def _attention(engine: Front) -> list[HTTPRouteHandler]:
+def _parked(engine: Front) -> list[HTTPRouteHandler]:
     reading = engine.reading
 
     @get("/v1/parked")
@@ -118,26 +119,4 @@ def _attention(engine: Front) -> list[HTTPRouteHandler]:
         rows = await asyncio.to_thread(reading.parked, after=position_of(query) or "", limit=limit + 1)
         return json_answer(page_of(rows, limit, lambda row: row.key))
 
-    @get("/v1/escalations")
-    async def list_escalations(request: AnyRequest) -> Response[bytes]:
-        """What somebody has to look at; ``open=false`` gives also what somebody has."""
-        query = read_query(request.scope, ("open", "cursor", "limit"))
-        limit = limit_of(query)
-        rows = await asyncio.to_thread(
-            reading.escalations,
-            open_only=one_of(query, "open", ("true", "false")) != "false",
-            after=number_position_of(query) or 0,
-            limit=limit + 1,
-        )
-        return json_answer(page_of(rows, limit, lambda row: row.id))
-
-    @post("/v1/escalations/{escalation:str}/acknowledge", status_code=200)
-    async def acknowledge_escalation(request: AnyRequest, escalation: str) -> Response[bytes]:
-        """Say that somebody has seen it; the first one counts."""
-        visit = visit_of(request.scope)
-        require(visit, "submit")
-        number = number_of(escalation, "escalation")
-        now = instant(engine.clock())
-        return json_answer(await asyncio.to_thread(reading.acknowledge, number, visit.principal.name, now))
-
-    return [list_parked, list_escalations, acknowledge_escalation]
+    return [list_parked]

@@ -12,6 +12,7 @@ from api.batch import Result
 from api.commands import COMMANDS
 from api.rulesets import Activate, Approve, Difference, RollBack, Stage
 from api.targets import Pause, TargetLine
+from api.tasks import Remark
 from api.views import LotView, Page, Readiness, Replay, Replayed
 from engine.answer import Decision, Notice
 from engine.as_decided import AsDecided
@@ -20,8 +21,9 @@ from engine.explaining import Explanation
 from engine.journal import Entry
 from engine.ledger import DeliveryLine
 from engine.rulesets import RuleSetLine, RuleSetView, Staged
-from engine.store.reading import EscalationLine, EventLine, HoldLine, LotLine, ParkedLine, ResultLine
+from engine.store.reading import EventLine, HoldLine, LotLine, ParkedLine, ResultLine
 from engine.targets import TargetState
+from engine.tasks import TaskLine
 
 
 class Parameter(Struct, frozen=True):
@@ -71,6 +73,7 @@ DELIVERY = Parameter("delivery", "Number of the delivery.", {"type": "integer", 
 DIGEST = Parameter("digest", "`active`, a digest, or its first digits.", place="path", required=True)
 TARGET = Parameter("target", "Only this target.")
 TARGET_NAME = Parameter("target", "Its name: erp or wms.", place="path", required=True)
+TASK = Parameter("task", "Number of the task.", {"type": "integer", "minimum": 1}, "path", True)
 STATE = Parameter("state", "Only lots in this state.")
 
 _DECIDED: dict[int, Any] = {201: Decision, 200: (Decision, Notice), 202: Notice}
@@ -118,6 +121,21 @@ def _step(path: str, name: str, summary: str, body: Any, *parameters: Parameter)
         body_required=False,
         answers={200: RuleSetLine},
         problems=(404, 408, 409, 413, 415, 422),
+    )
+
+
+def _remark(step: str, summary: str) -> Operation:
+    return Operation(
+        method="post",
+        path=f"/v1/tasks/{{task}}/{step}",
+        id=f"{step}_task",
+        role="submit",
+        summary=summary,
+        parameters=(TASK,),
+        body={"application/json": Remark},
+        body_required=False,
+        answers={200: TaskLine},
+        problems=(404, 408, 413, 415, 422),
     )
 
 
@@ -277,24 +295,19 @@ OPERATIONS: tuple[Operation, ...] = (
         "/v1/parked", "parked", "Events that wait for what they depend on.", Page[ParkedLine], CURSOR, LIMIT
     ),
     _read(
-        "/v1/escalations",
-        "escalations",
+        "/v1/tasks",
+        "tasks",
         "What somebody has to look at.",
-        Page[EscalationLine],
-        Parameter("open", "Only those nobody has acknowledged.", {"type": "boolean", "default": True}),
+        Page[TaskLine],
+        Parameter("state", "open, acknowledged or closed; left out: everything that is not closed."),
+        Parameter("kind", "Only this kind."),
+        Parameter("subject", "Only about this lot or target."),
         CURSOR,
         LIMIT,
     ),
-    Operation(
-        method="post",
-        path="/v1/escalations/{escalation}/acknowledge",
-        id="acknowledge_escalation",
-        role="submit",
-        summary="Say that somebody has seen it.",
-        answers={200: EscalationLine},
-        problems=(404,),
-        parameters=(Parameter("escalation", "Its number.", {"type": "integer", "minimum": 1}, "path", True),),
-    ),
+    _read("/v1/tasks/{task}", "task", "One task.", TaskLine, TASK),
+    _remark("acknowledge", "Say that somebody has seen it: nobody is told of it again."),
+    _remark("close", "Say that it is done."),
     _read("/v1/rules", "rule_sets", "Rule sets, the newest first.", Page[RuleSetLine]),
     _read("/v1/rules/{digest}", "rule_set", "One rule set, whole.", RuleSetView, DIGEST),
     _read(

@@ -19,14 +19,15 @@ from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Select, and_, bindparam, func, insert, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, literal_column, or_, select, update
 
 from engine.clock import Clock, instant
 from engine.effects import StockStatus
 from engine.errors import NotFound
 from engine.store.opening import Store
-from engine.store.schema import deliveries, escalations, targets
+from engine.store.schema import deliveries, targets
 from engine.targets import Targets
+from engine.tasks import Tasks, open_once, opened
 
 _decode = msgspec.json.Decoder(StockStatus).decode
 
@@ -154,6 +155,7 @@ class Ledger:
         self._clock = clock
         #: Which targets are paused or resting.
         self.targets = Targets(store, clock)
+        self.tasks = Tasks(store, clock)
 
     # -- for workers -------------------------------------------------------------------------------------------
 
@@ -249,9 +251,9 @@ class Ledger:
         return self._settle([delivery], state="pending", due_at=due, last_error=error, exchange=exchange) == 1
 
     def dead(self, delivery: Delivery, error: str, exchange: str | None = None) -> bool:
-        """Give up until somebody replays it, and open an escalation. False: the lease was lost."""
+        """Give up until somebody replays it, and open a task. False: the lease was lost."""
         words = f"{delivery.target} does not take version {delivery.version} of lot {delivery.lot}: {error}"
-        escalation = self._escalation("delivery-dead", delivery.lot, words)
+        escalation = opened("delivery-dead", delivery.lot, words, instant(self._clock()), delivery.target)
         return self._settle([delivery], escalation, state="dead", last_error=error, exchange=exchange) == 1
 
     def outdated(self, delivery: Delivery, error: str, exchange: str | None = None) -> bool:
@@ -275,7 +277,7 @@ class Ledger:
         """Give back what was claimed and not attempted (a worker that stops): due at once, attempt not counted."""
         return self._settle(claimed, state="pending", attempts=deliveries.c.attempts - 1)
 
-    def _settle(self, settled: Sequence[Delivery], escalation: dict[str, str] | None = None, **values: Any) -> int:
+    def _settle(self, settled: Sequence[Delivery], escalation: dict[str, Any] | None = None, **values: Any) -> int:
         """Write ``values`` to the rows whose lease the caller still holds; gives how many."""
         if not settled:
             return 0
@@ -283,7 +285,7 @@ class Ledger:
         with self._store.engine.begin() as connection:
             held = connection.execute(change, _leases(settled)).rowcount
             if held and escalation is not None:
-                connection.execute(insert(escalations).values(**escalation))
+                open_once(connection, escalation)
         return held
 
     # -- for the sweeper and health ----------------------------------------------------------------------------
@@ -331,22 +333,9 @@ class Ledger:
         with self._store.reads.connect() as connection:
             return {str(target): str(oldest) for target, oldest in connection.execute(query)}
 
-    def escalate_once(self, kind: str, subject: str, detail: str) -> bool:
-        """Open an escalation, unless one of this kind is open for ``subject``."""
-        open_one = (
-            select(escalations.c.id)
-            .where(escalations.c.kind == kind, escalations.c.subject == subject)
-            .where(escalations.c.acknowledged_at.is_(None))
-            .limit(1)
-        )
-        with self._store.engine.begin() as connection:
-            if connection.execute(open_one).first() is not None:
-                return False
-            connection.execute(insert(escalations).values(**self._escalation(kind, subject, detail)))
-        return True
-
-    def _escalation(self, kind: str, subject: str, detail: str) -> dict[str, str]:
-        return {"kind": kind, "subject": subject, "detail": detail, "opened_at": instant(self._clock())}
+    def escalate_once(self, kind: str, subject: str, detail: str, target: str | None = None) -> bool:
+        """Open a task, unless one of this kind about the same is not closed yet."""
+        return self.tasks.open_once(kind, subject, detail, target)
 
     # -- for people --------------------------------------------------------------------------------------------
 

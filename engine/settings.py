@@ -26,7 +26,7 @@ ADMIN_KEY_FILE = "admin.key"
 #: ``LOTGATE_SECRET_<NAME>`` is the secret that connector files call ``${secret.<name>}``.
 SECRET_PREFIX = PREFIX + "SECRET_"
 #: Fields that may hold a secret: read from a file with ``_FILE``, and never shown.
-SECRETS = ("database_url", "redis_url", "api_key")
+SECRETS = ("database_url", "redis_url", "api_key", "smtp_url", "notify_webhook", "notify_webhook_secret")
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,6 +57,17 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     worker_threads: Annotated[int, Meta(ge=1, le=64)] = 4
     #: Networks that are not public and may yet be called at addresses somebody typed: ``10.20.0.0/16, 10.0.0.5/32``.
     outbound_allow: str = ""
+    #: Who gets e-mail about open tasks: addresses with commas between; empty: nobody.
+    notify_email: str = ""
+    #: Mail server: ``smtps://user:password@host:465``, ``smtp://host:25`` (STARTTLS where it is offered).
+    smtp_url: str = ""
+    #: Sender of e-mail; empty: ``lotgate@`` the mail server.
+    smtp_from: str = ""
+    #: Address that is called about open tasks, and the secret that signs the calls (``whsec_…``); empty: none.
+    notify_webhook: str = ""
+    notify_webhook_secret: str = ""
+    #: A task that nobody has acknowledged is told again after this long.
+    notify_repeat_s: Annotated[float, Meta(ge=1, le=604_800)] = 3600.0
     #: Key that the command line sends; empty: the administrator's in ``home``.
     api_key: str = ""
     #: Secrets that connector files name, by their name in lower case.

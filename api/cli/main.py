@@ -103,6 +103,14 @@ def parser() -> argparse.ArgumentParser:
     targets.add_argument("target", nargs="?", help="erp or wms")
     targets.add_argument("--reason", default="no reason given", help="with pause: why, for those who look")
     remote(targets)
+    tasks = add("tasks", "list what somebody has to look at; acknowledge or close a task")
+    tasks.add_argument("action", nargs="?", choices=("list", "acknowledge", "close"), default="list")
+    tasks.add_argument("task", nargs="?", help="acknowledge, close: the task's number")
+    tasks.add_argument("--note", help="acknowledge, close: what others should know")
+    tasks.add_argument("--who", help="acknowledge, close: who does it (your name on this machine)")
+    tasks.add_argument("--state", choices=("open", "acknowledged", "closed"), help="list: only these")
+    tasks.add_argument("--kind", help="list: only this kind")
+    remote(tasks)
     connectors = add("connectors", "check connector files, or show what a lot would be told, without sending it")
     connectors.add_argument("action", choices=("check", "try"))
     connectors.add_argument("lot", nargs="?", help="with try: the lot's id")
@@ -126,7 +134,7 @@ def parser() -> argparse.ArgumentParser:
 _ANSWERS = {
     "up": "up.up", "web": "local.web", "worker": "local.worker", "clock": "local.clock", "migrate": "local.migrate",
     "demo": "remote.demo", "submit": "submit.submit", "lot": "remote.lot", "deliveries": "remote.deliveries",
-    "targets": "targets.targets",
+    "targets": "targets.targets", "tasks": "tasks.tasks",
     "connectors": "connectors.connectors", "verify": "local.verify", "rules": "rules.rules", "keys": "keys.keys",
     "config": "local.config",
 }  # fmt: skip

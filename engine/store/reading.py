@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, func, select
 
 from engine.errors import NotFound
 from engine.journal import Entry
@@ -187,20 +187,6 @@ class Reading:
         if open_only:
             query = query.where(escalations.c.acknowledged_at.is_(None))
         return [EscalationLine(*row) for row in self._rows(query)]
-
-    def acknowledge(self, identity: int, by: str, now: str) -> EscalationLine:
-        """Somebody has seen it; the first one counts. Raises NotFound."""
-        mine = escalations.c.id == identity
-        with self._store.engine.begin() as connection:
-            connection.execute(
-                update(escalations)
-                .where(mine, escalations.c.acknowledged_at.is_(None))
-                .values(acknowledged_at=now, acknowledged_by=by)
-            )
-        found = self.escalations(open_only=False, after=identity - 1, limit=1)
-        if not found or found[0].id != identity:
-            raise NotFound(f"There is no escalation {identity}.")
-        return found[0]
 
     def journals(self, lot_id: str | None = None) -> Iterator[tuple[str, list[Entry], Lot | None]]:
         """Every lot's whole journal with the stored lot, for verification; bounded memory."""

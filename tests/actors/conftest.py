@@ -201,6 +201,8 @@ class Talker:
 
     lines: list[Any] = field(default_factory=list)
     heard: list[tuple[str, dict[str, str], Any]] = field(default_factory=list)
+    #: What it heard, byte for byte.
+    bodies: list[bytes] = field(default_factory=list)
     url: str = ""
 
     def say(self, status: int, body: Any = None, **headers: str) -> None:
@@ -228,6 +230,7 @@ class Talker:
                     name, _, value = line.decode("latin-1").partition(":")
                     headers[name.lower()] = value.strip()
                 body = stream.read(int(headers.get("content-length", "0")))
+                self.bodies.append(body)
                 self.heard.append((head.decode().rsplit(" ", 1)[0], headers, json.loads(body) if body else None))
                 line = (
                     self.lines.pop(0)

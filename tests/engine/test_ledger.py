@@ -182,7 +182,10 @@ def test_a_replay_takes_what_fits_and_a_dry_run_takes_nothing(store: Store, ledg
 def test_an_escalation_of_a_kind_is_open_once(store: Store, ledger: Ledger, clock: Any) -> None:
     assert ledger.escalate_once("target-auth", "erp", "first")
     assert not ledger.escalate_once("target-auth", "erp", "second")
-    Reading(store).acknowledge(Reading(store).escalations()[0].id, "pat", "now")
+    task = Reading(store).escalations()[0].id
+    ledger.tasks.acknowledge(task, "pat")
+    assert not ledger.escalate_once("target-auth", "erp", "somebody is at it")
+    ledger.tasks.close(task, "pat")
     assert ledger.escalate_once("target-auth", "erp", "third")
 
 
