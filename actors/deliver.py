@@ -16,8 +16,9 @@ from datetime import datetime
 from sqlalchemy.exc import SQLAlchemyError
 
 from actors.breaker import Breaker, BreakerState
-from actors.connectors.format import load
+from actors.connectors.format import ConnectorInvalid, load
 from actors.connectors.http import Exchange, Target
+from actors.connectors.policy import Failure, strangers
 from actors.errand import Errand, Told
 from actors.pace import Helping, Rate, backoff_seconds
 from engine.clock import Clock, system_clock
@@ -61,6 +62,7 @@ class Deliverer:
         self.breaker = Breaker(rests.failures, rests.open_s, rests.longest_s)
         self._target = Target(connector)
         self._limits = limits
+        self._policy = connector.policy
         self._together = connector.deliver_batch is not None
         self._lease_seconds = limits.timeout_s + LEASE_MARGIN_SECONDS
         self._rate = Rate(limits.per_second, time.monotonic())
@@ -233,10 +235,9 @@ class Deliverer:
                 errand.settled += self._failed(delivery, exchange)
 
     def _failed(self, delivery: Delivery, exchange: Exchange) -> bool:
-        why = self._given_up(delivery, exchange)
-        if why is not None:
-            log.error("delivery %s is dead: %s", delivery.key, why)
-            return self._ledger.dead(delivery, why, exchange.kept())
+        failure, why = self._given_up(delivery, exchange)
+        if failure is not None:
+            return self._give_up(delivery, exchange, failure, why)
         if exchange.outcome == "auth":
             words = f"{self.name} does not accept Lotgate's key; its deliveries wait. {exchange.detail}"
             self._ledger.escalate_once("target-auth", self.name, words)
@@ -244,22 +245,35 @@ class Deliverer:
         log.warning("delivery %s is tried again in %.1f s: %s", delivery.key, wait, exchange.detail)
         return self._ledger.retry(delivery, exchange.detail, wait, exchange.kept())
 
-    def _given_up(self, delivery: Delivery, exchange: Exchange) -> str | None:
-        """Why the delivery is not tried again; None: it is."""
+    def _give_up(self, delivery: Delivery, exchange: Exchange, failure: Failure, why: str) -> bool:
+        """What the target's policy says for this kind of failure."""
+        if self._policy.remedy(failure) == "retry":
+            version = f"version {delivery.version} of lot {delivery.lot}"
+            words = f"{self.name} does not take {version} and is asked again and again: {why}"
+            self._ledger.escalate_once("delivery-refused", delivery.lot, words, self.name)
+            return self._ledger.retry(delivery, why, LONGEST_WAIT_SECONDS, exchange.kept())
+        log.error("delivery %s is dead: %s", delivery.key, why)
+        undo = self._policy.undo_of(failure, delivery.status.stock)
+        return self._ledger.dead(delivery, why, exchange.kept(), failure=failure, undo=undo)
+
+    def _given_up(self, delivery: Delivery, exchange: Exchange) -> tuple[Failure | None, str]:
+        """How the delivery failed for good, and why; None: it is tried again."""
         if exchange.outcome == "permanent":
-            return exchange.detail
+            return "permanent", exchange.detail
         if not exchange.away and delivery.attempts >= self._limits.attempts:
-            return f"given up after {delivery.attempts} attempts; the last: {exchange.detail}"
+            return "exhausted", f"given up after {delivery.attempts} attempts; the last: {exchange.detail}"
         age = (self._clock() - datetime.fromisoformat(delivery.created_at)).total_seconds()
         if age >= self._limits.give_up_s:
-            return f"given up {age / 3600:.1f} hours after its commit; the last: {exchange.detail}"
-        return None
+            return "late", f"given up {age / 3600:.1f} hours after its commit; the last: {exchange.detail}"
+        return None, ""
 
 
 def check_connectors(targets: tuple[str, ...], settings: Settings) -> None:
     """Raises ConnectorInvalid when the connector file of a target cannot be used."""
     for target in targets:
-        load(settings.connectors / f"{target}.yaml", settings)
+        connector = load(settings.connectors / f"{target}.yaml", settings)
+        for where, words in strangers(connector.policy, targets):
+            raise ConnectorInvalid(f"{target}.yaml: {where}: {words}")
 
 
 class Deliverers:

@@ -20,7 +20,7 @@ from engine.notices import Notices
 from engine.runtime import Engine, open_engine
 from engine.settings import Settings
 from engine.tasks import OURSELVES
-from engine.upkeep import rounds
+from engine.upkeep import compensate, rounds
 
 log = logging.getLogger("lotgate.clock")
 
@@ -80,6 +80,13 @@ def upkeep(engine: Engine) -> None:
             log.info("%s: %d", what, number)
 
 
+def compensate_all(engine: Engine) -> None:
+    """Journal what targets refused for good, and end what they agree to again."""
+    number = compensate(engine.store, engine.pipeline, engine.clock)
+    if number:
+        log.warning("%d compensations were taken up", number)
+
+
 def run(tasks: list[Task], stop: threading.Event) -> None:
     """Run ``tasks`` until ``stop``; one that fails is tried again at its next time."""
     while not stop.is_set():
@@ -116,6 +123,7 @@ def main(settings: Settings) -> int:
         Task("sweep", SWEEP_SECONDS, lambda: sweep(ledger, bell)),
         Task("late", LATE_LOOK_SECONDS, lambda: escalate_late(ledger, now())),
         Task("settled tasks", LATE_LOOK_SECONDS, lambda: close_settled(ledger, now())),
+        Task("compensations", SWEEP_SECONDS, lambda: compensate_all(engine)),
         Task("upkeep", UPKEEP_SECONDS, lambda: upkeep(engine)),
     ]
     # What waits for other systems has threads of its own: the sweeper must never wait for a mail server.

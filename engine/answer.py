@@ -183,7 +183,11 @@ def _applied(course: Course, targets: tuple[str, ...]) -> Answer:
         engines,
         verdicts,
         [Consequence(e.type, e.lot, e.version, e.state_after) for e in course.entries if e.kind == "consequence"],
-        [Told(target, told, status.version) for told, status in course.told.items() for target in targets],
+        [
+            Told(target, told, status.version)
+            for told, status in course.told.items()
+            for target in course.told_only.get(told, targets)
+        ],
     )
     return Answer(201, _encode(decision), sub.key, lot.id, lot.version)
 

@@ -254,27 +254,32 @@ class Batch:
         """What the batch leaves, row by row; answers copies within the batch too. ``due``: seconds since 1970."""
         rows = writing.Rows()
         now = self._around.now
-        told: dict[str, tuple[int, str]] = {}
+        told: dict[tuple[str, str], tuple[int, str]] = {}
         for index, course in self._ran:
             answer = answer_of(course, self._targets) if index is None else self._answers[index]
             self._event_row(rows, index, course.submission, answer, now)
             rows.journal += [_journal_row(e) for e in course.entries]
             rows.results += course.records
             rows.escalations += [(kind, lot_id, text, now) for kind, lot_id, text in course.tasks]
-            for lot_id, status in course.told.items():
-                told[lot_id] = (status.version, encode_status(status).decode())
+            self._told(course, told)
         for index, sub in self._repeats:
             self._event_row(rows, index, sub, self._answers[index], now)
         self._parked_rows(rows, now, due)
         rows.unparked = self._unparked
         rows.deliveries = [
-            (lot_id, version, target, payload, due, now)
-            for lot_id, (version, payload) in told.items()
-            for target in self._targets
+            (lot_id, version, target, payload, due, now) for (lot_id, target), (version, payload) in told.items()
         ]
         self._lot_rows(rows, now)
         self._answer_twins()
         return rows
+
+    def _told(self, course: Course, told: dict[tuple[str, str], tuple[int, str]]) -> None:
+        """Add what ``course`` has to be told: the newest of the batch, by lot and target."""
+        for lot_id, status in course.told.items():
+            text = encode_status(status).decode()
+            for target in course.told_only.get(lot_id, self._targets):
+                other = course.told_instead.get((lot_id, target))
+                told[lot_id, target] = (status.version, text if other is None else encode_status(other).decode())
 
     def _event_row(
         self, rows: writing.Rows, index: int | None, sub: Submission, answer: Answer, now: str

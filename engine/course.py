@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from engine import decide, stated
 from engine import events as ev
-from engine.effects import StockStatus, must_be_told, stock_status
+from engine.effects import StockStatus, disputed, must_be_told, same_words, status_for, stock_status
 from engine.gather import LOT_FIELDS, Fact, Facts, event_fact, gather, result_facts
 from engine.journal import GENESIS, Entry, entry_hash, step_of
 from engine.lifecycle import ABSENT, Situation, allowed, follow, gate_of, is_fact
@@ -86,7 +86,7 @@ class Course:
 
     __slots__ = (
         "_ahead", "_asked", "around", "before", "early", "entries", "judged", "known", "lots", "records", "refusal",
-        "results", "submission", "tasks", "told", "trigger", "unchanged",
+        "results", "submission", "tasks", "told", "told_instead", "told_only", "trigger", "unchanged",
     )  # fmt: skip
 
     def __init__(
@@ -114,6 +114,10 @@ class Course:
         self.unchanged: decide.Unchanged | None = None
         #: Lots that targets must be told of, with their new status.
         self.told: dict[str, StockStatus] = {}
+        #: What one target is told instead of that, by (lot, target).
+        self.told_instead: dict[tuple[str, str], StockStatus] = {}
+        #: The only targets that must be told of a lot; a lot that is not in it: all of them.
+        self.told_only: dict[str, tuple[str, ...]] = {}
         #: (kind, lot, text) of tasks that reactions opened.
         self.tasks: list[tuple[str, str, str]] = []
         self.trigger = decide.trigger_of(submission.event)
@@ -126,6 +130,9 @@ class Course:
     def run(self) -> Judging:
         """Decide. Yields cases to judge; everything else is left in the attributes."""
         event = self.submission.event
+        if isinstance(event, ev.DeliveryRefused | ev.DeliveryAgreed):
+            self._compensate(event)
+            return
         verdict = decide.admit(self.before, event)
         if isinstance(verdict, decide.Early):
             self.early = verdict
@@ -138,6 +145,28 @@ class Course:
             return
         yield from self._attempt()
         self._tell()
+
+    def _compensate(self, event: ev.DeliveryRefused | ev.DeliveryAgreed) -> None:
+        """A target refused, or agrees again: no rule has a say in that, and only those are told whom it concerns."""
+        before = self.before
+        same = decide.known_dispute(before, event)
+        if before is None or same is not None:
+            self.unchanged = same or decide.Unchanged("stale", f"There is no lot {event.subject}.")
+            return
+        self._event_entry(before.state, None)
+        after = self.lots[before.id]
+        # Who refuses itself is not told anew: its dead letter is what it has to take.
+        refusing = {d.target for d in after.disputes}
+        concerned = sorted((disputed(before) | disputed(after) | {event.data.target}) - refusing)
+        changed = tuple(t for t in concerned if not same_words(status_for(before, t), status_for(after, t)))
+        if changed:
+            self.told[after.id] = stock_status(after)
+            self.told_only[after.id] = changed
+            self._tell_less(after)
+
+    def _tell_less(self, lot: Lot) -> None:
+        for target in disputed(lot):
+            self.told_instead[lot.id, target] = status_for(lot, target)
 
     # -- the event itself --------------------------------------------------------------------------------------
 
@@ -219,7 +248,7 @@ class Course:
             raise AssertionError("a split without a parent")
         born = replace(
             parent, id=child, version=1, quantity=quantity, parent=parent.id, closed=None, head="",
-            received_at=self.around.now, changed_at=self.around.now, sequences={}, lifted=(),
+            received_at=self.around.now, changed_at=self.around.now, sequences={}, lifted=(), disputes=(),
             results_from=parent.results_from or (parent.id if parent.has_results else None), **changes,
         )  # fmt: skip
         data = SplitOff(parent=parent.id, lot=msgspec.Raw(_encode(born)))
@@ -474,6 +503,7 @@ class Course:
             before = self.before if lot_id == self.submission.event.subject else None
             if must_be_told(before, lot):
                 self.told[lot_id] = stock_status(lot)
+                self._tell_less(lot)
 
 
 def _expected_lot(event: ev.Event, now: str) -> Lot:

@@ -91,6 +91,18 @@ def _admit_hold(lot: Lot, event: ev.Event) -> Refusal | Early | Unchanged | None
     return None
 
 
+def known_dispute(lot: Lot | None, event: ev.DeliveryRefused | ev.DeliveryAgreed) -> Unchanged | None:
+    """Why what a target did changes nothing; None: it does."""
+    if lot is None:
+        return None
+    standing = next((d for d in lot.disputes if d.target == event.data.target), None)
+    if isinstance(event, ev.DeliveryAgreed):
+        return None if standing else Unchanged("duplicate", f"{event.data.target} disputes nothing of lot {lot.id}.")
+    if standing is not None and standing.version >= event.data.version:
+        return Unchanged("duplicate", f"That {event.data.target} does not take lot {lot.id} is known.")
+    return None
+
+
 def _is_older(sequence: str, newest: str | None) -> bool:
     if newest is None:
         return False

@@ -5,6 +5,7 @@ comes late cannot take a lot back to an older one.
 """
 
 from msgspec import Struct, json
+from msgspec.structs import replace
 
 from engine.lot import Lot
 
@@ -57,6 +58,32 @@ def stock_status(lot: Lot) -> StockStatus:
         lot.id, lot.version, lot.item, lot.revision, lot.state, stock, allocatable, format(lot.quantity, "f"),
         lot.unit, lot.plant, lot.location, reasons, list(lot.restrictions),
     )  # fmt: skip
+
+
+def status_for(lot: Lot, target: str) -> StockStatus:
+    """What ``target`` must be told of ``lot``: its status, or less while another target disputes it.
+
+    Who disputes a status is not told less itself: it never took what would have to be undone.
+    """
+    status = stock_status(lot)
+    if not status.allocatable or any(d.target == target for d in lot.disputes):
+        return status
+    mine = [d for d in lot.disputes if target in d.undo]
+    if not mine:
+        return status
+    stock = "blocked" if any(d.undo[target] == "blocked" for d in mine) else "quality"
+    reasons = [*status.reasons, *(f"{d.target} does not take version {d.version}" for d in mine)]
+    return replace(status, stock=stock, allocatable=False, reasons=reasons)
+
+
+def same_words(one: StockStatus, other: StockStatus) -> bool:
+    """True when both say the same of the lot, whichever its version."""
+    return replace(one, version=other.version) == other
+
+
+def disputed(lot: Lot) -> set[str]:
+    """Targets that may have to be told less than the lot's status."""
+    return {target for d in lot.disputes for target in d.undo}
 
 
 def must_be_told(before: Lot | None, after: Lot) -> bool:

@@ -231,6 +231,34 @@ class FactStatement(Closed, frozen=True):
     withdrawn: bool = False
 
 
+#: What a compensation may tell a target: never anything that opens a lot.
+Shut = Literal["quality", "blocked"]
+
+
+#: permanent: it says never · exhausted: it failed too often · late: it took too long.
+Failure = Literal["permanent", "exhausted", "late"]
+
+
+class RefusedDelivery(Closed, frozen=True):
+    """A target does not take a status of the lot, and was given up; others are told less until it does."""
+
+    target: Code
+    #: Version of the lot that it does not take.
+    version: int
+    failure: Failure
+    detail: Text
+    #: Target -> canonical stock status that it is told instead.
+    undo: dict[str, Shut]
+
+
+class AgreedDelivery(Closed, frozen=True):
+    """The target that refused agrees again: everybody is told the true status."""
+
+    target: Code
+    #: Version of the lot that it agreed to.
+    version: int
+
+
 class Revision(Closed, frozen=True):
     """A specification that applies to the lot was revised."""
 
@@ -351,6 +379,16 @@ class FactStated(Event, tag="fact.stated.v1", frozen=True, kw_only=True):
     data: FactStatement
 
 
+class DeliveryRefused(Event, tag="delivery.refused.v1", frozen=True, kw_only=True):
+    trigger = "compensate"
+    data: RefusedDelivery
+
+
+class DeliveryAgreed(Event, tag="delivery.agreed.v1", frozen=True, kw_only=True):
+    trigger = "settle"
+    data: AgreedDelivery
+
+
 AnyEvent = (
     LotReceived | LotProduced | InspectionRecorded | HoldApplied | HoldLifted | LotReleased | LotDispositioned
     | ReinspectionRequested | LotConsumed | LotSplit | LotShipped | ShipmentVoided | LotReturned | LotExpired
@@ -359,6 +397,11 @@ AnyEvent = (
 
 #: CloudEvents type -> Struct, in the order of the taxonomy.
 TYPES: dict[str, type[Event]] = {cast(str, t.__struct_config__.tag): t for t in AnyEvent.__args__}
+
+#: Types that only Lotgate itself submits: what others send is never decoded as one of these.
+OUR_TYPES: dict[str, type[Event]] = {
+    cast(str, t.__struct_config__.tag): t for t in (DeliveryRefused, DeliveryAgreed)
+}
 
 _encoder = msgspec.json.Encoder()
 

@@ -13,15 +13,16 @@ the same however much was ever delivered: only what is owed is in the indexes th
 
 import enum
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Select, and_, bindparam, func, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, literal_column, or_, select, update
 
 from engine.clock import Clock, instant
+from engine.compensation import Refused, want
 from engine.effects import StockStatus
 from engine.errors import NotFound
 from engine.store.opening import Store
@@ -250,11 +251,32 @@ class Ledger:
         due = self._clock().timestamp() + min(after_seconds, LONGEST_WAIT_SECONDS)
         return self._settle([delivery], state="pending", due_at=due, last_error=error, exchange=exchange) == 1
 
-    def dead(self, delivery: Delivery, error: str, exchange: str | None = None) -> bool:
-        """Give up until somebody replays it, and open a task. False: the lease was lost."""
+    def dead(
+        self,
+        delivery: Delivery,
+        error: str,
+        exchange: str | None = None,
+        *,
+        failure: str = "permanent",
+        undo: Mapping[str, str] | None = None,
+    ) -> bool:
+        """Give up until somebody replays it, and open a task. False: the lease was lost.
+
+        ``undo``: what other targets are to be told instead until this one agrees (engine/compensation.py).
+        """
+        now = instant(self._clock())
         words = f"{delivery.target} does not take version {delivery.version} of lot {delivery.lot}: {error}"
-        escalation = opened("delivery-dead", delivery.lot, words, instant(self._clock()), delivery.target)
-        return self._settle([delivery], escalation, state="dead", last_error=error, exchange=exchange) == 1
+        if undo:
+            words += f" ({', '.join(f'{target} is told {stock}' for target, stock in sorted(undo.items()))} meanwhile)"
+        task = opened("delivery-dead", delivery.lot, words, now, delivery.target)
+        refused = Refused(delivery.lot, delivery.target, delivery.version, failure, error, dict(undo or {}))
+
+        def follow(connection: Connection) -> None:
+            open_once(connection, task)
+            if undo:
+                want(connection, refused, now)
+
+        return self._settle([delivery], follow, state="dead", last_error=error, exchange=exchange) == 1
 
     def outdated(self, delivery: Delivery, error: str, exchange: str | None = None) -> bool:
         """The target says that it knows a newer version. Superseded if there is one; else somebody has to look.
@@ -277,15 +299,17 @@ class Ledger:
         """Give back what was claimed and not attempted (a worker that stops): due at once, attempt not counted."""
         return self._settle(claimed, state="pending", attempts=deliveries.c.attempts - 1)
 
-    def _settle(self, settled: Sequence[Delivery], escalation: dict[str, Any] | None = None, **values: Any) -> int:
-        """Write ``values`` to the rows whose lease the caller still holds; gives how many."""
+    def _settle(
+        self, settled: Sequence[Delivery], follow: Callable[[Connection], None] | None = None, **values: Any
+    ) -> int:
+        """Write ``values`` to the rows whose lease the caller still holds, and what follows; gives how many."""
         if not settled:
             return 0
         change = update(deliveries).where(_HELD).values(lease_owner=None, lease_until=None, **values)
         with self._store.engine.begin() as connection:
             held = connection.execute(change, _leases(settled)).rowcount
-            if held and escalation is not None:
-                open_once(connection, escalation)
+            if held and follow is not None:
+                follow(connection)
         return held
 
     # -- for the sweeper and health ----------------------------------------------------------------------------

@@ -106,6 +106,10 @@ TABLE: tuple[Row, ...] = (
     Row("state_fact", tuple(s.value for s in State), SAME, fact=True, note="another system stated a fact for rules"),
     Row("open_record", tuple(s.value for s in State), SAME, automatic=True,
         note="a reaction opened a nonconformance, a deviation or a corrective action, or told somebody"),
+    Row("compensate", tuple(s.value for s in State), SAME, automatic=True,
+        note="a target refuses for good: others are told less until it agrees"),
+    Row("settle", tuple(s.value for s in State), SAME, automatic=True,
+        note="the target that refused agrees: everybody is told the truth again"),
     Row("revise_specification", tuple(s.value for s in State), SAME, fact=True, note="a rule decides what follows"),
 )  # fmt: skip
 

@@ -29,6 +29,21 @@ class Hold(Struct, frozen=True, omit_defaults=True):
     owner: str | None = None
 
 
+class Dispute(Struct, frozen=True):
+    """A target does not take the lot's status, and others are told less until it does."""
+
+    target: str
+    #: Version of the lot that it does not take.
+    version: int
+    #: permanent, exhausted, late
+    failure: str
+    detail: str
+    #: Instant since when.
+    since: str
+    #: Target -> canonical stock status that it is told instead of one that opens the lot.
+    undo: dict[str, str]
+
+
 class Lot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An identified quantity of one item, treated as one for quality."""
 
@@ -81,6 +96,8 @@ class Lot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     sequences: dict[str, str] = {}
     #: Facts that other systems stated: kind -> key -> fields, as texts.
     facts: dict[str, dict[str, dict[str, str]]] = {}
+    #: Targets that do not take the lot's status, while others are told less.
+    disputes: tuple[Dispute, ...] = ()
     #: Hash of the newest journal entry.
     head: str = ""
 
@@ -322,6 +339,18 @@ def _stated(lot: Lot, step: Step) -> dict[str, Any]:
     return {"facts": stated.after(lot.facts, data)}
 
 
+def _disputed(lot: Lot, step: Step) -> dict[str, Any]:
+    data: ev.RefusedDelivery = step.data
+    others = tuple(d for d in lot.disputes if d.target != data.target)
+    mine = Dispute(data.target, data.version, data.failure, data.detail, step.recorded_at, dict(data.undo))
+    return {"disputes": (*others, mine)}
+
+
+def _settled(lot: Lot, step: Step) -> dict[str, Any]:
+    data: ev.AgreedDelivery = step.data
+    return {"disputes": tuple(d for d in lot.disputes if d.target != data.target)}
+
+
 #: Ids of the holds that the lifecycle itself places.
 EXPIRED = "expired"
 GATE_SHUT = "release-gate"
@@ -347,11 +376,13 @@ _CHANGES: dict[str, Any] = {
     "return": _returned,
     "split": _split,
     "state_fact": _stated,
+    "compensate": _disputed,
+    "settle": _settled,
 }
 
 _DATA_TYPES: dict[str, Any] = {
     name: next(field.type for field in msgspec.structs.fields(struct) if field.name == "data")
-    for name, struct in ev.TYPES.items()
+    for name, struct in (ev.TYPES | ev.OUR_TYPES).items()
 } | {
     "lot.quarantined.v1": Completed,
     "lot.accepted.v1": Completed,

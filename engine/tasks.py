@@ -151,7 +151,7 @@ class Tasks:
             deliveries.c.target == escalations.c.target,
             deliveries.c.state.in_(("pending", "sending", "dead")),
         )
-        dead = and_(escalations.c.kind == "delivery-dead", escalations.c.target.is_not(None))
+        dead = and_(escalations.c.kind.in_(("delivery-dead", "delivery-refused")), escalations.c.target.is_not(None))
         settled = self._write(
             None, and_(_NOT_CLOSED, dead, ~select(deliveries.c.id).where(owed).exists()),
             **self._by_itself("nothing is owed any more: the target agrees, or a newer decision took its place"),

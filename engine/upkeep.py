@@ -5,13 +5,17 @@ Time speaks in ordinary events (``source: lotgate/clock``), decided and journale
 
 from collections.abc import Iterator
 from datetime import date, datetime
+from typing import Any
 
+import msgspec
 from msgspec import json
 from sqlalchemy import delete, insert, select, update
 
 from engine import events as ev
 from engine.clock import Clock, instant
+from engine.compensation import Compensation, Compensations
 from engine.decoding import decode_event
+from engine.events import event_key
 from engine.pipeline import Pipeline
 from engine.store.opening import Store
 from engine.store.schema import escalations, events, lots, parked
@@ -19,6 +23,8 @@ from engine.submission import submission
 
 #: Source of the events that time brings about.
 CLOCK = "lotgate/clock"
+#: Source of what targets did with their deliveries.
+LEDGER = "lotgate/ledger"
 #: Lots or parked events that one round takes; the next round takes the rest.
 ROUND = 500
 
@@ -85,6 +91,52 @@ def give_up_parked(store: Store, clock: Clock) -> int:
                 )
             )
     return len(rows)
+
+
+def compensate(store: Store, pipeline: Pipeline, clock: Clock) -> int:
+    """Journal what targets refused for good, and end what they agree to again; gives how many were taken up.
+
+    A crash in the middle repeats an event under its id, which changes nothing.
+    """
+    known = Compensations(store, clock)
+    taken = 0
+    for state, event_of in (("wanted", _refused), ("journaled", _agreed)):
+        found = known.in_state(state)
+        for start in range(0, len(found), 100):
+            some = found[start : start + 100]
+            # What was agreed to before it was journaled need not be.
+            told = [c for c in some if state == "journaled" or c.agreed is None]
+            if told:
+                pipeline.process([submission(event_of(c, clock()), LEDGER) for c in told])
+            known.mark([c.id for c in some if c.agreed is None], "journaled")
+            known.mark([c.id for c in some if c.agreed is not None], "ended")
+        taken += len(found)
+    return taken
+
+
+def _refused(wanted: Compensation, now: datetime) -> ev.Event:
+    of = wanted.refused
+    undo = msgspec.convert(of.undo, dict[str, ev.Shut])
+    data = ev.RefusedDelivery(
+        target=of.target, version=of.version, failure=msgspec.convert(of.failure, ev.Failure),
+        detail=of.detail[:500], undo=undo,
+    )  # fmt: skip
+    return ev.DeliveryRefused(data=data, **_envelope(wanted, "refused", now))
+
+
+def _agreed(standing: Compensation, now: datetime) -> ev.Event:
+    data = ev.AgreedDelivery(target=standing.refused.target, version=standing.agreed or standing.refused.version)
+    return ev.DeliveryAgreed(data=data, **_envelope(standing, "agreed", now))
+
+
+def _envelope(of: Compensation, what: str, now: datetime) -> dict[str, Any]:
+    refused = of.refused
+    # The instant is part of the id: a status that is refused again is another compensation.
+    identity = f"{refused.target}/{refused.version}/{what}/{of.opened_at}/{event_key('lot', refused.lot)}"
+    return {
+        "specversion": "1.0", "id": identity, "source": LEDGER, "subject": refused.lot, "time": now,
+        "causationid": of.cause,
+    }  # fmt: skip
 
 
 def rounds(store: Store, pipeline: Pipeline, clock: Clock, today: date) -> Iterator[tuple[str, int]]:

@@ -14,6 +14,8 @@ import msgspec
 import yaml
 from msgspec import Meta, Struct
 
+from actors.connectors.policy import Policy
+from actors.connectors.policy import wrong as wrong_policy
 from actors.connectors.template import STATUS, Place, fill, flaws, names_in, place_of
 from engine.effects import StockStatus
 from engine.errors import LotgateError
@@ -113,6 +115,8 @@ class Connector(Struct, frozen=True, forbid_unknown_fields=True):
     register_batch: Batch | None = None
     limits: Limits = Limits()
     breaker: Rests = Rests()
+    #: What follows when it does not take a status.
+    policy: Policy = Policy()
     #: json: a success without a JSON object is some proxy's, not the target's. any: success is success.
     answers: Literal["json", "any"] = "json"
     #: Values of the secrets that the file names; filled in at load.
@@ -231,6 +235,7 @@ def _wrong(connector: Connector, settings: Settings, used: set[str]) -> Iterator
         yield "secrets", "secrets are never written here: name them as ${secret.NAME} in headers"
     if connector.register_batch is not None and connector.deliver_batch is None:
         yield "register_batch", "is of no use without deliver_batch"
+    yield from wrong_policy(connector.name, connector.policy)
     known = dict.fromkeys((*STATUS, "key", "target_stock"))
     for name, request in connector.templates():
         yield from _unknown(f"{name}.path", request.path, known)

@@ -67,6 +67,9 @@ def _print_lot(found: dict[str, Any], entries: list[dict[str, Any]]) -> None:
         agreed, sent = target["acknowledged_state"] or "nothing yet", target["sent_state"]
         words = f"agrees: {agreed}" if target["agrees"] else f"agreed to {agreed}, has still to be told {sent}"
         print(f"  {target['target'].upper()} {words}")
+    for dispute in shown.get("disputes", []):
+        meanwhile = ", ".join(f"{target.upper()} is told {stock}" for target, stock in dispute["undo"].items())
+        print(f"  {dispute['target'].upper()} does not take version {dispute['version']}, so {meanwhile}")
     steps = [step["trigger"] for step in found["next_steps"] if not step["automatic"]]
     print(f"  next: {', '.join(steps) or 'nothing'}\n")
     if len(entries) > SHOWN_ENTRIES:
