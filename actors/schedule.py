@@ -14,6 +14,8 @@ from msgspec import Struct
 
 from actors.broker import Doorbell
 from actors.notify import Teller, channels
+from actors.reconcile import Reconciler, reconcile_due
+from engine.drift import Drift
 from engine.errors import LotgateError
 from engine.ledger import Ledger
 from engine.notices import Notices
@@ -27,6 +29,7 @@ log = logging.getLogger("lotgate.clock")
 SWEEP_SECONDS = 1.0
 UPKEEP_SECONDS = 5.0
 NOTICE_SECONDS = 1.0
+READ_BACK_SECONDS = 2.0
 #: A Procfile runner kills after 5 s; whoever talks with another system gets this long to end.
 STOP_SECONDS = 3.0
 #: A target that is behind by more than this is somebody's business.
@@ -107,6 +110,16 @@ def _do(task: Task) -> None:
         log.exception("%s failed; it is tried again in %.0f s", task.name, task.every_seconds)
 
 
+def _alone(deciding: threading.Lock, do: Callable[[Engine], None], engine: Engine) -> None:
+    with deciding:
+        do(engine)
+
+
+def _reading_back(reading: Reconciler, target: str) -> Task:
+    """A target that is slow to be read holds up no other."""
+    return Task(f"reconciliation of {target}", READ_BACK_SECONDS, lambda: reconcile_due(reading, (target,)))
+
+
 def _tell(teller: Teller, stop: threading.Event) -> None:
     teller.round(stop.is_set)
 
@@ -118,17 +131,21 @@ def main(settings: Settings) -> int:
         signal.signal(number, lambda *_: stop.set())
     bell = Doorbell(settings)
     engine = open_engine(settings, ring=bell.ring)
-    ledger, now = engine.ledger, engine.clock
+    ledger, now, deciding = engine.ledger, engine.clock, threading.Lock()
     tasks = [
         Task("sweep", SWEEP_SECONDS, lambda: sweep(ledger, bell)),
         Task("late", LATE_LOOK_SECONDS, lambda: escalate_late(ledger, now())),
         Task("settled tasks", LATE_LOOK_SECONDS, lambda: close_settled(ledger, now())),
-        Task("compensations", SWEEP_SECONDS, lambda: compensate_all(engine)),
-        Task("upkeep", UPKEEP_SECONDS, lambda: upkeep(engine)),
+        Task("compensations", SWEEP_SECONDS, lambda: _alone(deciding, compensate_all, engine)),
+        Task("upkeep", UPKEEP_SECONDS, lambda: _alone(deciding, upkeep, engine)),
     ]
     # What waits for other systems has threads of its own: the sweeper must never wait for a mail server.
     teller = Teller(ledger.tasks, Notices(engine.store, now), channels(settings, now), settings.notify_repeat_s)
-    asides = [[Task("notices", NOTICE_SECONDS, lambda: _tell(teller, stop))]]
+    reading = Reconciler(settings, Drift(engine.store, now), ledger, now, engine.pipeline, deciding, stop.is_set)
+    asides = [
+        [Task("notices", NOTICE_SECONDS, lambda: _tell(teller, stop))],
+        *([_reading_back(reading, target)] for target in engine.pipeline.targets),
+    ]
     threads = [threading.Thread(target=run, args=(aside, stop), name=aside[0].name, daemon=True) for aside in asides]
     for thread in threads:
         thread.start()

@@ -23,6 +23,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from actors.broker import BellState
 from api.answers import visit_of
 from api.views import Check, Readiness
+from engine.compensation import Compensations
+from engine.drift import Drift
 from engine.errors import LotgateError
 from engine.notices import Notices
 from engine.pipeline import MAX_WAITING
@@ -188,6 +190,7 @@ class EngineCollector(Collector):
         yield from self._rules()
         yield from self._deliveries()
         yield from self._tasks()
+        yield from self._drift()
 
     def _rules(self) -> Iterator[Metric]:
         digest = self._engine.rulebook.digest
@@ -237,3 +240,21 @@ class EngineCollector(Collector):
         for channel, (number, _) in Notices(self._engine.store, self._engine.clock).waiting().items():
             notices.add_metric([channel], number)
         yield from (tasks, notices)
+
+    def _drift(self) -> Iterator[Metric]:
+        seen = Drift(self._engine.store, self._engine.clock)
+        drift = GaugeMetricFamily("lotgate_drift_lots", "Lots that drift", labels=["target", "kind"])
+        for (target, kind), number in seen.counts().items():
+            drift.add_metric([target, kind], number)
+        age = GaugeMetricFamily(
+            "lotgate_read_back_age_seconds", "Seconds since it was read back whole", labels=["target"]
+        )
+        now = self._engine.clock()
+        for target in self._engine.committer.targets:
+            reading = seen.reading(target)
+            if reading.ended_at is not None and reading.problem is None:
+                age.add_metric([target], (now - datetime.fromisoformat(reading.ended_at)).total_seconds())
+        disputes = GaugeMetricFamily("lotgate_disputes", "Lots that it refuses while others wait", labels=["target"])
+        for target, number in Compensations(self._engine.store, self._engine.clock).counts().items():
+            disputes.add_metric([target], number)
+        yield from (drift, age, disputes)

@@ -11,11 +11,12 @@ from msgspec import Raw, Struct
 from api.batch import Result
 from api.commands import COMMANDS
 from api.rulesets import Activate, Approve, Difference, RollBack, Stage
-from api.targets import Pause, TargetLine
+from api.targets import DriftPage, Pause, TargetLine
 from api.tasks import Remark
 from api.views import LotView, Page, Readiness, Replay, Replayed
 from engine.answer import Decision, Notice
 from engine.as_decided import AsDecided
+from engine.drift import Reading
 from engine.events import TYPES, AnyEvent
 from engine.explaining import Explanation
 from engine.journal import Entry
@@ -288,6 +289,27 @@ OPERATIONS: tuple[Operation, ...] = (
         role="admin",
         summary="Tell a paused target again.",
         answers={200: TargetState},
+        problems=(404,),
+        parameters=(TARGET_NAME,),
+    ),
+    _read(
+        "/v1/targets/{target}/drift",
+        "drift",
+        "Lots of which a target says something else than it agreed to.",
+        DriftPage,
+        TARGET_NAME,
+        Parameter("lot", "Only this lot."),
+        Parameter("kind", "differs, changed-by-hand, left-while-blocked or unknown-lot."),
+        CURSOR,
+        LIMIT,
+    ),
+    Operation(
+        method="post",
+        path="/v1/targets/{target}/reconcile",
+        id="reconcile_target",
+        role="admin",
+        summary="Have a target read back soon.",
+        answers={202: Reading},
         problems=(404,),
         parameters=(TARGET_NAME,),
     ),

@@ -15,9 +15,11 @@ from msgspec import Meta, Struct
 from api.answers import require, visit_of
 from api.body import MAX_EVENT_BYTES, Patience, whole
 from api.cloudevents import Mode, mode_of, require_json
-from api.pages import json_answer
+from api.pages import json_answer, page_of
 from api.problems import Refused
+from api.queries import limit_of, one_of, position_of, read_query
 from api.views import Page
+from engine.drift import KINDS, Drift, DriftLine, Reading
 from engine.errors import EventInvalid, NotFound
 from engine.runtime import Front
 from engine.targets import TargetState
@@ -43,12 +45,21 @@ class Pause(Struct, frozen=True, forbid_unknown_fields=True):
     reason: Annotated[str, Meta(min_length=1, max_length=500)]
 
 
+class DriftPage(Struct, frozen=True):
+    """One page of a target's drift, and when it was read back."""
+
+    data: list[DriftLine]
+    next: str | None
+    reading: Reading
+
+
 _pause = msgspec.json.Decoder(Pause)
 
 
 def target_routes(engine: Front, patience: Patience, ring: Callable[[Sequence[str]], None]) -> list[HTTPRouteHandler]:
     """The routes, for Litestar."""
     ledger = engine.ledger
+    drift = Drift(engine.store, engine.clock)
 
     def known(name: str) -> str:
         if name not in engine.committer.targets:
@@ -88,7 +99,29 @@ def target_routes(engine: Front, patience: Patience, ring: Callable[[Sequence[st
         ring((target,))
         return json_answer(state)
 
-    return [list_targets, pause_target, resume_target]
+    @get("/v1/targets/{target:str}/drift")
+    async def show_drift(request: AnyRequest, target: str) -> Response[bytes]:
+        """Lots of which the target says something else than it agreed to, as it was last read back."""
+        query = read_query(request.scope, ("lot", "kind", "cursor", "limit"))
+        limit, name = limit_of(query), known(target)
+        rows = await asyncio.to_thread(
+            drift.lines,
+            name,
+            lot=query.get("lot"),
+            kind=one_of(query, "kind", KINDS),
+            after=position_of(query) or "",
+            limit=limit + 1,
+        )
+        page = page_of(rows, limit, lambda row: row.lot)
+        return json_answer(DriftPage(page.data, page.next, await asyncio.to_thread(drift.reading, name)))
+
+    @post("/v1/targets/{target:str}/reconcile", status_code=202)
+    async def reconcile_target(request: AnyRequest, target: str) -> Response[bytes]:
+        """Have the clock process read the target back as soon as it can."""
+        require(visit_of(request.scope), "admin")
+        return json_answer(await asyncio.to_thread(drift.ask, known(target)))
+
+    return [list_targets, pause_target, resume_target, show_drift, reconcile_target]
 
 
 def _reason(body: bytes) -> str:

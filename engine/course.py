@@ -133,6 +133,9 @@ class Course:
         if isinstance(event, ev.DeliveryRefused | ev.DeliveryAgreed):
             self._compensate(event)
             return
+        if isinstance(event, ev.DeliveryDrifted):
+            self._tell_again(event)
+            return
         verdict = decide.admit(self.before, event)
         if isinstance(verdict, decide.Early):
             self.early = verdict
@@ -163,6 +166,18 @@ class Course:
             self.told[after.id] = stock_status(after)
             self.told_only[after.id] = changed
             self._tell_less(after)
+
+    def _tell_again(self, event: ev.DeliveryDrifted) -> None:
+        """A target says something else than it agreed to: it is told the same under a new version."""
+        before = self.before
+        if before is None:
+            self.unchanged = decide.Unchanged("stale", f"There is no lot {event.subject}.")
+            return
+        self._event_entry(before.state, None)
+        after = self.lots[before.id]
+        self.told[after.id] = stock_status(after)
+        self.told_only[after.id] = (event.data.target,)
+        self._tell_less(after)
 
     def _tell_less(self, lot: Lot) -> None:
         for target in disputed(lot):

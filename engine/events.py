@@ -251,6 +251,23 @@ class RefusedDelivery(Closed, frozen=True):
     undo: dict[str, Shut]
 
 
+#: Kinds of drift that may be repaired by telling a target again.
+Repairable = Literal["differs", "changed-by-hand", "unknown-lot"]
+
+
+class DriftedTarget(Closed, frozen=True):
+    """A target was read back and says something else than it had agreed to; it is told again."""
+
+    target: Code
+    #: differs: it fell behind · changed-by-hand: somebody changed it there · unknown-lot: it does not know the lot.
+    kind: Repairable
+    #: Version of the lot that it had agreed to.
+    version: int
+    #: What was expected and what was read, by the target's own words.
+    expected: dict[str, str]
+    observed: dict[str, str]
+
+
 class AgreedDelivery(Closed, frozen=True):
     """The target that refused agrees again: everybody is told the true status."""
 
@@ -389,6 +406,11 @@ class DeliveryAgreed(Event, tag="delivery.agreed.v1", frozen=True, kw_only=True)
     data: AgreedDelivery
 
 
+class DeliveryDrifted(Event, tag="delivery.drifted.v1", frozen=True, kw_only=True):
+    trigger = "tell_again"
+    data: DriftedTarget
+
+
 AnyEvent = (
     LotReceived | LotProduced | InspectionRecorded | HoldApplied | HoldLifted | LotReleased | LotDispositioned
     | ReinspectionRequested | LotConsumed | LotSplit | LotShipped | ShipmentVoided | LotReturned | LotExpired
@@ -400,7 +422,7 @@ TYPES: dict[str, type[Event]] = {cast(str, t.__struct_config__.tag): t for t in 
 
 #: Types that only Lotgate itself submits: what others send is never decoded as one of these.
 OUR_TYPES: dict[str, type[Event]] = {
-    cast(str, t.__struct_config__.tag): t for t in (DeliveryRefused, DeliveryAgreed)
+    cast(str, t.__struct_config__.tag): t for t in (DeliveryRefused, DeliveryAgreed, DeliveryDrifted)
 }
 
 _encoder = msgspec.json.Encoder()

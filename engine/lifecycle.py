@@ -110,6 +110,8 @@ TABLE: tuple[Row, ...] = (
         note="a target refuses for good: others are told less until it agrees"),
     Row("settle", tuple(s.value for s in State), SAME, automatic=True,
         note="the target that refused agrees: everybody is told the truth again"),
+    Row("tell_again", tuple(s.value for s in State), SAME, automatic=True,
+        note="a target says something else than it agreed to, and is told again"),
     Row("revise_specification", tuple(s.value for s in State), SAME, fact=True, note="a rule decides what follows"),
 )  # fmt: skip
 

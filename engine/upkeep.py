@@ -3,7 +3,7 @@
 Time speaks in ordinary events (``source: lotgate/clock``), decided and journaled like any other.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ from engine import events as ev
 from engine.clock import Clock, instant
 from engine.compensation import Compensation, Compensations
 from engine.decoding import decode_event
+from engine.drift import DriftLine
 from engine.events import event_key
 from engine.pipeline import Pipeline
 from engine.store.opening import Store
@@ -137,6 +138,25 @@ def _envelope(of: Compensation, what: str, now: datetime) -> dict[str, Any]:
         "specversion": "1.0", "id": identity, "source": LEDGER, "subject": refused.lot, "time": now,
         "causationid": of.cause,
     }  # fmt: skip
+
+
+def tell_again(pipeline: Pipeline, clock: Clock, found: Sequence[DriftLine]) -> None:
+    """Journal what targets were found to say, and tell them again under a new version of each lot."""
+    now = clock()
+    told = [submission(_drifted(line, now), LEDGER) for line in found]
+    for start in range(0, len(told), 100):
+        pipeline.process(told[start : start + 100])
+
+
+def _drifted(line: DriftLine, now: datetime) -> ev.Event:
+    data = ev.DriftedTarget(
+        target=line.target, kind=msgspec.convert(line.kind, ev.Repairable), version=line.version,
+        expected=line.expected, observed=line.observed,
+    )  # fmt: skip
+    identity = f"{line.target}/{line.version}/drifted/{instant(now)}/{event_key('lot', line.lot)}"
+    return ev.DeliveryDrifted(
+        specversion="1.0", id=identity, source=LEDGER, subject=line.lot, time=now, data=data,
+    )  # fmt: skip
 
 
 def rounds(store: Store, pipeline: Pipeline, clock: Clock, today: date) -> Iterator[tuple[str, int]]:

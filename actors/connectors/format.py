@@ -16,6 +16,8 @@ from msgspec import Meta, Struct
 
 from actors.connectors.policy import Policy
 from actors.connectors.policy import wrong as wrong_policy
+from actors.connectors.readback import ReadBack, secrets_of, unknown_names
+from actors.connectors.readback import wrong as wrong_read_back
 from actors.connectors.template import STATUS, Place, fill, flaws, names_in, place_of
 from engine.effects import StockStatus
 from engine.errors import LotgateError
@@ -117,6 +119,8 @@ class Connector(Struct, frozen=True, forbid_unknown_fields=True):
     breaker: Rests = Rests()
     #: What follows when it does not take a status.
     policy: Policy = Policy()
+    #: How it is asked what it says, for reconciliation.
+    read_back: ReadBack | None = None
     #: json: a success without a JSON object is some proxy's, not the target's. any: success is success.
     answers: Literal["json", "any"] = "json"
     #: Values of the secrets that the file names; filled in at load.
@@ -236,21 +240,32 @@ def _wrong(connector: Connector, settings: Settings, used: set[str]) -> Iterator
     if connector.register_batch is not None and connector.deliver_batch is None:
         yield "register_batch", "is of no use without deliver_batch"
     yield from wrong_policy(connector.name, connector.policy)
+    for where, template, names in wrong_read_back(connector.read_back):
+        yield from ((where, words) for words in unknown_names(template, names))
+    for where, value in secrets_of(connector.read_back):
+        yield from _secrets(where, value, settings, used, {})
     known = dict.fromkeys((*STATUS, "key", "target_stock"))
     for name, request in connector.templates():
         yield from _unknown(f"{name}.path", request.path, known)
         body = request.json if isinstance(request, Request) else request.item
         yield from _unknown(f"{name}.{'json' if isinstance(request, Request) else 'item'}", body, known)
         for header, value in request.headers.items():
-            secrets = {n for n in names_in(value) if n is not None and n.startswith("secret.")}
-            for secret in sorted(secrets):
-                if secret.removeprefix("secret.") not in settings.secrets:
-                    variable = f"LOTGATE_SECRET_{secret.removeprefix('secret.').upper()}"
-                    yield f"{name}.headers.{header}", f"${{{secret}}} is not set; set {variable} or {variable}_FILE"
-                else:
-                    used.add(secret.removeprefix("secret."))
-            allowed = (known if isinstance(request, Request) else {}) | dict.fromkeys(secrets)
-            yield from _unknown(f"{name}.headers.{header}", value, allowed)
+            allowed = known if isinstance(request, Request) else {}
+            yield from _secrets(f"{name}.headers.{header}", value, settings, used, allowed)
+
+
+def _secrets(
+    where: str, value: str, settings: Settings, used: set[str], known: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    """What is wrong with a header; secrets that it names are put into ``used``."""
+    secrets = {n for n in names_in(value) if n is not None and n.startswith("secret.")}
+    for secret in sorted(secrets):
+        if secret.removeprefix("secret.") not in settings.secrets:
+            variable = f"LOTGATE_SECRET_{secret.removeprefix('secret.').upper()}"
+            yield where, f"${{{secret}}} is not set; set {variable} or {variable}_FILE"
+        else:
+            used.add(secret.removeprefix("secret."))
+    yield from _unknown(where, value, {**known, **dict.fromkeys(secrets)})
 
 
 def _unknown(where: str, template: Any, known: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

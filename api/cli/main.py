@@ -103,6 +103,10 @@ def parser() -> argparse.ArgumentParser:
     targets.add_argument("target", nargs="?", help="erp or wms")
     targets.add_argument("--reason", default="no reason given", help="with pause: why, for those who look")
     remote(targets)
+    reconcile = add("reconcile", "read a target back and compare it with what it agreed to")
+    reconcile.add_argument("target", help="erp or wms")
+    reconcile.add_argument("--lot", help="only this lot")
+    reconcile.add_argument("--repair", action="store_true", help="tell it again where its connector file lets that")
     tasks = add("tasks", "list what somebody has to look at; acknowledge or close a task")
     tasks.add_argument("action", nargs="?", choices=("list", "acknowledge", "close"), default="list")
     tasks.add_argument("task", nargs="?", help="acknowledge, close: the task's number")
@@ -134,7 +138,7 @@ def parser() -> argparse.ArgumentParser:
 _ANSWERS = {
     "up": "up.up", "web": "local.web", "worker": "local.worker", "clock": "local.clock", "migrate": "local.migrate",
     "demo": "remote.demo", "submit": "submit.submit", "lot": "remote.lot", "deliveries": "remote.deliveries",
-    "targets": "targets.targets", "tasks": "tasks.tasks",
+    "targets": "targets.targets", "reconcile": "reconcile.reconcile", "tasks": "tasks.tasks",
     "connectors": "connectors.connectors", "verify": "local.verify", "rules": "rules.rules", "keys": "keys.keys",
     "config": "local.config",
 }  # fmt: skip
