@@ -1,7 +1,8 @@
 """``make bench``: the service, the ceiling and the straightforward version under the same load, in one run.
 
-Prints a table and writes var/bench.json. The workers are not started (the ledger fills, the doorbell rings): what is
-measured is the way from an event to its durable answer.
+Prints tables and writes var/bench.json. While the service is measured the workers are not started (the ledger fills,
+the doorbell rings): it is the way from an event to its durable answer. The rule engines (bench/rules.py) and the
+deliveries (bench/delivery.py) are measured after it, each beside a peer.
 """
 
 import argparse
@@ -21,10 +22,12 @@ import msgspec
 from msgspec import Struct
 
 from api.cli.up import redis_command, redis_program
-from bench import ceiling
+from bench import ceiling, delivery, rules
 from bench.processes import ROOT, Started, free_port, wait_for
 
 CONNECTIONS = 64
+#: What can be measured, in this order.
+PARTS = ("noop", "single", "plain", "single_postgresql", "plain_postgresql", "rules", "delivery")
 KEY = ceiling.KEY.decode()
 
 
@@ -76,6 +79,8 @@ class Run:
         self.folder = folder
         self.figures: dict[str, Figure] = {}
         self.extra: dict[str, Any] = {}
+        #: What bench/rules.py and bench/delivery.py found.
+        self.parts: dict[str, dict[str, Any]] = {}
         self.log = folder / "log.txt"
         self._redis: Started | None = None
 
@@ -274,8 +279,11 @@ def report(run: Run) -> None:
             f"{f.name}_p99_ms": f.p99_ms, f"{f.name}_cpu_us_per_event": round(f.cpu_us, 1),
             f"{f.name}_peak_rss_mb": round(f.peak_rss_mb, 1), f"{f.name}_errors": f.errors,
         }  # fmt: skip
+    for name, show in (("rules", rules.report), ("delivery", delivery.report)):
+        if name in run.parts:
+            show(run.parts[name])
     (ROOT / "var").mkdir(exist_ok=True)
-    body = msgspec.json.format(msgspec.json.encode({**found, **run.extra, **values}), indent=2)
+    body = msgspec.json.format(msgspec.json.encode({**found, **run.extra, **values, **run.parts}), indent=2)
     (ROOT / "var" / "bench.json").write_bytes(body + b"\n")
 
 
@@ -283,11 +291,13 @@ def main() -> int:
     """Everything, or what ``--only`` names."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Figures and ratios of one run.")
     parser.add_argument("--quick", action="store_true", help="one short repetition")
-    parser.add_argument("--only", help="noop,single,plain,single_postgresql,plain_postgresql")
+    parser.add_argument("--only", help=",".join(PARTS))
     options = parser.parse_args()
     if shutil.which("wrk") is None:
         raise SystemExit("bench: wrk is needed (Debian: apt-get install wrk)")
-    wanted = set((options.only or "noop,single,plain,single_postgresql,plain_postgresql").split(","))
+    wanted = set(options.only.split(",")) if options.only else set(PARTS)
+    if unknown := wanted - set(PARTS):
+        raise SystemExit(f"bench: {', '.join(sorted(unknown))}: the parts are {', '.join(PARTS)}")
     folder = Path(tempfile.mkdtemp(prefix="lotgate-bench-"))
     run = Run(options, folder)
     server = None
@@ -306,6 +316,10 @@ def main() -> int:
                 server.psql("CREATE DATABASE plain;")
                 name = url.replace("/postgres?", "/plain?")
                 bench_plain(run, "plain_postgresql", name.replace("postgresql://", "postgresql+psycopg://"))
+        if "rules" in wanted:
+            run.parts["rules"] = rules.measure(quick=options.quick)
+        if "delivery" in wanted:
+            run.parts["delivery"] = delivery.measure(5_000 if options.quick else 20_000)
         report(run)
     finally:
         if server is not None:

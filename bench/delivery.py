@@ -102,6 +102,10 @@ class Place:
             return int(connection.execute(query).scalar_one())
 
 
+#: Lotgate's own ways, beside the plain one.
+OURS = ("one_call_a_lot", "batched", "batched_two_workers", "batched_four_workers")
+
+
 def drain(place: Place, number: int, workers: list[Started]) -> dict[str, float]:
     """Until everything is delivered; counted from the first delivery on, so that starting costs nothing."""
     while not (first := place.delivered()):
@@ -206,12 +210,8 @@ def _send(place: Place, per_second: int, seconds: int) -> None:
                 one.result()
 
 
-def main() -> int:
-    """Run everything; gives the exit code."""
-    parser = argparse.ArgumentParser(prog="bench.delivery", description=__doc__)
-    parser.add_argument("--deliveries", type=int, default=20_000, help="how many wait (20000)")
-    options = parser.parse_args()
-    number = options.deliveries
+def measure(number: int) -> dict[str, Any]:
+    """Every figure, with ``number`` deliveries waiting (fewer for the slow ones)."""
     figures: dict[str, Any] = {"cores": os.cpu_count(), "deliveries": number}
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         at = Path(folder)
@@ -219,17 +219,31 @@ def main() -> int:
         figures["one_call_a_lot"] = ours(at / "s", number // 2, 1, single=True)
         figures["batched"] = ours(at / "b", number, 1, single=False)
         figures["batched_two_workers"] = ours(at / "b2", number, 2, single=False)
+        figures["batched_four_workers"] = ours(at / "b4", number, 4, single=False)
         figures["steady_200"] = steady(at / "t", 200, 8)
+    for name in OURS:
+        figures[f"{name}_over_plain"] = figures[name]["per_second"] / figures["plain"]["per_second"]
+    return figures
+
+
+def report(figures: dict[str, Any]) -> None:
+    """The table."""
     base = figures["plain"]["per_second"]
-    for name in ("one_call_a_lot", "batched", "batched_two_workers"):
-        figures[f"{name}_over_plain"] = figures[name]["per_second"] / base
     print(f"{'':<22}{'per second':>12}{'× plain':>10}{'CPU µs':>10}{'RSS MB':>9}")
-    for name in ("plain", "one_call_a_lot", "batched", "batched_two_workers"):
+    for name in ("plain", *OURS):
         line = figures[name]
         print(f"{name:<22}{line['per_second']:>12.0f}{line['per_second'] / base:>10.1f}"
               f"{line['cpu_us']:>10.0f}{line['peak_rss_mb']:>9.0f}")  # fmt: skip
     took = figures["steady_200"]
     print(f"commit to agreement at 200 events/s: p50 {took['p50_ms']:.0f} ms, p99 {took['p99_ms']:.0f} ms")
+
+
+def main() -> int:
+    """Run everything; gives the exit code."""
+    parser = argparse.ArgumentParser(prog="bench.delivery", description=__doc__)
+    parser.add_argument("--deliveries", type=int, default=20_000, help="how many wait (20000)")
+    figures = measure(parser.parse_args().deliveries)
+    report(figures)
     target = ROOT / "var" / "bench-delivery.json"
     target.parent.mkdir(exist_ok=True)
     target.write_bytes(msgspec.json.format(msgspec.json.encode(figures)))
