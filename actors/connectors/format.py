@@ -110,6 +110,8 @@ class Connector(Struct, frozen=True, forbid_unknown_fields=True):
     stock: dict[str, str]
     deliver: Request
     classify: list[Meaning]
+    #: http: one request for a status. tryton: a document whose template ``deliver`` is (actors/connectors/tryton.py).
+    protocol: Literal["http", "tryton"] = "http"
     #: Sent when ``deliver`` is answered with ``missing``; then ``deliver`` is sent again.
     register: Request | None = None
     #: The same two for several lots in one call.
@@ -134,6 +136,8 @@ class Connector(Struct, frozen=True, forbid_unknown_fields=True):
                 yield name, request
 
 
+#: What the template of a document of Tryton has to have.
+TRYTON_NEEDS = ("company", "reference", "from_location", "to_location")
 #: Statuses that say something about the target or the way to it, not about the delivery.
 AWAY = frozenset({408, 425, 429, 502, 503, 504})
 _BUILT_IN: dict[int, Outcome] = {
@@ -237,6 +241,10 @@ def _wrong(connector: Connector, settings: Settings, used: set[str]) -> Iterator
             yield f"stock.{word}", f"{word} is no stock status; there are {', '.join(STOCK)}"
     if connector.secrets:
         yield "secrets", "secrets are never written here: name them as ${secret.NAME} in headers"
+    if connector.protocol == "tryton":
+        missing = [n for n in TRYTON_NEEDS if n not in (connector.deliver.json or {})]
+        if missing:
+            yield "deliver.json", f"a document of Tryton needs {', '.join(missing)}"
     if connector.register_batch is not None and connector.deliver_batch is None:
         yield "register_batch", "is of no use without deliver_batch"
     yield from wrong_policy(connector.name, connector.policy)
