@@ -10,15 +10,18 @@ import queue
 import socket
 import threading
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from actors.breaker import Breaker, BreakerState
-from actors.connectors.format import ConnectorInvalid, load
-from actors.connectors.http import Exchange, Target
+from actors.connectors.format import Connector, ConnectorInvalid, load
+from actors.connectors.http import Exchange
 from actors.connectors.policy import Failure, strangers
+from actors.connectors.protocols import target_of
 from actors.errand import Errand, Told
 from actors.pace import Helping, Rate, backoff_seconds
 from engine.clock import Clock, system_clock
@@ -45,6 +48,24 @@ AUTH_REST_SECONDS = 15.0
 THROTTLE_REST_SECONDS = 1.0
 
 
+class Teller(Protocol):
+    """Whoever tells a target: actors.connectors.http.Target, or actors.webhooks.Subscriber."""
+
+    connector: Connector
+
+    def deliver(self, deliveries: Sequence[Delivery], may_call: Callable[[], bool] = ...) -> list[Exchange]:
+        """One exchange for each of ``deliveries``; ``may_call`` is asked before every further call."""
+        ...
+
+    def stop(self) -> None:
+        """Cut off what is under way, and call no more."""
+        ...
+
+    def close(self) -> None:
+        """Close every connection."""
+        ...
+
+
 class Deliverer:
     """Delivers for one target with one connector, in this process."""
 
@@ -55,12 +76,15 @@ class Deliverer:
         ledger: Ledger,
         stopping: threading.Event,
         clock: Clock = system_clock,
+        told_by: Teller | None = None,
     ) -> None:
-        connector = load(settings.connectors / f"{target}.yaml", settings)
+        """``told_by``: how the target is told, where no connector file says it."""
+        told_by = target_of(load(settings.connectors / f"{target}.yaml", settings)) if told_by is None else told_by
+        connector = told_by.connector
         rests, limits = connector.breaker, connector.limits
         self.name = target
         self.breaker = Breaker(rests.failures, rests.open_s, rests.longest_s)
-        self._target = Target(connector)
+        self._target = told_by
         self._limits = limits
         self._policy = connector.policy
         self._together = connector.deliver_batch is not None

@@ -21,6 +21,7 @@ from engine.ledger import Ledger
 from engine.notices import Notices
 from engine.runtime import Engine, open_engine
 from engine.settings import Settings
+from engine.subscriptions import is_subscription
 from engine.tasks import OURSELVES
 from engine.upkeep import compensate, rounds
 
@@ -30,6 +31,7 @@ SWEEP_SECONDS = 1.0
 UPKEEP_SECONDS = 5.0
 NOTICE_SECONDS = 1.0
 READ_BACK_SECONDS = 2.0
+MAKE_UP_SECONDS = 15.0
 #: A Procfile runner kills after 5 s; whoever talks with another system gets this long to end.
 STOP_SECONDS = 3.0
 #: A target that is behind by more than this is somebody's business.
@@ -48,7 +50,8 @@ class Task(Struct):
 
 def sweep(ledger: Ledger, bell: Doorbell) -> None:
     """Ring for every target that has something due: lost messages, ended leases, an emptied Redis."""
-    due = ledger.due()
+    # Subscriptions have no doorbell: workers look for them themselves.
+    due = [target for target in ledger.due() if not is_subscription(target)]
     if due:
         bell.ring(due)
 
@@ -58,7 +61,7 @@ def escalate_late(ledger: Ledger, now: datetime) -> None:
     for target, since in ledger.oldest_open().items():
         age = (now - datetime.fromisoformat(since)).total_seconds()
         state = ledger.targets.state(target)
-        if age < LATE_SECONDS:
+        if age < LATE_SECONDS or is_subscription(target):
             continue
         why = f"it is paused by {state.paused_by}: {state.reason}" if state.paused_at else state.breaker_detail
         words = f"{target} has not agreed to what was decided at {since}" + (f"; {why}" if why else "")
@@ -81,6 +84,13 @@ def upkeep(engine: Engine) -> None:
     for what, number in rounds(engine.store, engine.pipeline, engine.clock, engine.today()):
         if number:
             log.info("%s: %d", what, number)
+
+
+def make_up(ledger: Ledger) -> None:
+    """Owe subscriptions what was under way when they were made."""
+    number = ledger.subscriptions.make_up()
+    if number:
+        log.info("subscriptions are owed %d entries that were under way", number)
 
 
 def compensate_all(engine: Engine) -> None:
@@ -136,6 +146,7 @@ def main(settings: Settings) -> int:
         Task("sweep", SWEEP_SECONDS, lambda: sweep(ledger, bell)),
         Task("late", LATE_LOOK_SECONDS, lambda: escalate_late(ledger, now())),
         Task("settled tasks", LATE_LOOK_SECONDS, lambda: close_settled(ledger, now())),
+        Task("subscriptions", MAKE_UP_SECONDS, lambda: make_up(ledger)),
         Task("compensations", SWEEP_SECONDS, lambda: _alone(deciding, compensate_all, engine)),
         Task("upkeep", UPKEEP_SECONDS, lambda: _alone(deciding, upkeep, engine)),
     ]

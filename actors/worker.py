@@ -15,6 +15,7 @@ from dramatiq import Worker
 
 from actors.broker import Doorbell, make_broker
 from actors.deliver import Deliverers, check_connectors
+from actors.webhooks import Subscribers
 from engine.clock import system_clock
 from engine.errors import StoreNotMigrated
 from engine.ledger import Ledger
@@ -59,8 +60,10 @@ def main(settings: Settings) -> int:
     check_connectors(TARGETS, settings)
     store = open_store(settings.database_url, settings.home)
     _until_migrated(store, stop)
-    deliverers = Deliverers(TARGETS, settings, Ledger(store, system_clock))
+    ledger = Ledger(store, system_clock)
+    deliverers = Deliverers(TARGETS, settings, ledger)
     looks = Workers(deliverers, LOOK_BESIDE_REDIS_SECONDS)
+    subscribers = Subscribers(settings, ledger, deliverers.stopping)
     broker = make_broker(settings)
     declare(broker, deliverers, TARGETS)
     worker = Worker(broker, worker_threads=max(settings.worker_threads, len(TARGETS)), worker_timeout=POLL_MS)
@@ -71,6 +74,7 @@ def main(settings: Settings) -> int:
     # Whoever delivers sees that and ends, actor or look: this only waits, for both at the same time.
     worker.stop(timeout=STOP_MS)
     looks.stop()
+    subscribers.close()
     broker.close()
     store.close()
     return 0
@@ -93,8 +97,11 @@ def _until_migrated(store: Store, stop: threading.Event) -> None:
 class Workers:
     """Delivery threads of this process, one a target: woken by a ring, else by looking into the ledger."""
 
-    def __init__(self, deliverers: Deliverers, look_seconds: float = LOOK_SECONDS) -> None:
+    def __init__(
+        self, deliverers: Deliverers, look_seconds: float = LOOK_SECONDS, subscribers: Subscribers | None = None
+    ) -> None:
         self._deliverers = deliverers
+        self._subscribers = subscribers
         self._look_seconds = look_seconds
         self._wake = {target: threading.Event() for target in TARGETS}
         self._threads = [threading.Thread(target=self._work, args=(t,), name=f"sync-{t}", daemon=True) for t in TARGETS]
@@ -113,6 +120,8 @@ class Workers:
         for thread in self._threads:
             thread.join(5.0)
         self._deliverers.close()
+        if self._subscribers is not None:
+            self._subscribers.close()
 
     def _work(self, target: str) -> None:
         while not self._deliverers.stopping.is_set():
@@ -127,6 +136,7 @@ class Workers:
 
 def run_in_threads(settings: Settings, ledger: Ledger, bell: Doorbell) -> Workers:
     """The actors as threads of this process, rung by ``bell``."""
-    workers = Workers(Deliverers(TARGETS, settings, ledger))
+    deliverers = Deliverers(TARGETS, settings, ledger)
+    workers = Workers(deliverers, subscribers=Subscribers(settings, ledger, deliverers.stopping))
     bell.listen(workers.ring)
     return workers

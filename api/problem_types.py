@@ -228,6 +228,20 @@ _ROWS = (
         "The log names the variable, its value and the form it should have.",
     ),
     ProblemType(
+        "notice-not-sent",
+        "The message was not taken",
+        500,
+        "A mail server or a webhook did not take a message about open tasks; it is sent again later.",
+        "The log of the clock process and `lotgate_notices_waiting` say so; look after the mail server.",
+    ),
+    ProblemType(
+        "target-not-read",
+        "The target could not be read back",
+        500,
+        "A target did not answer when it was read back, or its connector file does not say how.",
+        "`lotgate reconcile` says why. Nothing is concluded from a reading that was broken off.",
+    ),
+    ProblemType(
         "connector-invalid",
         "A connector file cannot be used",
         500,

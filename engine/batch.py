@@ -63,6 +63,8 @@ class Batch:
         self._repeats: list[tuple[int, Submission]] = []
         #: Business documents that this batch has applied, with their event key.
         self._documents: dict[str, str] = {}
+        #: Who is told every journal entry, with the types that they want.
+        self._listeners: list[tuple[str, frozenset[str]]] = []
         self._around = surroundings({})
 
     def answers(self) -> list[Answer]:
@@ -141,6 +143,7 @@ class Batch:
         self._stored = writing.read_lots(cursor, statements, ids) if ids else {}
         self._lots = dict(self._stored)
         shipping = [s.event.subject for s in subs if isinstance(s.event, ev.LotShipped)]
+        self._listeners = writing.read_subscriptions(cursor, statements)
         undelivered = writing.read_undelivered(cursor, statements, shipping) if shipping else {}
         self._around = self._surroundings(undelivered)
         self._load_results(self._stored.values())
@@ -268,6 +271,13 @@ class Batch:
         rows.unparked = self._unparked
         rows.deliveries = [
             (lot_id, version, target, payload, due, now) for (lot_id, target), (version, payload) in told.items()
+        ]
+        rows.deliveries += [
+            (entry.lot, entry.version, identity, "{}", due, now)
+            for identity, types in self._listeners
+            for _, course in self._ran
+            for entry in course.entries
+            if not types or entry.type in types
         ]
         self._lot_rows(rows, now)
         self._answer_twins()

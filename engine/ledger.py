@@ -27,6 +27,7 @@ from engine.effects import StockStatus
 from engine.errors import NotFound
 from engine.store.opening import Store
 from engine.store.schema import deliveries, targets
+from engine.subscriptions import Subscriptions, is_subscription
 from engine.targets import Targets
 from engine.tasks import Tasks, open_once, opened
 
@@ -77,6 +78,10 @@ def _ascii(lot: str) -> str:
     """The lot's id in a form that fits a header: percent-encoded, or its hash where that gets long."""
     encoded = quote(lot, safe="")
     return encoded if len(encoded) <= 128 else hashlib.sha256(lot.encode()).hexdigest()
+
+
+#: What a delivery to a subscription has for a status.
+NO_STATUS = StockStatus("", 0, "", "", "", "none", False, "0", "", None, None, [], [])
 
 
 class DeliveryLine(Struct, frozen=True):
@@ -157,6 +162,7 @@ class Ledger:
         #: Which targets are paused or resting.
         self.targets = Targets(store, clock)
         self.tasks = Tasks(store, clock)
+        self.subscriptions = Subscriptions(store, clock)
 
     # -- for workers -------------------------------------------------------------------------------------------
 
@@ -187,16 +193,19 @@ class Ledger:
                     fence=deliveries.c.fence + 1, attempts=deliveries.c.attempts + 1,
                 )
             )  # fmt: skip
-            self._supersede(connection, target, {row.lot: row.version for row in rows})
+            if not is_subscription(target):
+                self._supersede(connection, target, {row.lot: row.version for row in rows})
         return [
-            Delivery(r.id, r.lot, r.version, target, _decode(r.payload), r.attempts + 1, r.fence + 1, r.created_at)
+            Delivery(r.id, r.lot, r.version, target, _status(r), r.attempts + 1, r.fence + 1, r.created_at)
             for r in rows
         ]
 
     def _wanted(self, target: str, now: float, window: ColumnElement[bool], limit: int) -> Select[Any]:
         mine, other = deliveries, deliveries.alias("other")
         in_flight = and_(other.c.state == "sending", ~_over(other, now))
-        newer = and_(other.c.state.in_(("pending", "sending")), other.c.version > mine.c.version)
+        # A status target is told the newest status; a subscription every entry, the oldest first.
+        later = other.c.version < mine.c.version if is_subscription(target) else other.c.version > mine.c.version
+        newer = and_(other.c.state.in_(("pending", "sending")), later)
         same = and_(other.c.lot == mine.c.lot, other.c.target == target, other.c.id != mine.c.id)
         query = (
             select(*_CLAIMED)
@@ -410,7 +419,7 @@ class Ledger:
 
     def acknowledged(self, lot: str) -> list[Acknowledged]:
         """Per target, the newest status sent and the newest it agreed to."""
-        rows = self.lines(lot=lot, limit=10_000)
+        rows = [row for row in self.lines(lot=lot, limit=10_000) if not is_subscription(row.target)]
         found = []
         for target in sorted({row.target for row in rows}):
             mine = [row for row in rows if row.target == target]
@@ -425,6 +434,11 @@ class Ledger:
                 )
             )  # fmt: skip
         return found
+
+
+def _status(row: Any) -> StockStatus:
+    """What a delivery tells; a subscription is told journal entries, so its deliveries have no status."""
+    return NO_STATUS if row.payload == "{}" else _decode(row.payload)
 
 
 def _filters(state: str | None, target: str | None, lot: str | None) -> list[ColumnElement[bool]]:

@@ -390,6 +390,8 @@ _DATA_TYPES: dict[str, Any] = {
     "lot.rejected.v1": Completed,
     "lot.split_off.v1": SplitOff,
 } | {type_: Opened for type_, _ in RECORDS.values()}
+#: Every type that a journal entry may have.
+JOURNAL_TYPES: tuple[str, ...] = tuple(_DATA_TYPES)
 _decoders: dict[str, msgspec.json.Decoder[Any]] = {n: msgspec.json.Decoder(t) for n, t in _DATA_TYPES.items()}
 _snapshot = msgspec.json.Decoder(Lot)
 

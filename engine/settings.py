@@ -26,7 +26,9 @@ ADMIN_KEY_FILE = "admin.key"
 #: ``LOTGATE_SECRET_<NAME>`` is the secret that connector files call ``${secret.<name>}``.
 SECRET_PREFIX = PREFIX + "SECRET_"
 #: Fields that may hold a secret: read from a file with ``_FILE``, and never shown.
-SECRETS = ("database_url", "redis_url", "api_key", "smtp_url", "notify_webhook", "notify_webhook_secret")
+SECRETS = (
+    "database_url", "redis_url", "api_key", "smtp_url", "notify_webhook", "notify_webhook_secret", "webhook_key",
+)  # fmt: skip
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,6 +68,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     #: Address that is called about open tasks, and the secret that signs the calls (``whsec_…``); empty: none.
     notify_webhook: str = ""
     notify_webhook_secret: str = ""
+    #: What the secrets of webhook subscriptions are derived from; empty: a file in ``home`` (SQLite only).
+    webhook_key: str = ""
     #: A task that nobody has acknowledged is told again after this long.
     notify_repeat_s: Annotated[float, Meta(ge=1, le=604_800)] = 3600.0
     #: Key that the command line sends; empty: the administrator's in ``home``.

@@ -186,7 +186,7 @@ class Target:
         shown = without_secrets(self.connector, answer.body[: KEPT_CHARACTERS * 4].decode("utf-8", "replace"))
         call.answer = shown[:KEPT_CHARACTERS]
         words = f"{name} answered {answer.status}: {shown[:SHOWN_CHARACTERS]}"
-        return Exchange("retry", words, [call], _retry_after(answer, time.time())), answer
+        return Exchange("retry", words, [call], retry_after_seconds(answer, time.time())), answer
 
 
 def redacted(connector: Connector, headers: dict[str, str]) -> dict[str, str]:
@@ -248,7 +248,8 @@ def _json(body: bytes) -> Any:
         return None
 
 
-def _retry_after(answer: Answer, now: float) -> float | None:
+def retry_after_seconds(answer: Answer, now: float) -> float | None:
+    """How long the target asks us to wait, by its ``Retry-After``; ``now``: seconds since 1970."""
     text = answer.headers.get("retry-after", "").strip()
     if not text:
         return None

@@ -115,6 +115,17 @@ def parser() -> argparse.ArgumentParser:
     tasks.add_argument("--state", choices=("open", "acknowledged", "closed"), help="list: only these")
     tasks.add_argument("--kind", help="list: only this kind")
     remote(tasks)
+    webhooks = add("webhooks", "list who is told every journal entry; add, rotate, disable, enable, remove, recover")
+    actions = ("list", "add", "rotate", "disable", "enable", "remove", "recover")
+    webhooks.add_argument("action", nargs="?", choices=actions, default="list")
+    webhooks.add_argument("subject", nargs="?", help="add: its URL; the others: the subscription's id")
+    webhooks.add_argument("--name", help="add: whose it is, for people")
+    webhooks.add_argument("--type", action="append", help="add: only this event type; may be given several times")
+    webhooks.add_argument("--overlap", type=count, help="rotate: seconds for which the old secret signs, too (a day)")
+    webhooks.add_argument("--reason", default="no reason given", help="disable: why, for those who look")
+    webhooks.add_argument("--since", help="recover: tell it everything again since then, such as 2026-11-23T08:00:00Z")
+    webhooks.add_argument("--dry-run", action="store_true", help="recover: only count")
+    remote(webhooks)
     connectors = add("connectors", "check connector files, or show what a lot would be told, without sending it")
     connectors.add_argument("action", choices=("check", "try"))
     connectors.add_argument("lot", nargs="?", help="with try: the lot's id")
@@ -139,6 +150,7 @@ _ANSWERS = {
     "up": "up.up", "web": "local.web", "worker": "local.worker", "clock": "local.clock", "migrate": "local.migrate",
     "demo": "remote.demo", "submit": "submit.submit", "lot": "remote.lot", "deliveries": "remote.deliveries",
     "targets": "targets.targets", "reconcile": "reconcile.reconcile", "tasks": "tasks.tasks",
+    "webhooks": "webhooks.webhooks",
     "connectors": "connectors.connectors", "verify": "local.verify", "rules": "rules.rules", "keys": "keys.keys",
     "config": "local.config",
 }  # fmt: skip

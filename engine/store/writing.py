@@ -19,6 +19,7 @@ from engine.lot import Lot
 from engine.store import schema
 
 _encode = msgspec.json.Encoder().encode
+_decode_types = msgspec.json.Decoder(list[str]).decode
 _decode_lots = msgspec.json.Decoder(list[Lot]).decode
 
 
@@ -126,12 +127,15 @@ class Statements:
         )
         self.undelivered = (
             f"SELECT DISTINCT lot, target FROM deliveries WHERE {among('lot')}"
-            " AND state NOT IN ('delivered', 'superseded', 'compensated')"
+            # Who only listens (engine/subscriptions.py) need not agree.
+            " AND state NOT IN ('delivered', 'superseded', 'compensated') AND substr(target, 1, 5) <> 'hook-'"
         )
         self.parked = (
             f"SELECT key, waits_for, event, principal FROM parked WHERE {among('waits_for')}"
             " ORDER BY parked_at, key"
         )
+        #: Who is told every journal entry.
+        self.subscriptions = "SELECT id, types FROM subscriptions WHERE disabled_at IS NULL AND removed_at IS NULL"
         self.unpark = f"DELETE FROM parked WHERE {among('key')}"
         self._tails = {
             "lots": " ON CONFLICT (id) DO UPDATE SET "
@@ -240,6 +244,12 @@ def read_undelivered(cursor: Cursor, statements: Statements, ids: Iterable[str])
     for lot, target in sorted(cursor.fetchall()):
         found[lot] = (*found.get(lot, ()), target)
     return found
+
+
+def read_subscriptions(cursor: Cursor, statements: Statements) -> list[tuple[str, frozenset[str]]]:
+    """Who is told every journal entry, with the types that they want; none: every type."""
+    cursor.execute(statements.subscriptions)
+    return [(identity, frozenset(_decode_types(types))) for identity, types in cursor.fetchall()]
 
 
 def read_parked(cursor: Cursor, statements: Statements, needs: Iterable[str]) -> list[Parked]:
