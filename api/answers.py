@@ -85,8 +85,8 @@ async def send_problem(error: Exception, scope: Scope, visit: Visit, send: Send)
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-async def send_options(request_id: bytes, send: Send) -> None:
-    """Answer OPTIONS on an address that takes only POST."""
-    headers = [(b"allow", _POST_ONLY.encode()), (b"x-request-id", request_id)]
+async def send_options(request_id: bytes, send: Send, allowed: str = _POST_ONLY) -> None:
+    """Answer OPTIONS on an address that Litestar does not route."""
+    headers = [(b"allow", allowed.encode()), (b"x-request-id", request_id)]
     await send({"type": "http.response.start", "status": 204, "headers": headers})
     await send({"type": "http.response.body", "body": b"", "more_body": False})

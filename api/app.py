@@ -23,12 +23,16 @@ from api.commands import commands
 from api.door import Door
 from api.events import PATH as EVENTS
 from api.events import EventPath
+from api.feed import PATH as FEED
+from api.feed import FeedPath, Tail, feed_routes
 from api.health import Health, health_routes, healthz
 from api.ledger import ledger_routes
 from api.lots import lot_routes
 from api.openapi import openapi_document
 from api.problems import answer_exception, problem_index, problem_page
 from api.rulesets import rule_set_routes
+from api.subscriptions import subscription_routes
+from engine.feed import Feed
 from engine.people import ensure_admin_key, read_keys
 from engine.runtime import TARGETS, Front, open_front
 from engine.settings import Settings
@@ -64,10 +68,11 @@ def create_app(settings: Settings) -> Application:
     keys.load()
     patience = Patience()
     health = Health(engine, bell.state)
+    tail = Tail(Feed(engine.store), lambda: health.draining)
 
     @contextlib.asynccontextmanager
     async def life(_: Litestar) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(keys.keep_fresh()), asyncio.create_task(patience.sweep())]
+        tasks = [asyncio.create_task(work) for work in (keys.keep_fresh(), patience.sweep(), tail.run())]
         await engine.committer.start()
         workers = (
             run_in_threads(settings, engine.ledger, bell) if settings.redis_url == WITHOUT_REDIS else None
@@ -83,14 +88,20 @@ def create_app(settings: Settings) -> Application:
             await asyncio.to_thread(_stop, engine, workers, bell)
 
     batch = BatchPath(engine.committer, patience)
-    direct = {EVENTS: EventPath(engine.committer, patience, batch).answer, EVENTS_BATCH: batch.answer}
+    direct = {
+        EVENTS: EventPath(engine.committer, patience, batch).answer,
+        EVENTS_BATCH: batch.answer,
+        FEED: FeedPath(tail).answer,
+    }
     litestar = Litestar(
         [
             *(asgi(path, copy_scope=False)(answer) for path, answer in direct.items()),
             commands(engine.committer, patience),
             *lot_routes(engine),
+            *feed_routes(tail),
             *ledger_routes(engine, patience, bell.ring),
             *rule_set_routes(engine, patience),
+            *subscription_routes(engine, patience),
             *health_routes(health, engine),
             healthz,
             openapi_document,

@@ -57,6 +57,11 @@ class Health:
         self._seen: Readiness | None = None
         self._draining = False
 
+    @property
+    def draining(self) -> bool:
+        """Has the process been asked to stop?"""
+        return self._draining
+
     def start_draining(self) -> None:
         """From now on not ready: the process has been asked to stop."""
         self._draining = True

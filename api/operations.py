@@ -10,7 +10,9 @@ from msgspec import Raw, Struct
 
 from api.batch import Result
 from api.commands import COMMANDS
+from api.feed import Changes
 from api.rulesets import Activate, Approve, Difference, RollBack, Stage
+from api.subscriptions import Disable, Recover, Recovered, Rotate, Subscribe, Subscribed
 from api.targets import DriftPage, Pause, TargetLine
 from api.tasks import Remark
 from api.views import LotView, Page, Readiness, Replay, Replayed
@@ -23,6 +25,7 @@ from engine.journal import Entry
 from engine.ledger import DeliveryLine
 from engine.rulesets import RuleSetLine, RuleSetView, Staged
 from engine.store.reading import EventLine, HoldLine, LotLine, ParkedLine, ResultLine
+from engine.subscriptions import Subscription
 from engine.targets import TargetState
 from engine.tasks import TaskLine
 
@@ -75,7 +78,16 @@ DIGEST = Parameter("digest", "`active`, a digest, or its first digits.", place="
 TARGET = Parameter("target", "Only this target.")
 TARGET_NAME = Parameter("target", "Its name: erp or wms.", place="path", required=True)
 TASK = Parameter("task", "Number of the task.", {"type": "integer", "minimum": 1}, "path", True)
+SUBSCRIPTION = Parameter("subscription", "Its id: `hook-` and 8 digits.", place="path", required=True)
 STATE = Parameter("state", "Only lots in this state.")
+#: Which changes a reader of the feed wants.
+WANTED = (
+    Parameter("lot", "Only changes of this lot."),
+    Parameter("type", "Only entries of this type, such as `lot.released.v1`."),
+    Parameter("kind", "Only `event`, `consequence` or `refusal`."),
+    Parameter("item", "Only lots of this item."),
+    Parameter("plant", "Only lots of this plant."),
+)
 
 _DECIDED: dict[int, Any] = {201: Decision, 200: (Decision, Notice), 202: Notice}
 _DECISION_PROBLEMS = (404, 408, 409, 412, 413, 415, 422, 503)
@@ -140,6 +152,21 @@ def _remark(step: str, summary: str) -> Operation:
     )
 
 
+def _subscription(step: str, summary: str, answer: Any, body: Any) -> Operation:
+    return Operation(
+        method="post",
+        path=f"/v1/subscriptions/{{subscription}}/{step}",
+        id=f"{step}_subscription",
+        role="admin",
+        summary=summary,
+        parameters=(SUBSCRIPTION,),
+        body={} if body is None else {"application/json": body},
+        body_required=step != "rotate",
+        answers={200: answer},
+        problems=(404,) if body is None else (404, 408, 413, 415, 422),
+    )
+
+
 def _text(path: str, name: str, summary: str, *parameters: Parameter) -> Operation:
     return Operation(
         method="get",
@@ -172,6 +199,37 @@ OPERATIONS: tuple[Operation, ...] = (
         body={"application/cloudevents-batch+json": list[AnyEvent], "application/x-ndjson": AnyEvent},
         answers={200: list[Result]},
         problems=(408, 413, 415, 422, 503),
+    ),
+    Operation(
+        method="get",
+        path="/v1/feed",
+        id="feed",
+        summary="Every change as it happens, as server-sent events; `data` is a change as `/v1/changes` has it.",
+        parameters=(
+            *WANTED,
+            Parameter("after", "The id of a change, or `start`; without it only what comes."),
+            Parameter("Last-Event-ID", "As `after`, and before it.", place="header"),
+            Parameter("heartbeat", "Seconds between signs of life.",
+                      {"type": "integer", "minimum": 1, "maximum": 60, "default": 15}),
+        ),
+        answers={200: str},
+        problems=(503,),
+        answer_media_type="text/event-stream",
+    ),
+    Operation(
+        method="get",
+        path="/v1/changes",
+        id="changes",
+        summary="The changes after one; waits for the first.",
+        parameters=(
+            *WANTED,
+            Parameter("after", "`next` of the answer before, a change's id, or `start`; without it only what comes."),
+            Parameter("wait", "Seconds to wait for the first.",
+                      {"type": "integer", "minimum": 0, "maximum": 30, "default": 0}),
+            LIMIT,
+        ),
+        answers={200: Changes},
+        problems=(503,),
     ),
     _read(
         "/v1/events/{key}",
@@ -330,6 +388,27 @@ OPERATIONS: tuple[Operation, ...] = (
     _read("/v1/tasks/{task}", "task", "One task.", TaskLine, TASK),
     _remark("acknowledge", "Say that somebody has seen it: nobody is told of it again."),
     _remark("close", "Say that it is done."),
+    Operation(
+        method="get", path="/v1/subscriptions", id="subscriptions", role="admin", answers={200: Page[Subscription]},
+        summary="Who is told every journal entry by webhook.",
+    ),
+    Operation(
+        method="post", path="/v1/subscriptions", id="subscribe", role="admin", answers={201: Subscribed},
+        summary="Tell an address every journal entry from now on; the answer has the secret that signs.",
+        body={"application/json": Subscribe}, problems=(408, 413, 415, 422),
+    ),
+    Operation(
+        method="get", path="/v1/subscriptions/{subscription}", id="subscription", role="admin",
+        answers={200: Subscription}, summary="One subscription.", parameters=(SUBSCRIPTION,), problems=(404,),
+    ),
+    Operation(
+        method="delete", path="/v1/subscriptions/{subscription}", id="unsubscribe", role="admin",
+        answers={200: Subscription}, summary="End a subscription.", parameters=(SUBSCRIPTION,), problems=(404,),
+    ),
+    _subscription("rotate", "A new secret; for a while messages are signed with both.", Subscribed, Rotate),
+    _subscription("disable", "Tell it nothing until it is enabled; nothing is lost.", Subscription, Disable),
+    _subscription("enable", "Tell it again, from where it was disabled.", Subscription, None),
+    _subscription("recover", "Tell it everything again since an instant; or count it.", Recovered, Recover),
     _read("/v1/rules", "rule_sets", "Rule sets, the newest first.", Page[RuleSetLine]),
     _read("/v1/rules/{digest}", "rule_set", "One rule set, whole.", RuleSetView, DIGEST),
     _read(

@@ -17,6 +17,7 @@ from engine.ledger import Ledger
 from engine.pipeline import Pipeline
 from engine.rulesets import RuleSets
 from engine.settings import Settings
+from engine.store.feed import settle_order
 from engine.store.migrate import migrate
 from engine.store.opening import Store, open_store
 from engine.store.reading import Reading
@@ -72,6 +73,7 @@ def open_engine(
     """
     store = open_store(settings.database_url, settings.home)
     migrate(store)
+    settle_order(store)
     sets, rulebook = open_rules(store, settings, clock)
 
     def start_judge(book: RuleBook) -> TwoChannelJudge:

@@ -119,6 +119,16 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @pytest.fixture
+def own(tmp_path: Path) -> Iterator[Service]:
+    """A service of the test's own, which it may kill."""
+    running = Service(tmp_path)
+    running.start()
+    yield running
+    if running.process.poll() is None:
+        running.stop()
+
+
+@pytest.fixture
 def receipt(request: pytest.FixtureRequest) -> Callable[..., dict[str, Any]]:
     """Makes receipts of lots that no other test has."""
     prefix = f"{request.node.name[5:30]}-{os.getpid()}"

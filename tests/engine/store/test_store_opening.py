@@ -19,7 +19,11 @@ def test_the_migrated_schema_is_the_declared_one(store: Store) -> None:
     from alembic.migration import MigrationContext
 
     with store.engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        differences = compare_metadata(MigrationContext.configure(connection), metadata)
+    found = {(kind, getattr(what[-1], "name", None)) for kind, *what in differences}
+    # What only PostgreSQL needs, for the change feed (engine/store/feed.py).
+    own = {("remove_table", "commit_offset"), ("remove_column", "commit_order"), ("remove_index", "journal_commit_order")}
+    assert found == (own if store.dialect == "postgresql" else set())
 
 
 def test_a_commit_is_on_disk_before_it_is_answered(store: Store) -> None:

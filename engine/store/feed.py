@@ -1,0 +1,64 @@
+"""Journal entries in the order in which they became visible, in SQL. What they mean is in engine/feed.py.
+
+SQLite has one writer: positions are given in the order of the commits. On PostgreSQL positions are drawn before the
+commit, so the order is (number of the transaction, position), and only entries of transactions that are older than
+every transaction still under way are shown: nothing can come before them any more.
+"""
+
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from engine.store.opening import Store
+
+#: Columns of a change, in the order of engine.feed.Change after its id.
+_COLUMNS = (
+    'j.lot, j.version, j.kind, j.type, j."trigger", j.state_before, j.state_after, l.item, l.plant, j.source,'
+    " j.event_id, j.time, j.recorded_at, j.principal, j.correlation_id, j.causation_id, j.data"
+)
+_SETTLED = (
+    "commit_order < (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint + raised FROM commit_offset)"
+)
+_AFTER = {
+    "sqlite": f"""
+        SELECT 0, j.position, {_COLUMNS}
+        FROM (SELECT * FROM journal WHERE position > :position ORDER BY position LIMIT :limit) j
+        LEFT JOIN lots l ON l.id = j.lot ORDER BY j.position""",
+    "postgresql": f"""
+        SELECT j.commit_order, j.position, {_COLUMNS}
+        FROM (SELECT * FROM journal WHERE (commit_order, position) > (:order, :position) AND {_SETTLED}
+              ORDER BY commit_order, position LIMIT :limit) j
+        LEFT JOIN lots l ON l.id = j.lot ORDER BY j.commit_order, j.position""",
+}
+_NEWEST = {
+    "sqlite": "SELECT 0, max(position) FROM journal",
+    "postgresql": f"SELECT commit_order, position FROM journal WHERE {_SETTLED}"
+    " ORDER BY commit_order DESC, position DESC LIMIT 1",
+}
+
+
+def read_after(connection: Connection, dialect: str, after: tuple[int, int], limit: int) -> list[Any]:
+    """Up to ``limit`` rows after (order, position): order, position, then the columns of a change."""
+    values = {"position": after[1], "limit": limit} | ({"order": after[0]} if dialect == "postgresql" else {})
+    return list(connection.execute(text(_AFTER[dialect]), values))
+
+
+def read_newest(connection: Connection, dialect: str) -> tuple[int, int]:
+    """(order, position) of the newest entry that can be shown; (0, 0) when there is none."""
+    row = connection.execute(text(_NEWEST[dialect])).first()
+    return (0, 0) if row is None or row[1] is None else (int(row[0]), int(row[1]))
+
+
+def settle_order(store: Store) -> None:
+    """Let what will be written come after what is written: a restored database may be ahead of its cluster."""
+    if store.dialect != "postgresql":
+        return
+    with store.engine.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE commit_offset SET raised = raised + ahead.by"
+                " FROM (SELECT (SELECT max(commit_order) FROM journal)"
+                " - (SELECT pg_current_xact_id()::text::bigint + raised FROM commit_offset) + 1 AS by) ahead"
+                " WHERE ahead.by > 0"
+            )
+        )
