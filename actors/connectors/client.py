@@ -151,6 +151,8 @@ class Client:
     def _guarded(self, guard: Guard, connection: http.client.HTTPConnection, seconds: float) -> socket.socket:
         """Connected to an address that was judged; the certificate is checked against the name."""
         plain = guard.connect(self._host, connection.port, seconds)
+        # As http.client does when it connects itself: a body must not wait for the other side to acknowledge the head.
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._tls is None:
             return plain
         try:
