@@ -13,6 +13,7 @@ up: $(STAMP)
 	@exec $(BIN)/lotgate up
 
 test: $(STAMP)
+	@$(BIN)/python -m tests.tryton.erp
 	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(STAMP)

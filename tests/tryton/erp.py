@@ -41,6 +41,7 @@ def prepared() -> Path:
         # Others may test at the same time.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (there / "empty" / "erp.sqlite").exists():
+            print("Installing Tryton, an ERP for the tests (about half a minute the first time) ...", flush=True)
             shutil.rmtree(there, ignore_errors=True)
             _install(there)
             _new_database(there)
@@ -166,8 +167,8 @@ class Tryton:
         euro = {"name": "Euro", "code": "EUR", "symbol": "€", "rounding": _decimal("0.01"), "digits": 2}
         self._currency = self.call("currency.currency.create", [{**euro, "rates": [["create", [rate]]]}])[0]
         company = self.call("company.company.create", [{"party": party, "currency": self._currency}])[0]
-        self._admin = self.find("res.user", [["login", "=", "admin"]])[0]["id"]
-        self.call("res.user.write", [self._admin], {"companies": [["add", [company]]], "company": company})
+        admin = self.find("res.user", [["login", "=", "admin"]])[0]["id"]
+        self.call("res.user.write", [admin], {"companies": [["add", [company]]], "company": company})
         self._company = company
         places = self.find("stock.location", [], "code", "type")
         self._locations = {str(place["code"]): place["id"] for place in places}
@@ -184,9 +185,19 @@ class Tryton:
         self.key = self.new_key()
 
     def new_key(self) -> str:
-        """A key for a program, in force at once."""
-        made = self.call("res.user.application.create", [{"user": self._admin, "application": "rest"}])
+        """A key for a program, in force at once, of a user who may do nothing but move stock."""
+        if not self.find("res.user", [["login", "=", "lotgate"]]):
+            groups = [group["id"] for group in self.find("res.group", [["name", "=", "Stock"]])]
+            rights = {"groups": [["add", groups]], "companies": [["add", [self._company]]], "company": self._company}
+            self.call("res.user.create", [{"name": "Lotgate", "login": "lotgate", **rights}])
+        user = self.find("res.user", [["login", "=", "lotgate"]])[0]["id"]
+        made = self.call("res.user.application.create", [{"user": user, "application": "rest"}])
         return str(self.call("res.user.application.read", made, ["key"])[0]["key"])
+
+    def grant_keys(self) -> None:
+        """Validate every key that a program has asked for."""
+        asked = self.find("res.user.application", [["state", "=", "requested"]])
+        self.call("res.user.application.validate_", [found["id"] for found in asked])
 
     def product(self, code: str) -> int:
         if code not in self._products:
