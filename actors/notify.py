@@ -8,7 +8,7 @@ import logging
 import smtplib
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from email.message import EmailMessage
 from email.utils import format_datetime, parseaddr
@@ -163,20 +163,26 @@ class Teller(Struct):
     channels: tuple[Channel, ...]
     repeat_seconds: float
 
-    def round(self, stopped: "Stopped") -> int:
+    def round(self, stopped: Callable[[], bool]) -> int:
         """Plan what is due and send what waits; gives how many messages were sent."""
-        names = [channel.name for channel in self.channels]
-        self.notices.plan(names, self.repeat_seconds)
+        self.plan()
+        return sum(self.send(channel, stopped) for channel in self.channels)
+
+    def plan(self) -> int:
+        """Make messages of the tasks that are due; gives how many tasks."""
+        return self.notices.plan([channel.name for channel in self.channels], self.repeat_seconds)
+
+    def send(self, channel: Channel, stopped: Callable[[], bool]) -> int:
+        """Send what waits for ``channel``; gives how many messages were sent."""
         sent = 0
         for _ in range(ROUND):
-            notice = None if stopped() else self.notices.take(names, LEASE_SECONDS)
+            notice = None if stopped() else self.notices.take([channel.name], LEASE_SECONDS)
             if notice is None:
                 break
-            sent += self._send(notice)
+            sent += self._send(channel, notice)
         return sent
 
-    def _send(self, notice: Notice) -> bool:
-        channel = next(c for c in self.channels if c.name == notice.channel)
+    def _send(self, channel: Channel, notice: Notice) -> bool:
         unseen = self.tasks.some(notice.tasks, TaskState.OPEN)
         if not unseen:
             self.notices.dropped(notice)
@@ -191,12 +197,6 @@ class Teller(Struct):
         self.notices.sent(notice)
         log.info("people were told of %d tasks by %s in %.1f s", len(unseen), channel.name, time.monotonic() - began)
         return True
-
-
-class Stopped(Protocol):
-    """Says whether the process is to stop."""
-
-    def __call__(self) -> bool: ...
 
 
 def channels(settings: Settings, clock: Clock) -> tuple[Channel, ...]:

@@ -16,11 +16,12 @@ from typing import Any
 from msgspec import Struct
 
 from actors.connectors.format import Connector, load, values
+from actors.connectors.protocols import reader_of
 from actors.connectors.readback import (
     Members,
     NotRead,
     ReadBack,
-    Reader,
+    TargetReader,
     differing,
     has_left,
     period_seconds,
@@ -80,8 +81,7 @@ class Reconciler(Struct):
         part = connector.read_back
         if part is None:
             raise NotRead(NO_PART.format(name=target))
-        limits = connector.limits
-        reader = Reader(target, connector.base_url, limits.timeout_s, part, connector.secrets)
+        reader = reader_of(connector, part)
         if lot is None:
             self.drift.begin(target, period_seconds(part), if_due=False)
         visit = _Visit(self, connector, part, reader, repair and self.pipeline is not None)
@@ -111,7 +111,7 @@ class _Visit:
     """One reading of one target."""
 
     def __init__(
-        self, reconciler: Reconciler, connector: Connector, part: ReadBack, reader: Reader, repair: bool
+        self, reconciler: Reconciler, connector: Connector, part: ReadBack, reader: TargetReader, repair: bool
     ) -> None:
         self.compared = self.drifting = self.repaired = 0
         self._all = reconciler

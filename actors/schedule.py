@@ -13,7 +13,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from actors.broker import Doorbell
-from actors.notify import Teller, channels
+from actors.notify import Channel, Teller, channels
 from actors.reconcile import Reconciler, reconcile_due
 from engine.drift import Drift
 from engine.errors import LotgateError
@@ -130,8 +130,17 @@ def _reading_back(reading: Reconciler, target: str) -> Task:
     return Task(f"reconciliation of {target}", READ_BACK_SECONDS, lambda: reconcile_due(reading, (target,)))
 
 
-def _tell(teller: Teller, stop: threading.Event) -> None:
-    teller.round(stop.is_set)
+def _plan(teller: Teller) -> None:
+    teller.plan()
+
+
+def _telling(teller: Teller, channel: Channel, stop: threading.Event) -> Task:
+    """A mail server that hangs holds up no webhook."""
+
+    def send() -> None:
+        teller.send(channel, stop.is_set)
+
+    return Task(f"notices by {channel.name}", NOTICE_SECONDS, send)
 
 
 def main(settings: Settings) -> int:
@@ -154,7 +163,8 @@ def main(settings: Settings) -> int:
     teller = Teller(ledger.tasks, Notices(engine.store, now), channels(settings, now), settings.notify_repeat_s)
     reading = Reconciler(settings, Drift(engine.store, now), ledger, now, engine.pipeline, deciding, stop.is_set)
     asides = [
-        [Task("notices", NOTICE_SECONDS, lambda: _tell(teller, stop))],
+        [Task("notices", NOTICE_SECONDS, lambda: _plan(teller))],
+        *([_telling(teller, channel, stop)] for channel in teller.channels),
         *([_reading_back(reading, target)] for target in engine.pipeline.targets),
     ]
     threads = [threading.Thread(target=run, args=(aside, stop), name=aside[0].name, daemon=True) for aside in asides]

@@ -4,7 +4,7 @@ What may not enter: what ought to be (engine/drift.py), and what follows (actors
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 from urllib.parse import quote
 
 from msgspec import Meta, Struct, json
@@ -86,8 +86,21 @@ def secrets_of(read_back: ReadBack | None) -> Iterator[tuple[str, str]]:
         yield f"read_back.headers.{name}", value
 
 
+class TargetReader(Protocol):
+    """Reads one target back, by whatever protocol it has. Raises NotRead for whatever keeps it from doing so."""
+
+    def close(self) -> None:
+        """Cut off what is under way; close every connection."""
+
+    def one(self, known: Members) -> Members | None:
+        """What the target says of one lot; None: it does not know it. ``known``: values of templates."""
+
+    def page(self, listing: Listing, after: str) -> tuple[dict[str, Members], str | None]:
+        """One page of what the target says: lot -> members; and where the next one begins."""
+
+
 class Reader:
-    """Reads one target back. Raises NotRead for whatever keeps it from doing so."""
+    """Reads one target back over plain HTTP. Raises NotRead for whatever keeps it from doing so."""
 
     def __init__(
         self, name: str, base_url: str, timeout_seconds: float, read_back: ReadBack, secrets: Mapping[str, str]

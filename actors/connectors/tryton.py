@@ -14,13 +14,16 @@ from msgspec import Struct, json
 
 from actors.connectors.format import AWAY, Connector, Outcome, Request, meaning, values
 from actors.connectors.http import Call, Exchange, Target
+from actors.connectors.readback import Listing, Members, NotRead
 from actors.connectors.template import fill
-from engine.ledger import Delivery
+from engine.ledger import LONGEST_WAIT_SECONDS, Delivery
 
 #: The word for a status that Tryton books by itself.
 IGNORED = "ignore"
 #: Quantities are floats there; nothing smaller is stock.
 SMALLEST = 6
+#: The member that a reading has, and its words for no zone and for input and output zones.
+ZONES, NOWHERE, OUTSIDE = "zones", "nowhere", "input or output"
 _MODEL = "/rest/model/"
 #: Documents of every Lotgate carry references that begin so.
 _OURS = "lotgate:"
@@ -39,11 +42,9 @@ class _Ended(Exception):
 
 
 class _Lot(Struct, frozen=True):
-    """A lot by Tryton's numbers, and where the document for it leads."""
+    """A lot as Tryton has it, and whose it is."""
 
-    id: int
-    product: int
-    unit: int
+    record: dict[str, Any]
     company: int
 
 
@@ -90,18 +91,97 @@ class TrytonTarget(Target):
         return exchange, seen
 
 
-class _Visit:
+class _Talk:
+    """Calls to one target, each kept; raises _Ended for every answer that is no success."""
+
+    def __init__(self, target: "TrytonTarget", may_call: Callable[[], bool]) -> None:
+        self.calls: list[Call] = []
+        self._target = target
+        self._connector: Connector = target.connector
+        self._may_call = may_call
+
+    def lots(self, number: str, item: str) -> list[dict[str, Any]]:
+        """Its records of the lot; more than one is a mistake of somebody's."""
+        domain = [["number", "=", number], ["product.code", "=", item]]
+        return self.search("stock.lot", domain, "product.id", "product.default_uom.id")
+
+    def places(self, codes: list[str], lot: dict[str, Any], company: int) -> "_Places":
+        """How much of the lot lies in each of ``codes`` and everything below it, and in every warehouse."""
+        domain = ["OR", ["code", "in", codes], ["type", "=", "warehouse"]]
+        about = {"company": company, "product": lot["product"]["id"], "lot": lot["id"], "with_childs": True}
+        fields = ("code", "type", "quantity", "storage_location.id")
+        return _Places(self.search("stock.location", domain, *fields, about=about))
+
+    def search(
+        self, model: str, domain: list[Any], *fields: str, about: dict[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
+        found = self.ask("GET", model, None, *fields, domain=domain, about=about)
+        if not isinstance(found, list) or not all(isinstance(record, dict) for record in found):
+            raise _Ended("retry", f"{self._connector.name}: no list of records came back for {model}", away=True)
+        return found
+
+    def ask(
+        self, method: Literal["GET", "POST"], path: str, body: Any, *fields: str, domain: list[Any] | None = None,
+        about: dict[str, Any] | None = None, refused: Outcome | None = None,
+    ) -> Any:  # fmt: skip
+        """One call; gives the JSON of a success. ``refused``: what it means that Tryton's rules refuse."""
+        if not self._may_call():
+            raise _Ended("retry", "the lease ended before the next call", away=True)
+        query = [f"f={field}" for field in fields]
+        if domain is not None:
+            query.append(f"d={quote(_packed(domain))}")
+        headers = dict(self._connector.deliver.headers)
+        if about is not None:
+            headers["X-Tryton-Context"] = _packed(about)
+        request = Request(method, f"{_MODEL}{path}", headers)
+        exchange, seen = self._target.ask(request, f"{_MODEL}{path}?{'&'.join(query)}", body)
+        self.calls += exchange.calls
+        if exchange.outcome == "applied":
+            return seen
+        if refused is not None and exchange.calls[0].status == 400:
+            exchange.outcome = refused
+        raise _Ended(exchange.outcome, exchange.detail, exchange.away, exchange.retry_after_seconds)
+
+
+class _Places:
+    """Locations and how much lies there."""
+
+    def __init__(self, found: list[dict[str, Any]]) -> None:
+        self._found = found
+
+    def one(self, code: str) -> dict[str, Any]:
+        """The location with that code."""
+        places = [place for place in self._found if place["code"] == code and place["type"] != "warehouse"]
+        if len(places) != 1:
+            raise _Ended("permanent", f"there are {len(places)} locations with the code {code}; there has to be one")
+        return places[0]
+
+    def quantity(self, code: str) -> float:
+        """What lies there and below."""
+        return float(self.one(code)["quantity"] or 0.0)
+
+    def outside(self, storage: str) -> float:
+        """What its warehouse holds beside the storage zone: in input and output zones."""
+        place = self.one(storage)
+        house = next((p for p in self._found if (p["storage_location"] or {}).get("id") == place["id"]), place)
+        return round((house["quantity"] or 0.0) - (place["quantity"] or 0.0), SMALLEST)
+
+
+def _for_somebody(words: str, attempts: int) -> _Ended:
+    """Somebody has to do something in Tryton first: tried again ever more slowly."""
+    return _Ended("retry", words, retry_after=min(LONGEST_WAIT_SECONDS, 3.0 * 2 ** min(attempts, 10)))
+
+
+class _Visit(_Talk):
     """One delivery on its way."""
 
     def __init__(self, target: TrytonTarget, delivery: Delivery, may_call: Callable[[], bool]) -> None:
-        self.calls: list[Call] = []
+        super().__init__(target, may_call)
         #: A document of this delivery is done; and it was not done before: then an answer was lost.
         self.was_done = self.moved = False
-        self._target = target
-        self._connector: Connector = target.connector
         self._key = delivery.key
+        self._attempts = delivery.attempts
         self._status = delivery.status
-        self._may_call = may_call
         self._document: dict[str, Any] = fill(
             self._connector.deliver.json, values(self._connector, delivery.status, delivery.key)
         )
@@ -129,53 +209,41 @@ class _Visit:
         """Nothing lies in another zone: is that agreement?"""
         if lying.outside > 0 and (not self._status.allocatable or lying.there == 0):
             words = f"{lying.outside:g} lie in an input or output zone: put them away, or take them back"
-            raise _Ended("retry", words)
+            raise _for_somebody(words, self._attempts)
         if lying.there == 0 and self._status.stock != "none":
-            raise _Ended("retry", f"{self._connector.name} has no stock of the lot")
+            raise _for_somebody(f"{self._connector.name} has no stock of the lot", self._attempts)
         return f"{lying.there:g} lie in {self._zone}"
 
     # -- reading -----------------------------------------------------------------------------------------------
 
     def _find_lot(self) -> _Lot | None:
-        domain = [["number", "=", self._status.lot], ["product.code", "=", self._status.item]]
-        found = self._search("stock.lot", domain, "product.id", "product.default_uom.id")
+        found = self.lots(self._status.lot, self._status.item)
         if len(found) > 1:
             words = f"{len(found)} lots of {self._status.item} have the number {self._status.lot}: each needs its own"
             raise _Ended("permanent", words)
         if not found:
             if self._status.stock == "none":
                 return None
-            raise _Ended("retry", f"{self._connector.name} has no lot {self._status.lot} of {self._status.item}")
-        product = found[0]["product"]
-        return _Lot(found[0]["id"], product["id"], product["default_uom"]["id"], self._document["company"])
+            words = f"{self._connector.name} has no lot {self._status.lot} of {self._status.item}"
+            raise _for_somebody(words, self._attempts)
+        return _Lot(found[0], self._document["company"])
 
     def _lying(self, lot: _Lot) -> _Lying:
-        """Where the lot lies now, with everything below each place."""
-        domain = ["OR", ["code", "in", [self._storage, self._zone]], ["type", "=", "warehouse"]]
-        about = {"company": lot.company, "product": lot.product, "lot": lot.id, "with_childs": True}
-        found = self._search("stock.location", domain, "code", "type", "quantity", "storage_location.id", about=about)
-        storage, zone = (self._place(found, code) for code in (self._storage, self._zone))
-        # The warehouse whose storage zone it is: what it holds beside lies in its input and output zones.
-        house = next((p for p in found if (p["storage_location"] or {}).get("id") == storage["id"]), storage)
-        total, there = storage["quantity"] or 0.0, zone["quantity"] or 0.0
-        elsewhere, outside = round(total - there, SMALLEST), round((house["quantity"] or 0.0) - total, SMALLEST)
+        """Where the lot lies now."""
+        found = self.places([self._storage, self._zone], lot.record, lot.company)
+        there, outside = found.quantity(self._zone), found.outside(self._storage)
+        elsewhere = round(found.quantity(self._storage) - there, SMALLEST)
         if min(there, elsewhere, outside) < 0:
             words = f"it counts less than nothing in {self._storage} or {self._zone}: somebody has to look"
-            raise _Ended("retry", words)
-        return _Lying(storage["id"], zone["id"], there, elsewhere, outside)
-
-    def _place(self, found: list[dict[str, Any]], code: str) -> dict[str, Any]:
-        places = [place for place in found if place["code"] == code and place["type"] != "warehouse"]
-        if len(places) != 1:
-            raise _Ended("permanent", f"there are {len(places)} locations with the code {code}; there has to be one")
-        return places[0]
+            raise _for_somebody(words, self._attempts)
+        return _Lying(found.one(self._storage)["id"], found.one(self._zone)["id"], there, elsewhere, outside)
 
     def _take_up(self, lot: _Lot, quantity: float) -> dict[str, Any] | None:
         """The open document of this delivery, if it fits; every other open one of ours is cancelled."""
         ours = [["reference", "like", f"{_OURS}%"], ["OR", _OPEN, ["reference", "=", self._key]]]
         fields = ("reference", "state", "moves.quantity", "moves.state", "to_location.code")
         mine: dict[str, Any] | None = None
-        for document in self._search("stock.shipment.internal", [["moves.lot", "=", lot.id], *ours], *fields):
+        for document in self.search("stock.shipment.internal", [["moves.lot", "=", lot.record["id"]], *ours], *fields):
             if document["state"] in ("done", "cancelled"):
                 self.was_done = self.was_done or document["state"] == "done"
                 continue
@@ -202,66 +270,81 @@ class _Visit:
         if document["state"] != "assigned":
             self._step(document, "cancel")
             words = f"{lying.elsewhere:g} lie outside of {self._zone}, and not all may be moved: some are reserved"
-            raise _Ended("retry", words)
+            raise _for_somebody(words, self._attempts)
         self._step(document, "do")
         self.moved = True
 
     def _create(self, lot: _Lot, lying: _Lying) -> dict[str, Any]:
         way = {"from_location": lying.storage, "to_location": lying.zone, "company": lot.company}
-        move = {"product": lot.product, "lot": lot.id, "quantity": lying.elsewhere, "unit": lot.unit, **way}
+        product = lot.record["product"]
+        what = {"product": product["id"], "lot": lot.record["id"], "unit": product["default_uom"]["id"]}
+        move = {**what, "quantity": lying.elsewhere, **way}
         body = {**self._document, **way, "moves": [["create", [move]]]}
-        return self._object(self._ask("POST", "stock.shipment.internal", body, "state"))
+        return _document(self.ask("POST", "stock.shipment.internal", body, "state"))
 
     def _unreserve(self, lot: _Lot) -> bool:
         """Take the lot away from customers' shipments that are not picked yet: they wait for other stock."""
-        domain = [["lot", "=", lot.id], ["state", "=", "assigned"], ["shipment", "like", "stock.shipment.out,%"]]
-        moves = self._search("stock.move", domain, "shipment")
+        reserved = [["state", "=", "assigned"], ["shipment", "like", "stock.shipment.out,%"]]
+        moves = self.search("stock.move", [["lot", "=", lot.record["id"]], *reserved], "shipment")
         shipments = sorted({str(move["shipment"]).partition(",")[2] for move in moves})
         for shipment in shipments:
-            self._ask("POST", f"stock.shipment.out/{shipment}/wait", {}, "state", refused="retry")
+            self.ask("POST", f"stock.shipment.out/{shipment}/wait", {}, "state", refused="retry")
         return bool(shipments)
 
     def _step(self, document: dict[str, Any], step: Literal["wait", "assign_try", "do", "cancel"]) -> dict[str, Any]:
         """One step of a document. A step that is refused was taken meanwhile, or something changed: read again."""
         path = f"stock.shipment.internal/{document['id']}/{step}"
-        return self._object(self._ask("POST", path, {}, "state", refused="retry"))
+        return _document(self.ask("POST", path, {}, "state", refused="retry"))
 
-    # -- calling -----------------------------------------------------------------------------------------------
 
-    def _search(
-        self, model: str, domain: list[Any], *fields: str, about: dict[str, Any] | None = None
-    ) -> list[dict[str, Any]]:
-        found = self._ask("GET", model, None, *fields, domain=domain, about=about)
-        if not isinstance(found, list) or not all(isinstance(record, dict) for record in found):
-            raise _Ended("retry", f"{self._connector.name}: no list of records came back for {model}", away=True)
-        return found
+class TrytonReader:
+    """Reads back where Tryton has lots: ``zones``, the codes of every zone in which anything of the lot lies.
 
-    def _object(self, seen: Any) -> dict[str, Any]:
-        if not isinstance(seen, dict) or "state" not in seen or "id" not in seen:
-            raise _Ended("retry", f"{self._connector.name}: no document came back", away=True)
-        return seen
+    ``nowhere``: it has none of it. Raises NotRead for whatever keeps it from doing so.
+    """
 
-    def _ask(
-        self, method: Literal["GET", "POST"], path: str, body: Any, *fields: str, domain: list[Any] | None = None,
-        about: dict[str, Any] | None = None, refused: Outcome | None = None,
-    ) -> Any:  # fmt: skip
-        """One call; gives the JSON of a success. ``refused``: what it means that Tryton's rules refuse."""
-        if not self._may_call():
-            raise _Ended("retry", "the lease ended before the next call", away=True)
-        query = [f"f={field}" for field in fields]
-        if domain is not None:
-            query.append(f"d={quote(_packed(domain))}")
-        headers = dict(self._connector.deliver.headers)
-        if about is not None:
-            headers["X-Tryton-Context"] = _packed(about)
-        request = Request(method, f"{_MODEL}{path}", headers)
-        exchange, seen = self._target.ask(request, f"{_MODEL}{path}?{'&'.join(query)}", body)
-        self.calls += exchange.calls
-        if exchange.outcome == "applied":
-            return seen
-        if refused is not None and exchange.calls[0].status == 400:
-            exchange.outcome = refused
-        raise _Ended(exchange.outcome, exchange.detail, exchange.away, exchange.retry_after_seconds)
+    def __init__(self, connector: Connector) -> None:
+        self._connector = connector
+        self._target = TrytonTarget(connector)
+
+    def close(self) -> None:
+        """Cut off what is under way; close every connection."""
+        self._target.stop()
+        self._target.close()
+
+    def one(self, known: Members) -> Members | None:
+        """What Tryton says of one lot; None: it does not know it."""
+        try:
+            return self._zones(_Talk(self._target, lambda: True), known)
+        except _Ended as end:
+            raise NotRead(end.detail) from None
+
+    def page(self, listing: Listing, after: str) -> tuple[dict[str, Members], str | None]:
+        """Lots are asked for one by one: a list of lots would not say where they lie."""
+        raise NotRead(f"{self._connector.name}: read_back has a list, and Tryton has none; leave it out")
+
+    def _zones(self, talk: _Talk, known: Members) -> Members | None:
+        lots = talk.lots(known["lot"], known["item"])
+        if len(lots) != 1:
+            return {ZONES: f"{len(lots)} lots"} if lots else None
+        document = self._connector.deliver.json or {}
+        storage = str(document["from_location"])
+        words = sorted({word for word in self._connector.stock.values() if word != IGNORED})
+        places = talk.places([storage, *words], lots[0], document["company"])
+        held = {word: places.quantity(word) for word in words}
+        held[storage] = round(places.quantity(storage) - sum(held.values()), SMALLEST)
+        # What is picked for a customer lies in the output zone: as it should, as long as the lot may be shipped.
+        held[OUTSIDE] = 0.0 if known["allocatable"] else places.outside(storage)
+        found = ", ".join(code for code, quantity in held.items() if quantity != 0)
+        if not found:
+            return {ZONES: known["target_stock"] if known["stock"] in ("issued", "none") else NOWHERE}
+        return {ZONES: found}
+
+
+def _document(seen: Any) -> dict[str, Any]:
+    if not isinstance(seen, dict) or "state" not in seen or "id" not in seen:
+        raise _Ended("retry", "no document of Tryton came back", away=True)
+    return seen
 
 
 def _packed(value: Any) -> str:

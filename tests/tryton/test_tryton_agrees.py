@@ -1,5 +1,6 @@
 """From receipt to return, and through every fault: what Tryton's own records say is what Lotgate decided."""
 
+import json
 import signal
 import time
 from collections.abc import Iterator
@@ -98,3 +99,24 @@ def test_tryton_is_killed_in_the_middle(works: Works) -> None:
     works.tryton.start()
     works.agree()
     works.everything_is_where_it_must_be(lots)
+
+
+def test_what_somebody_carries_elsewhere_by_hand_is_found_and_said(works: Works) -> None:
+    moved, left, good = works.receive(), works.receive(), works.receive()
+    for lot in (left, good):
+        works.inspect(lot)
+        works.hold(lot)
+    works.lift(good)
+    works.send("lot.released.v1", good, {})
+    works.agree()
+
+    def drift() -> dict[str, tuple[str, str]]:
+        done = works.installation.run("reconcile", "erp", "--json")
+        assert done.returncode in (0, 1), done.stderr
+        return {line["lot"]: (line["kind"], line["observed"]["zones"]) for line in json.loads(done.stdout)["drift"]}
+
+    before = drift()
+    works.tryton.goods_elsewhere(moved, 30, "QUALITY", "AVAILABLE")
+    works.tryton.goods_gone(left, "BLOCKED")
+    found = {lot: line for lot, line in drift().items() if lot not in before}
+    assert found == {moved: ("changed-by-hand", "AVAILABLE, QUALITY"), left: ("left-while-blocked", "nowhere")}
