@@ -17,6 +17,7 @@ from actors.notify import Channel, Teller, channels
 from actors.reconcile import Reconciler, reconcile_due
 from engine.drift import Drift
 from engine.errors import LotgateError
+from engine.family import pass_holds_on
 from engine.ledger import Ledger
 from engine.notices import Notices
 from engine.runtime import Engine, open_engine
@@ -29,6 +30,7 @@ log = logging.getLogger("lotgate.clock")
 
 SWEEP_SECONDS = 1.0
 UPKEEP_SECONDS = 5.0
+FAMILY_SECONDS = 0.25
 NOTICE_SECONDS = 1.0
 READ_BACK_SECONDS = 2.0
 MAKE_UP_SECONDS = 15.0
@@ -91,6 +93,12 @@ def make_up(ledger: Ledger) -> None:
     number = ledger.subscriptions.make_up()
     if number:
         log.info("subscriptions are owed %d entries that were under way", number)
+
+
+def pass_on(engine: Engine) -> None:
+    """Bring holds to what was made of the lots that they are on, level by level."""
+    while number := pass_holds_on(engine.store, engine.pipeline):
+        log.info("holds on families: %d placed or lifted", number)
 
 
 def compensate_all(engine: Engine) -> None:
@@ -157,6 +165,7 @@ def main(settings: Settings) -> int:
         Task("settled tasks", LATE_LOOK_SECONDS, lambda: close_settled(ledger, now())),
         Task("subscriptions", MAKE_UP_SECONDS, lambda: make_up(ledger)),
         Task("compensations", SWEEP_SECONDS, lambda: _alone(deciding, compensate_all, engine)),
+        Task("families", FAMILY_SECONDS, lambda: _alone(deciding, pass_on, engine)),
         Task("upkeep", UPKEEP_SECONDS, lambda: _alone(deciding, upkeep, engine)),
     ]
     # What waits for other systems has threads of its own: the sweeper must never wait for a mail server.

@@ -25,6 +25,7 @@ from api.events import PATH as EVENTS
 from api.events import EventPath
 from api.feed import PATH as FEED
 from api.feed import FeedPath, Tail, feed_routes
+from api.genealogy import genealogy_routes
 from api.health import Health, health_routes, healthz
 from api.ledger import ledger_routes
 from api.lots import lot_routes
@@ -99,6 +100,7 @@ def create_app(settings: Settings) -> Application:
             commands(engine.committer, patience),
             *lot_routes(engine),
             *feed_routes(tail),
+            *genealogy_routes(engine),
             *ledger_routes(engine, patience, bell.ring),
             *rule_set_routes(engine, patience),
             *subscription_routes(engine, patience),

@@ -28,6 +28,7 @@ from engine.store.reading import EventLine, HoldLine, LotLine, ParkedLine, Resul
 from engine.subscriptions import Subscription
 from engine.targets import TargetState
 from engine.tasks import TaskLine
+from engine.tracing import Trace
 
 
 class Parameter(Struct, frozen=True):
@@ -230,6 +231,18 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
         answers={200: Changes},
         problems=(503,),
+    ),
+    _read(
+        "/v1/lots/{lot}/genealogy",
+        "genealogy",
+        "What was made of a lot, or what it was made of.",
+        Trace,
+        LOT,
+        Parameter("direction", "`forward` (default) or `backward`."),
+        Parameter("depth", "Steps at most.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 1000}),
+        Parameter("nodes", "Lots and orders at most.",
+                  {"type": "integer", "minimum": 1, "maximum": 100_000, "default": 10_000}),
+        Parameter("format", "`json` (default) or `csv`: one line a lot."),
     ),
     _read(
         "/v1/events/{key}",

@@ -18,7 +18,9 @@ from engine.course import Course, Surroundings
 from engine.decoding import decode_event
 from engine.effects import encode_status
 from engine.gather import Fact, result_facts
+from engine.genealogy import links_of, spread_of
 from engine.journal import Entry
+from engine.lineage import Links
 from engine.lot import Lot
 from engine.store import writing
 from engine.submission import Submission, claims, submission
@@ -66,6 +68,10 @@ class Batch:
         #: Who is told every journal entry, with the types that they want.
         self._listeners: list[tuple[str, frozenset[str]]] = []
         self._around = surroundings({})
+        self._links = Links(cursor, statements)
+        #: Rows of what lots are made of, and of what has to be passed on in their families.
+        self._link_rows: list[tuple[Any, ...]] = []
+        self._spreading: list[tuple[Any, ...]] = []
 
     def answers(self) -> list[Answer]:
         """One answer a submission, in order."""
@@ -186,6 +192,7 @@ class Batch:
                     queues.done(sub)
                     continue
                 course = Course(sub, self._lots, self._results.get(sub.event.subject, []), self._around)
+                course.loop = self._links.loop(sub)
                 self._advance(_Going(index, course, course.run()), None, queues, active, arrived)
 
     def _advance(
@@ -220,12 +227,22 @@ class Batch:
             if sub.business_key is not None and course.refusal is None and course.unchanged is None:
                 self._documents[sub.business_key] = sub.key
         for entry in course.entries:
+            self._note_family(entry)
             if entry.version == 1:
                 arrived.append(f"lot:{entry.lot}")
             if entry.trigger == "hold" and entry.kind == "event":
                 arrived.append(f"hold:{entry.lot}|{sub.event.data.hold}")  # type: ignore[attr-defined]
         if index is not None:
             self._answers[index] = answer_of(course, self._targets)
+
+    def _note_family(self, entry: Entry) -> None:
+        links = links_of(entry)
+        if links:
+            self._link_rows += links
+            self._links.add((link[4], link[5]) for link in links)
+        spread = spread_of(entry)
+        if spread is not None:
+            self._spreading.append((*spread, entry.event_id))
 
     def _take_up(self, arrived: list[str]) -> list[tuple[int | None, Submission]]:
         """Events that waited for what has just arrived: of this batch, and parked earlier."""
@@ -268,6 +285,7 @@ class Batch:
         for index, sub in self._repeats:
             self._event_row(rows, index, sub, self._answers[index], now)
         self._parked_rows(rows, now, due)
+        rows.links, rows.spreading = self._link_rows, self._spreading
         rows.unparked = self._unparked
         rows.deliveries = [
             (lot_id, version, target, payload, due, now) for (lot_id, target), (version, payload) in told.items()

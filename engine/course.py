@@ -85,8 +85,8 @@ class Course:
     """One submission's way; what became of it is in the attributes when :meth:`run` is exhausted."""
 
     __slots__ = (
-        "_ahead", "_asked", "around", "before", "early", "entries", "judged", "known", "lots", "records", "refusal",
-        "results", "submission", "tasks", "told", "told_instead", "told_only", "trigger", "unchanged",
+        "_ahead", "_asked", "around", "before", "early", "entries", "judged", "known", "loop", "lots", "records",
+        "refusal", "results", "submission", "tasks", "told", "told_instead", "told_only", "trigger", "unchanged",
     )  # fmt: skip
 
     def __init__(
@@ -112,6 +112,8 @@ class Course:
         self.refusal: decide.Refusal | None = None
         self.early: decide.Early | None = None
         self.unchanged: decide.Unchanged | None = None
+        #: The event would make a lot of itself.
+        self.loop = False
         #: Lots that targets must be told of, with their new status.
         self.told: dict[str, StockStatus] = {}
         #: What one target is told instead of that, by (lot, target).
@@ -188,7 +190,7 @@ class Course:
     def _attempt(self) -> Judging:
         event, trigger, lot = self.submission.event, self.trigger, self.before
         undelivered = self.around.undelivered.get(event.subject, ())
-        failing = decide.guards(lot, event, trigger, self.around.today, undelivered) + self._children_exist()
+        failing = decide.guards(lot, event, trigger, self.around.today, undelivered) + self._family_fails()
         state = ABSENT if lot is None else lot.state
         if trigger not in allowed(state) or (not failing and not self._possible(state, trigger)):
             self._refuse(decide.Refusal("transition-not-allowed", f"{trigger} is not possible while {state}."))
@@ -217,8 +219,9 @@ class Course:
         yield from self._follow_ups()
         self._react()
 
-    def _children_exist(self) -> tuple[RuleVerdict, ...]:
-        return tuple(decide.child_exists(child) for child in self.submission.touched[1:] if child in self.known)
+    def _family_fails(self) -> tuple[RuleVerdict, ...]:
+        there = tuple(decide.child_exists(child) for child in self.submission.made if child in self.known)
+        return (*there, decide.own_ancestor(self.submission.event.subject)) if self.loop else there
 
     def _possible(self, state: str, trigger: str) -> bool:
         event = self.submission.event

@@ -190,6 +190,11 @@ def child_exists(child: str) -> RuleVerdict:
     return _fails("CHILD-IS-NEW", f"lot {child} exists already; a split makes new lots")
 
 
+def own_ancestor(lot: str) -> RuleVerdict:
+    """The verdict for an event that would make a lot of itself."""
+    return _fails("NOT-ITS-OWN-ANCESTOR", f"lot {lot} would be made of itself: what it names is linked the other way")
+
+
 def _day(day: date | None) -> str:
     return "" if day is None else day.isoformat()
 

@@ -19,20 +19,22 @@ class Submission(Struct):
     business_key: str | None
     #: Ids of every lot that the event may change or make; the subject is the first.
     touched: tuple[str, ...]
+    #: Those of them that it makes besides the subject.
+    made: tuple[str, ...]
     if_match: int | None = None
 
 
 def submission(event: ev.Event, principal: str, if_match: int | None = None) -> Submission:
     """``event`` made ready for the pipeline."""
-    data = ev.content(event)
+    data, made = ev.content(event), lots_made(event)
     return Submission(
         event, principal, ev.event_key(event.source, event.id), data, ev.digest(event, data),
-        ev.business_key(event), lots_touched(event), if_match,
+        ev.business_key(event), (event.subject, *made), made, if_match,
     )  # fmt: skip
 
 
-def lots_touched(event: ev.Event) -> tuple[str, ...]:
-    """Ids of every lot that ``event`` may change or make, each once; the subject is the first."""
+def lots_made(event: ev.Event) -> tuple[str, ...]:
+    """Ids of the lots that ``event`` makes besides its subject, each once."""
     made: list[str] = []
     if isinstance(event, ev.LotSplit):
         made = [child.lot for child in event.data.children]
@@ -40,7 +42,7 @@ def lots_touched(event: ev.Event) -> tuple[str, ...]:
         made = [child_of_shipment(event)]
     elif isinstance(event, ev.LotDispositioned) and event.data.child is not None:
         made = [event.data.child]
-    return tuple(dict.fromkeys((event.subject, *made)))
+    return tuple(lot for lot in dict.fromkeys(made) if lot != event.subject)
 
 
 def child_of_shipment(event: ev.LotShipped) -> str:

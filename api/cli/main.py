@@ -91,6 +91,12 @@ def parser() -> argparse.ArgumentParser:
     lot.add_argument("--as-decided", nargs="?", const="last", metavar="VERSION",
                      help="explain it as it was decided then, by the rules and facts of then")  # fmt: skip
     remote(lot)
+    trace = add("trace", "show what was made of a lot, or what it was made of, as a tree")
+    trace.add_argument("lot", help="the lot's id")
+    trace.add_argument("--backward", action="store_true", help="what it was made of")
+    trace.add_argument("--depth", type=count, default=1000, help="steps at most (1000)")
+    trace.add_argument("--csv", action="store_true", help="one line a lot, for spreadsheets")
+    remote(trace)
     deliveries = add("deliveries", "show the delivery ledger, or replay dead deliveries")
     deliveries.add_argument("--state", help="only those that are pending, sending, delivered, superseded or dead")
     deliveries.add_argument("--target", help="only this target's: erp or wms")
@@ -150,7 +156,7 @@ _ANSWERS = {
     "up": "up.up", "web": "local.web", "worker": "local.worker", "clock": "local.clock", "migrate": "local.migrate",
     "demo": "remote.demo", "submit": "submit.submit", "lot": "remote.lot", "deliveries": "remote.deliveries",
     "targets": "targets.targets", "reconcile": "reconcile.reconcile", "tasks": "tasks.tasks",
-    "webhooks": "webhooks.webhooks",
+    "webhooks": "webhooks.webhooks", "trace": "trace.trace",
     "connectors": "connectors.connectors", "verify": "local.verify", "rules": "rules.rules", "keys": "keys.keys",
     "config": "local.config",
 }  # fmt: skip

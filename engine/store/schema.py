@@ -135,6 +135,38 @@ results = Table(
     PrimaryKeyConstraint("lot", "version"),
 )
 
+#: Genealogy: what went into what. Ends are ``lot:<id>`` or ``order:<number>`` (engine/genealogy.py).
+links = Table(
+    "links",
+    metadata,
+    #: The journal entry that made it.
+    Column("lot", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("number", Integer, nullable=False),
+    #: produce, input, consume, split
+    Column("kind", Text, nullable=False),
+    Column("parent", Text, nullable=False),
+    Column("child", Text, nullable=False),
+    #: Decimal text.
+    Column("quantity", Text, nullable=False),
+    Column("unit", Text, nullable=False),
+    PrimaryKeyConstraint("lot", "version", "number"),
+)
+Index("links_parent", links.c.parent)
+Index("links_child", links.c.child)
+
+#: What has to be passed on in families: lots on which a hold began or ended, and newborn lots (engine/family.py).
+spreading = Table(
+    "spreading",
+    metadata,
+    Column("id", Identity, primary_key=True, autoincrement=True),
+    Column("lot", Text, nullable=False),
+    #: The hold; NULL: the lot was born of others.
+    Column("hold", Text),
+    #: Id of the event that did it.
+    Column("cause", Text, nullable=False),
+)
+
 #: The delivery ledger: what each target has still to be told (engine/ledger.py).
 deliveries = Table(
     "deliveries",

@@ -71,6 +71,8 @@ class Rows(Struct):
     #: (key, outcome, status, lot_version, answer) of parked events that were decided after all.
     answered: list[tuple[Any, ...]] = []
     escalations: list[tuple[Any, ...]] = []
+    links: list[tuple[Any, ...]] = []
+    spreading: list[tuple[Any, ...]] = []
 
 
 _COLUMNS: dict[str, tuple[str, ...]] = {
@@ -94,6 +96,8 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
     ),
     "parked": ("key", "subject", "waits_for", "event", "principal", "parked_at", "expires_at"),
     "escalations": ("kind", "subject", "detail", "opened_at"),
+    "links": ("lot", "version", "number", "kind", "parent", "child", "quantity", "unit"),
+    "spreading": ("lot", "hold", "cause"),
 }  # fmt: skip
 
 
@@ -136,6 +140,8 @@ class Statements:
         )
         #: Who is told every journal entry.
         self.subscriptions = "SELECT id, types FROM subscriptions WHERE disabled_at IS NULL AND removed_at IS NULL"
+        #: Links by the end that is looked up.
+        self.links = {end: f"SELECT parent, child FROM links WHERE {among(end)}" for end in ("parent", "child")}
         self.unpark = f"DELETE FROM parked WHERE {among('key')}"
         self._tails = {
             "lots": " ON CONFLICT (id) DO UPDATE SET "
@@ -258,11 +264,18 @@ def read_parked(cursor: Cursor, statements: Statements, needs: Iterable[str]) ->
     return [Parked(*row) for row in cursor.fetchall()]
 
 
+def read_links(cursor: Cursor, statements: Statements, end: str, nodes: Iterable[str]) -> list[tuple[str, str]]:
+    """(parent, child) of the links whose ``end`` (parent or child) is one of ``nodes``."""
+    cursor.execute(statements.links[end], (statements.keys(nodes),))
+    return [(str(parent), str(child)) for parent, child in cursor.fetchall()]
+
+
 def write(cursor: Cursor, statements: Statements, rows: Rows) -> None:
     """Write one batch inside the caller's transaction."""
     if rows.unparked:
         cursor.execute(statements.unpark, (statements.keys(rows.unparked),))
-    for name in ("events", "journal", "lots", "results", "deliveries", "holds", "parked", "escalations"):
+    for name in ("events", "journal", "lots", "results", "deliveries", "holds", "parked", "escalations", "links",
+                 "spreading"):  # fmt: skip
         lines = getattr(rows, name)
         if lines:
             statements.insert(cursor, name, lines)
