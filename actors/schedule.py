@@ -20,6 +20,7 @@ from engine.errors import LotgateError
 from engine.family import pass_holds_on
 from engine.ledger import Ledger
 from engine.notices import Notices
+from engine.recalls import carry_out
 from engine.runtime import Engine, open_engine
 from engine.settings import Settings
 from engine.subscriptions import is_subscription
@@ -31,6 +32,9 @@ log = logging.getLogger("lotgate.clock")
 SWEEP_SECONDS = 1.0
 UPKEEP_SECONDS = 5.0
 FAMILY_SECONDS = 0.25
+#: Other tasks wait no longer for large families.
+FAMILY_PATIENCE_SECONDS = 1.0
+RECALL_SECONDS = 0.25
 NOTICE_SECONDS = 1.0
 READ_BACK_SECONDS = 2.0
 MAKE_UP_SECONDS = 15.0
@@ -97,8 +101,15 @@ def make_up(ledger: Ledger) -> None:
 
 def pass_on(engine: Engine) -> None:
     """Bring holds to what was made of the lots that they are on, level by level."""
-    while number := pass_holds_on(engine.store, engine.pipeline):
+    until = time.monotonic() + FAMILY_PATIENCE_SECONDS
+    while (number := pass_holds_on(engine.store, engine.pipeline)) and time.monotonic() < until:
         log.info("holds on families: %d placed or lifted", number)
+
+
+def recall(engine: Engine) -> None:
+    """Take recalls further."""
+    if number := carry_out(engine.store, engine.pipeline, engine.clock):
+        log.warning("recalls: %d lots held or released from them", number)
 
 
 def compensate_all(engine: Engine) -> None:
@@ -166,6 +177,7 @@ def main(settings: Settings) -> int:
         Task("subscriptions", MAKE_UP_SECONDS, lambda: make_up(ledger)),
         Task("compensations", SWEEP_SECONDS, lambda: _alone(deciding, compensate_all, engine)),
         Task("families", FAMILY_SECONDS, lambda: _alone(deciding, pass_on, engine)),
+        Task("recalls", RECALL_SECONDS, lambda: _alone(deciding, recall, engine)),
         Task("upkeep", UPKEEP_SECONDS, lambda: _alone(deciding, upkeep, engine)),
     ]
     # What waits for other systems has threads of its own: the sweeper must never wait for a mail server.

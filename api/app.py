@@ -31,6 +31,7 @@ from api.ledger import ledger_routes
 from api.lots import lot_routes
 from api.openapi import openapi_document
 from api.problems import answer_exception, problem_index, problem_page
+from api.recalls import recall_routes
 from api.rulesets import rule_set_routes
 from api.subscriptions import subscription_routes
 from engine.feed import Feed
@@ -102,6 +103,7 @@ def create_app(settings: Settings) -> Application:
             *feed_routes(tail),
             *genealogy_routes(engine),
             *ledger_routes(engine, patience, bell.ring),
+            *recall_routes(engine, patience),
             *rule_set_routes(engine, patience),
             *subscription_routes(engine, patience),
             *health_routes(health, engine),

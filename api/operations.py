@@ -11,6 +11,7 @@ from msgspec import Raw, Struct
 from api.batch import Result
 from api.commands import COMMANDS
 from api.feed import Changes
+from api.recalls import CloseRecall, OpenRecall, RecalledLots
 from api.rulesets import Activate, Approve, Difference, RollBack, Stage
 from api.subscriptions import Disable, Recover, Recovered, Rotate, Subscribe, Subscribed
 from api.targets import DriftPage, Pause, TargetLine
@@ -23,6 +24,7 @@ from engine.events import TYPES, AnyEvent
 from engine.explaining import Explanation
 from engine.journal import Entry
 from engine.ledger import DeliveryLine
+from engine.recalls import Extent, Recall, RecallView, Selection
 from engine.rulesets import RuleSetLine, RuleSetView, Staged
 from engine.store.reading import EventLine, HoldLine, LotLine, ParkedLine, ResultLine
 from engine.subscriptions import Subscription
@@ -80,6 +82,7 @@ TARGET = Parameter("target", "Only this target.")
 TARGET_NAME = Parameter("target", "Its name: erp or wms.", place="path", required=True)
 TASK = Parameter("task", "Number of the task.", {"type": "integer", "minimum": 1}, "path", True)
 SUBSCRIPTION = Parameter("subscription", "Its id: `hook-` and 8 digits.", place="path", required=True)
+RECALL = Parameter("recall", "Its id.", place="path", required=True)
 STATE = Parameter("state", "Only lots in this state.")
 #: Which changes a reader of the feed wants.
 WANTED = (
@@ -422,6 +425,25 @@ OPERATIONS: tuple[Operation, ...] = (
     _subscription("disable", "Tell it nothing until it is enabled; nothing is lost.", Subscription, Disable),
     _subscription("enable", "Tell it again, from where it was disabled.", Subscription, None),
     _subscription("recover", "Tell it everything again since an instant; or count it.", Recovered, Recover),
+    _read("/v1/recalls", "recalls", "Recalls, the newest first.", Page[Recall]),
+    Operation(
+        method="post", path="/v1/recalls", id="open_recall", role="admin", answers={201: Recall, 200: Recall},
+        summary="Hold the lots that a selection names, and everything that was made of them.",
+        body={"application/json": OpenRecall}, problems=(408, 413, 415, 422),
+    ),
+    Operation(
+        method="post", path="/v1/recalls/preview", id="preview_recall", answers={200: Extent},
+        summary="What a recall would touch: a mock recall, which changes nothing.",
+        body={"application/json": Selection}, problems=(408, 413, 415, 422),
+    ),
+    _read("/v1/recalls/{recall}", "recall", "How far a recall is, and what it touches.", RecallView, RECALL),
+    _read("/v1/recalls/{recall}/lots", "recalled_lots", "Lots of a recall.", RecalledLots, RECALL,
+          Parameter("format", "`json` (default) or `csv`: one line a lot.")),
+    Operation(
+        method="post", path="/v1/recalls/{recall}/close", id="close_recall", role="admin", answers={200: Recall},
+        summary="End a recall: its holds are lifted.", parameters=(RECALL,),
+        body={"application/json": CloseRecall}, problems=(404, 408, 413, 415, 422),
+    ),
     _read("/v1/rules", "rule_sets", "Rule sets, the newest first.", Page[RuleSetLine]),
     _read("/v1/rules/{digest}", "rule_set", "One rule set, whole.", RuleSetView, DIGEST),
     _read(

@@ -288,7 +288,8 @@ class Batch:
         rows.links, rows.spreading = self._link_rows, self._spreading
         rows.unparked = self._unparked
         rows.deliveries = [
-            (lot_id, version, target, payload, due, now) for (lot_id, target), (version, payload) in told.items()
+            (lot_id, version, target, payload, 0.0 if self._is_recalled(lot_id) else due, now)
+            for (lot_id, target), (version, payload) in told.items()
         ]
         rows.deliveries += [
             (entry.lot, entry.version, identity, "{}", due, now)
@@ -300,6 +301,10 @@ class Batch:
         self._lot_rows(rows, now)
         self._answer_twins()
         return rows
+
+    def _is_recalled(self, lot_id: str) -> bool:
+        """News of a recalled lot goes before everything else."""
+        return any(hold.scope == "recall" for hold in self._lots[lot_id].holds)
 
     def _told(self, course: Course, told: dict[tuple[str, str], tuple[int, str]]) -> None:
         """Add what ``course`` has to be told: the newest of the batch, by lot and target."""

@@ -101,6 +101,11 @@ class Genealogy:
         links = [Edge(*row) for row in rows if row.parent in found and row.child in found]
         return Trace(list(lots), direction, [_node(n, d, known) for n, d in found.items()], links, truncated)
 
+    def known(self, lots: Sequence[str]) -> list[Node]:
+        """Those of ``lots`` that exist, as nodes of depth 0, by id."""
+        with self._store.reads.connect() as connection:
+            return sorted(_lots(connection, map(lot_node, lots)).values(), key=lambda node: node.id)
+
 
 def _walk(
     connection: Connection, lots: Sequence[str], direction: Direction, depth: int, most: int, until: float

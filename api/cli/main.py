@@ -97,6 +97,22 @@ def parser() -> argparse.ArgumentParser:
     trace.add_argument("--depth", type=count, default=1000, help="steps at most (1000)")
     trace.add_argument("--csv", action="store_true", help="one line a lot, for spreadsheets")
     remote(trace)
+    recall = add("recall", "what a recall would touch; open, watch and close recalls")
+    recall.add_argument("action", choices=("list", "preview", "open", "show", "close"))
+    recall.add_argument("recall", nargs="?", help="open: an id of your own; show, close: which")
+    recall.add_argument("--lot", action="append", help="preview, open: this lot; may be given several times")
+    for name, help_ in (
+        ("supplier", "lots of this supplier"), ("item", "lots of this item"), ("revision", "lots of this revision"),
+        ("order", "lots of this purchase or production order"), ("plant", "lots of this plant"),
+        ("received-from", "lots received or made since then, such as 2026-11-23T08:00:00Z"),
+        ("received-until", "lots received or made until then"),
+    ):  # fmt: skip
+        recall.add_argument(f"--{name}", help=f"preview, open: {help_}")
+    recall.add_argument("--reason", help="open: a code of your list")
+    recall.add_argument("--text", help="open: what is wrong")
+    recall.add_argument("--note", help="close: why it is over")
+    recall.add_argument("--csv", action="store_true", help="show: one line a lot, for spreadsheets")
+    remote(recall)
     deliveries = add("deliveries", "show the delivery ledger, or replay dead deliveries")
     deliveries.add_argument("--state", help="only those that are pending, sending, delivered, superseded or dead")
     deliveries.add_argument("--target", help="only this target's: erp or wms")
@@ -156,7 +172,7 @@ _ANSWERS = {
     "up": "up.up", "web": "local.web", "worker": "local.worker", "clock": "local.clock", "migrate": "local.migrate",
     "demo": "remote.demo", "submit": "submit.submit", "lot": "remote.lot", "deliveries": "remote.deliveries",
     "targets": "targets.targets", "reconcile": "reconcile.reconcile", "tasks": "tasks.tasks",
-    "webhooks": "webhooks.webhooks", "trace": "trace.trace",
+    "webhooks": "webhooks.webhooks", "trace": "trace.trace", "recall": "recall.recall",
     "connectors": "connectors.connectors", "verify": "local.verify", "rules": "rules.rules", "keys": "keys.keys",
     "config": "local.config",
 }  # fmt: skip

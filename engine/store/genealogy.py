@@ -14,15 +14,16 @@ _LOTS = "SELECT id, item, revision, state, closed, quantity, unit, supplier, pla
 
 def read_links(connection: Connection, side: str, nodes: Sequence[str]) -> list[Any]:
     """Links whose ``side`` (parent or child) is one of ``nodes``: kind, parent, child, quantity, unit."""
-    return _read(connection, _LINKS, side, nodes)
+    return read_among(connection, _LINKS, side, nodes)
 
 
 def read_lots(connection: Connection, ids: Sequence[str]) -> list[Any]:
     """The lots among ``ids`` that exist."""
-    return _read(connection, _LOTS, "id", ids)
+    return read_among(connection, _LOTS, "id", ids)
 
 
-def _read(connection: Connection, statement: str, column: str, keys: Sequence[str]) -> list[Any]:
+def read_among(connection: Connection, statement: str, column: str, keys: Sequence[str]) -> list[Any]:
+    """Rows whose ``column`` is one of ``keys``: ``statement`` with ``{among}`` where that has to stand."""
     postgres = connection.dialect.name == "postgresql"
     among = f"{column} = ANY(:keys)" if postgres else f"{column} IN (SELECT value FROM json_each(:keys))"
     query = text(statement.format(among=among))

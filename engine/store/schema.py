@@ -121,6 +121,7 @@ holds = Table(
     Column("lifted_at", Text),
     Column("lifted_version", Integer),
     PrimaryKeyConstraint("lot", "hold", "applied_version"),
+    Index("holds_by_hold", "hold"),
 )
 
 #: Recorded results, one row per accepted inspection record, never changed.
@@ -165,6 +166,27 @@ spreading = Table(
     Column("hold", Text),
     #: Id of the event that did it.
     Column("cause", Text, nullable=False),
+)
+
+#: Recalls (engine/recalls.py).
+recalls = Table(
+    "recalls",
+    metadata,
+    Column("id", Text, primary_key=True),
+    #: JSON.
+    Column("selection", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    #: opening, open, closing, closed
+    Column("state", Text, nullable=False),
+    Column("opened_at", Text, nullable=False),
+    Column("opened_by", Text, nullable=False),
+    #: The last lot of the selection that was held; NULL: all were.
+    Column("cursor", Text, server_default=""),
+    Column("selected", Integer, nullable=False, server_default="0"),
+    Column("held_at", Text),
+    Column("closed_at", Text),
+    Column("closed_by", Text),
+    Column("note", Text),
 )
 
 #: The delivery ledger: what each target has still to be told (engine/ledger.py).

@@ -1,0 +1,122 @@
+"""Recalls over HTTP: looked at beforehand, opened, watched, closed.
+
+What may not enter: SQL, and the holding itself (engine/recalls.py).
+"""
+
+import asyncio
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from litestar import Request, Response, get, post, route
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Meta, Struct
+
+from api.answers import require, visit_of
+from api.body import MAX_EVENT_BYTES, Patience, whole
+from api.cloudevents import Mode, mode_of, require_json
+from api.door import Visit, path_part
+from api.genealogy import csv_of
+from api.pages import json_answer
+from api.problems import Refused
+from api.queries import one_of, read_query
+from api.views import Page
+from engine import events as ev
+from engine.errors import EventInvalid
+from engine.recalls import RecallId, Recalls, Selection
+from engine.runtime import Front
+from engine.tracing import Node
+
+AnyRequest = Request[Any, Any, Any]
+Body = TypeVar("Body")
+_FORMATS = ("json", "csv")
+
+
+class OpenRecall(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which lots are bad, and why."""
+
+    selection: Selection
+    reason: ev.Reason
+    #: Chosen by the caller, so that the same call again is the same recall; else one is made up.
+    id: RecallId | None = None
+
+
+class CloseRecall(Struct, frozen=True, forbid_unknown_fields=True):
+    """Why it is over."""
+
+    note: Annotated[str, Meta(min_length=1, max_length=500)]
+
+
+class RecalledLots(Struct, frozen=True):
+    """Every lot that carries a recall's hold, or carried it."""
+
+    data: list[Node]
+
+
+def recall_routes(engine: Front, patience: Patience) -> list[HTTPRouteHandler]:
+    """The routes, for Litestar."""
+    recalls = Recalls(engine.store, engine.clock)
+
+    async def said(request: AnyRequest, kind: type[Body], role: str) -> tuple[Visit, Body]:
+        visit = visit_of(request.scope)
+        require(visit, role)
+        body = await patience.wait(whole(request.receive, MAX_EVENT_BYTES, visit.headers.get(b"content-length")))
+        if mode_of(visit.headers) is not Mode.STRUCTURED:
+            raise Refused("unsupported-media-type", "The body is application/json.")
+        return visit, _decoded(body, kind)
+
+    @get("/v1/recalls")
+    async def list_recalls() -> Response[bytes]:
+        """Every recall, the newest first."""
+        return json_answer(Page(await asyncio.to_thread(recalls.lines), None))
+
+    @post("/v1/recalls", status_code=201)
+    async def open_recall(request: AnyRequest) -> Response[bytes]:
+        """Hold the lots that the selection names, and everything that was made of them."""
+        visit, wanted = await said(request, OpenRecall, "admin")
+        by = visit.principal.name
+        recall, new = await asyncio.to_thread(recalls.open, wanted.selection, wanted.reason, by, wanted.id)
+        answer = json_answer(recall)
+        answer.status_code = 201 if new else 200
+        return answer
+
+    @post("/v1/recalls/preview", status_code=200)
+    async def preview_recall(request: AnyRequest) -> Response[bytes]:
+        """What a recall would touch. Nothing is changed."""
+        _, selection = await said(request, Selection, "read")
+        return json_answer(await asyncio.to_thread(recalls.preview, selection))
+
+    @get("/v1/recalls/{recall:str}")
+    async def show_recall(recall: str) -> Response[bytes]:
+        """One recall: how far it is, and what it touches."""
+        return json_answer(await asyncio.to_thread(recalls.view, path_part(recall)))
+
+    @get("/v1/recalls/{recall:str}/lots")
+    async def recalled_lots(request: AnyRequest, recall: str) -> Response[bytes]:
+        """Its lots, for the people who have to find them."""
+        query = read_query(request.scope, ("format",))
+        nodes = await asyncio.to_thread(recalls.lots, path_part(recall))
+        if one_of(query, "format", _FORMATS) == "csv":
+            return Response(csv_of(nodes), media_type="text/csv; charset=utf-8")
+        return json_answer(RecalledLots(nodes))
+
+    @post("/v1/recalls/{recall:str}/close", status_code=200)
+    async def close_recall(request: AnyRequest, recall: str) -> Response[bytes]:
+        """It is over: its holds are lifted."""
+        visit, wanted = await said(request, CloseRecall, "admin")
+        by = visit.principal.name
+        return json_answer(await asyncio.to_thread(recalls.close, path_part(recall), by, wanted.note))
+
+    @route("/v1/recalls", http_method="OPTIONS", status_code=204)
+    async def all_options() -> Response[None]:
+        """What the list takes: Litestar's own answer knows only the first handler of an address."""
+        return Response(None, status_code=204, headers={"allow": "GET, OPTIONS, POST"})
+
+    return [all_options, list_recalls, open_recall, preview_recall, show_recall, recalled_lots, close_recall]
+
+
+def _decoded(body: bytes, kind: type[Body]) -> Body:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        require_json(body)
+        raise EventInvalid(str(error)) from None

@@ -1,0 +1,124 @@
+"""Recalls, in SQL. What they mean is in engine/recalls.py."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from msgspec import json
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from engine.store.genealogy import read_among
+from engine.store.opening import Store
+from engine.store.schema import holds, lots, recalls, spreading
+
+_MATCHES = {
+    "supplier": lots.c.supplier, "item": lots.c.item, "revision": lots.c.revision, "order": lots.c.order_number,
+    "plant": lots.c.plant,
+}  # fmt: skip
+_BORN = "SELECT lot, type, data FROM journal WHERE version = 1 AND kind <> 'refusal' AND {among}"
+_USED = "SELECT parent, quantity FROM links WHERE kind = 'consume' AND {among}"
+_KNOWN = "SELECT id FROM lots WHERE {among}"
+
+
+def lines(store: Store, states: Sequence[str] = ()) -> list[Any]:
+    """Recalls in ``states``, or all; the newest first."""
+    query = select(recalls).order_by(recalls.c.opened_at.desc(), recalls.c.id)
+    if states:
+        query = query.where(recalls.c.state.in_(states))
+    with store.reads.connect() as connection:
+        return list(connection.execute(query))
+
+
+def line(store: Store, identity: str) -> Any:
+    """One recall, or None."""
+    with store.reads.connect() as connection:
+        return connection.execute(select(recalls).where(recalls.c.id == identity)).first()
+
+
+def add(store: Store, row: dict[str, Any]) -> bool:
+    """Keep a new recall; False when there is one of its id."""
+    try:
+        with store.engine.begin() as connection:
+            connection.execute(insert(recalls).values(**row))
+    except IntegrityError:
+        return False
+    return True
+
+
+def move(store: Store, identity: str, state: str, values: dict[str, Any]) -> None:
+    """Change a recall that is in ``state``."""
+    with store.engine.begin() as connection:
+        connection.execute(update(recalls).where(recalls.c.id == identity, recalls.c.state == state).values(**values))
+
+
+def select_lots(store: Store, wanted: dict[str, Any], after: str, limit: int) -> list[str]:
+    """Ids of lots that fit, in their order, above ``after``."""
+    query = select(lots.c.id).where(lots.c.id > after).order_by(lots.c.id).limit(limit)
+    for name, column in _MATCHES.items():
+        if name in wanted:
+            query = query.where(column == wanted[name])
+    if "received_from" in wanted:
+        query = query.where(lots.c.received_at >= wanted["received_from"])
+    if "received_until" in wanted:
+        query = query.where(lots.c.received_at <= wanted["received_until"])
+    named = wanted.get("lots")
+    with store.reads.connect() as connection:
+        if named is None:
+            return [str(i) for (i,) in connection.execute(query)]
+        found: list[str] = []
+        rest = sorted(set(named))
+        for start in range(0, len(rest), 500):
+            some = query.where(lots.c.id.in_(rest[start : start + 500]))
+            found += [str(i) for (i,) in connection.execute(some)]
+            if len(found) >= limit:
+                break
+        return found[:limit]
+
+
+def known(store: Store, ids: Sequence[str]) -> list[str]:
+    """Those of ``ids`` that exist."""
+    with store.reads.connect() as connection:
+        return [str(row.id) for row in read_among(connection, _KNOWN, "id", ids)]
+
+
+def held(store: Store, hold: str) -> list[str]:
+    """Lots that have, or had, a hold of this name."""
+    with store.reads.connect() as connection:
+        query = select(holds.c.lot).distinct().where(holds.c.hold == hold).order_by(holds.c.lot)
+        return [str(lot) for (lot,) in connection.execute(query)]
+
+
+def still_held(store: Store, hold: str, source: str, limit: int) -> list[str]:
+    """Lots on which ``source`` placed it and on which it stands."""
+    wanted = (holds.c.hold == hold, holds.c.source == source, holds.c.lifted_at.is_(None))
+    with store.reads.connect() as connection:
+        query = select(holds.c.lot).where(*wanted).order_by(holds.c.lot).limit(limit)
+        return [str(lot) for (lot,) in connection.execute(query)]
+
+
+def is_spreading(store: Store, hold: str) -> bool:
+    """Has it still to be passed on?"""
+    with store.reads.connect() as connection:
+        query = select(spreading.c.id).where(spreading.c.hold == hold).limit(1)
+        return connection.execute(query).first() is not None
+
+
+def quantities(store: Store, ids: Sequence[str]) -> tuple[dict[str, Decimal], dict[str, str], dict[str, Decimal]]:
+    """Of each lot: what it began with, the lot that it was split off from, and what was consumed of it."""
+    born: dict[str, Decimal] = {}
+    parents: dict[str, str] = {}
+    used: dict[str, Decimal] = {}
+    with store.reads.connect() as connection:
+        for row in read_among(connection, _BORN, "lot", ids):
+            data = json.decode(row.data)
+            if row.type == "lot.split_off.v1":
+                parents[row.lot] = data["parent"]
+                born[row.lot] = Decimal(str(data["lot"]["quantity"]))
+            else:
+                born[row.lot] = Decimal(str(data["quantity"]["value"]))
+        for row in read_among(connection, _USED, "parent", [f"lot:{lot}" for lot in ids]):
+            lot = row.parent[4:]
+            used[lot] = used.get(lot, Decimal(0)) + Decimal(row.quantity)
+    return born, parents, used
+
