@@ -16,12 +16,12 @@ from msgspec.structs import replace
 from engine import decide, stated
 from engine import events as ev
 from engine.effects import StockStatus, disputed, must_be_told, same_words, status_for, stock_status
+from engine.evidence import Judged, ResultsUsed, evidence, expected_lot, gate_detail, time_of
 from engine.gather import LOT_FIELDS, Fact, Facts, event_fact, gather, result_facts
 from engine.journal import GENESIS, Entry, entry_hash, step_of
 from engine.lifecycle import ABSENT, Situation, allowed, follow, gate_of, is_fact
 from engine.lot import CONSEQUENCE_TYPES, RECORDS, Completed, Lot, Opened, SplitOff, evolve
 from engine.submission import Submission, child_of_shipment
-from rules.compiled import Verdict
 from rules.rulebook import Case, Judgement, Reaction, RuleBook, RuleVerdict
 
 #: Source of everything that Lotgate itself writes.
@@ -48,37 +48,6 @@ class Surroundings(Struct):
     rulebook: RuleBook
     #: Targets whose acknowledgement of the lot's present status is outstanding, by lot.
     undelivered: Mapping[str, tuple[str, ...]]
-
-
-class Evidence(Struct, omit_defaults=True):
-    """What a decision rested on, as the journal keeps it."""
-
-    gate: str | None = None
-    engines: tuple[str, ...] = ()
-    agreed: bool = True
-    disagreement: str | None = None
-    verdicts: tuple[RuleVerdict, ...] = ()
-    #: Facts as the engines saw them, but for results: numbers x 10**6, dates as ordinals.
-    facts: Facts | None = None
-    #: Where the result facts come from: data of inspection.recorded entries of this journal.
-    results: "ResultsUsed | None" = None
-    sequence: str | None = None
-
-
-class ResultsUsed(Struct):
-    """Result facts by reference: those of ``lot``'s journal versions above ``after``, up to ``upto``."""
-
-    lot: str
-    after: int
-    upto: int
-
-
-class Judged(Struct):
-    """One gate's judgement on the course's way."""
-
-    case: Case
-    judgement: Judgement
-    used: ResultsUsed | None
 
 
 class Course:
@@ -207,7 +176,7 @@ class Course:
         fact = is_fact(trigger)
         reasons = (*failing, *self._gate_reasons(gate, judgement, fact))
         if trigger != "void_shipment" and reasons:
-            self._refuse(decide.Refusal("gate-failed", _gate_detail(gate, reasons), gate, reasons))
+            self._refuse(decide.Refusal("gate-failed", gate_detail(gate, reasons), gate, reasons))
             return
         after = follow(state, trigger, decide.situation(lot, event, trigger, gate_open=not reasons))
         if after is None:
@@ -436,7 +405,7 @@ class Course:
 
     def _facts(self) -> Facts:
         around = self.around
-        lot = self.lot or _expected_lot(self.submission.event, around.now)
+        lot = self.lot or expected_lot(self.submission.event, around.now)
         return gather(lot, self._asked, self.results, around.today, around.rulebook.vocabulary)
 
     def _look_ahead(self, gate: str, facts: Facts) -> list[Case]:
@@ -488,12 +457,12 @@ class Course:
             lot_id, version, kind, trigger, type_,
             event.source if own else OURSELVES,
             event.id if own else f"{self.submission.key}/{len(self.entries) + 1}",
-            None if event.time is None else _utc_text(event),
+            time_of(event),
             around.now, self.submission.principal, event.correlationid,
             event.causationid if own else event.id,
             event.traceparent,
             ABSENT if lot is None else lot.state, after, around.rulebook.digest, text,
-            self._evidence(judgement, builtin, sequence),
+            evidence(self.judged, judgement, builtin, sequence),
             GENESIS if lot is None else lot.head,
         )  # fmt: skip
         entry = replace(entry, hash=entry_hash(entry))
@@ -502,53 +471,9 @@ class Course:
         if evolved is not None:
             self.lots[lot_id] = evolved
 
-    def _evidence(
-        self, judgement: Judgement | None, builtin: tuple[RuleVerdict, ...], sequence: str | None
-    ) -> str:
-        if judgement is None:
-            if not builtin and sequence is None:
-                return "{}"
-            return _encode(Evidence(verdicts=builtin, sequence=sequence)).decode()
-        judged = next(j for j in reversed(self.judged) if j.judgement is judgement)
-        facts = {kind: lines for kind, lines in judged.case.facts.items() if kind != "result"}
-        return _encode(
-            Evidence(judgement.gate, judgement.engines, judgement.agreed, judgement.disagreement,
-                     (*builtin, *judgement.verdicts), facts, judged.used, sequence)  # type: ignore[arg-type]
-        ).decode()  # fmt: skip
-
     def _tell(self) -> None:
         for lot_id, lot in self.lots.items():
             before = self.before if lot_id == self.submission.event.subject else None
             if must_be_told(before, lot):
                 self.told[lot_id] = stock_status(lot)
                 self._tell_less(lot)
-
-
-def _expected_lot(event: ev.Event, now: str) -> Lot:
-    """The lot as the event says it will be, for the gate that lets it in."""
-    data: Any = event.data  # type: ignore[attr-defined]  # every event type has data
-    return Lot(
-        id=event.subject, version=0, state="received", item=data.item, revision=data.revision,
-        quantity=data.quantity.value, unit=data.quantity.unit, received_at=now, changed_at=now,
-        supplier=getattr(data, "supplier", None), supplier_lot=getattr(data, "supplier_lot", None),
-        receipt=getattr(data, "receipt", None), order=data.order, plant=data.plant, location=data.location,
-        manufactured_on=data.manufactured_on, expires_on=data.expires_on, retest_on=data.retest_on,
-    )  # fmt: skip
-
-
-def _utc_text(event: ev.Event) -> str:
-    moment = event.time
-    if moment is None:
-        raise AssertionError("an event without a time")
-    return ev.utc(moment).isoformat(timespec="microseconds")[:-6] + "Z"
-
-
-def _gate_detail(gate: str | None, reasons: tuple[RuleVerdict, ...]) -> str:
-    failed = [v.rule for v in reasons if v.verdict is Verdict.FAIL]
-    unknown = [v.rule for v in reasons if v.verdict is not Verdict.FAIL]
-    parts = []
-    if failed:
-        parts.append(f"{', '.join(failed)} failed")
-    if unknown:
-        parts.append(f"{', '.join(unknown)} could not be evaluated")
-    return f"The gate {gate or 'of this step'} is shut: {'; '.join(parts)}."

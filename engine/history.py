@@ -1,6 +1,6 @@
 """Past decisions as the rules saw them: facts out of the journal, results by the versions it refers to. Reads only.
 
-The evidence of an entry keeps every fact but the results, which it names by journal versions (engine/course.py); here
+The evidence of an entry keeps every fact but the results, which it names by journal versions (engine/evidence.py); here
 they are put together again, so that a decision can be explained or judged again years later.
 """
 
@@ -13,8 +13,8 @@ from sqlalchemy import Connection
 
 from engine import events as ev
 from engine.clock import parse_instant
-from engine.course import Evidence, ResultsUsed
 from engine.decide import BUILT_IN
+from engine.evidence import Evidence, ResultsUsed
 from engine.gather import Fact, Facts, result_facts
 from engine.lifecycle import is_fact
 from engine.lot import decode_data

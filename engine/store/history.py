@@ -7,7 +7,7 @@ from sqlalchemy import Connection, and_, case, null, select
 
 from engine.store.schema import journal, results
 
-#: How the evidence of a decision that rules had a part in begins (engine/course.py).
+#: How the evidence of a decision that rules had a part in begins (engine/evidence.py).
 _JUDGED = '{"gate":'
 #: Entries that may be out of order by the time of their recording.
 _MARGIN = 1_000
