@@ -24,7 +24,7 @@ from engine.tracing import children, parents
 #: Notes that one round takes up.
 ROUND = 500
 #: Events that are decided together.
-TOGETHER = 100
+TOGETHER = 25
 
 
 class _Note(Struct, frozen=True):

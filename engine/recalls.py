@@ -29,7 +29,7 @@ from engine.tracing import MAX_NODES, Genealogy, Node, lots_of
 #: Source of the holds and lifts of recalls.
 RECALL = "lotgate/recall"
 #: Lots that one page holds or lifts, and how many of them are decided together.
-PAGE, TOGETHER = 500, 100
+PAGE, TOGETHER = 500, 25
 MAX_LOTS = 10_000
 
 RecallId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")]
