@@ -104,7 +104,7 @@ def test_results_come_while_the_sender_is_still_sending(service: Any, receipt: M
         "POST /v1/events/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n"
         f"Authorization: Bearer {service.key}\r\nTransfer-Encoding: chunked\r\n\r\n"
     )
-    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=60) as connection:
         connection.sendall(head.encode())
         answer = b""
         for n in range(3):
@@ -116,7 +116,9 @@ def test_results_come_while_the_sender_is_still_sending(service: Any, receipt: M
                 answer += got
         connection.sendall(b"0\r\n\r\n")
         while not answer.endswith(b"0\r\n\r\n"):
-            answer += connection.recv(65536)
+            got = connection.recv(65536)
+            assert got, answer
+            answer += got
     assert answer.count(b'"status":201') == 3
 
 
