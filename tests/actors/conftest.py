@@ -93,6 +93,13 @@ def erp(erp_process: Sandbox) -> Iterator[Sandbox]:
 
 
 @pytest.fixture
+def own_erp(tmp_path: Path) -> Iterator[Sandbox]:
+    """An ERP in which nobody but this test has changed anything."""
+    with running("erp", tmp_path / "own-erp.sqlite") as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
 def wms(wms_process: Sandbox) -> Iterator[Sandbox]:
     wms_process.fault("off")
     yield wms_process

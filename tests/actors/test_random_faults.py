@@ -36,7 +36,8 @@ TIMEOUT_SECONDS = 0.25
 DEAD_LEASE_SECONDS = 0.1
 
 
-def test_whatever_goes_wrong_the_target_ends_where_the_lots_are(owing: Any, erp: Any, deliverer: Any) -> None:
+def test_whatever_goes_wrong_the_target_ends_where_the_lots_are(owing: Any, own_erp: Any, deliverer: Any) -> None:
+    erp = own_erp
     seen_lots: list[int] = []
     limits = {"timeout_s": TIMEOUT_SECONDS, "concurrency": 2, "batch": 8}
     single = {"deliver_batch": None, "register_batch": None, "limits": limits}
