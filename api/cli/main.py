@@ -157,6 +157,24 @@ def parser() -> argparse.ArgumentParser:
 
     rules = add("rules", "rule files and rule sets: lint, test, backtest, stage, approve, activate …", json=False)
     add_words(rules, remote)
+    sampling = add("sampling", "sampling plans of ANSI/ASQ Z1.4 and ISO 2859-1, their curves, and tables of them")
+    sampling.add_argument("action", choices=("plan", "curve", "table"))
+    sampling.add_argument("--lot-size", type=count, help="units in the lot")
+    sampling.add_argument("--aql", help="percent nonconforming, such as 0.65")
+    sampling.add_argument("--level", default="II", help="inspection level: S1 to S4, I, II, III (II)")
+    severities = ("normal", "tightened", "reduced")
+    sampling.add_argument("--severity", choices=severities, default="normal", help="(normal)")
+    sampling.add_argument("--limiting-quality", metavar="PERCENT", help="a c = 0 plan for it instead of an AQL")
+    sampling.add_argument("--risk", default="0.10", help="with --limiting-quality: the consumer's risk (0.10)")
+    sampling.add_argument("--sample-size", type=count, help="curve: of this plan, with --accept")
+    sampling.add_argument("--accept", type=int, help="curve: accept number")
+    spc = add("spc", "control charts, run rules and capability of the numbers in a CSV file")
+    spc.add_argument("file", help="one subgroup, value, or count and size a line; - for standard input")
+    spc.add_argument("--chart", choices=("xbar-r", "xbar-s", "i-mr", "p", "np", "c", "u"), required=True)
+    spc.add_argument("--rules", choices=("nelson", "western-electric", "none"), default="nelson", help="(nelson)")
+    spc.add_argument("--baseline", type=count, help="how many of the first points set the limits (all)")
+    spc.add_argument("--lsl", type=float, help="lower specification limit, for capability")
+    spc.add_argument("--usl", type=float, help="upper specification limit, for capability")
     keys = add("keys", "list API keys, add one for a person or a system, or revoke one")
     keys.add_argument("action", choices=("list", "add", "revoke"))
     keys.add_argument("name", nargs="?", help="add: who will hold it; revoke: the key's id")
@@ -173,6 +191,7 @@ _ANSWERS = {
     "demo": "remote.demo", "submit": "submit.submit", "lot": "remote.lot", "deliveries": "remote.deliveries",
     "targets": "targets.targets", "reconcile": "reconcile.reconcile", "tasks": "tasks.tasks",
     "webhooks": "webhooks.webhooks", "trace": "trace.trace", "recall": "recall.recall",
+    "sampling": "sampling.sampling", "spc": "spc.spc",
     "connectors": "connectors.connectors", "verify": "local.verify", "rules": "rules.rules", "keys": "keys.keys",
     "config": "local.config",
 }  # fmt: skip

@@ -1,0 +1,1 @@
+"""Quality statistics: acceptance sampling, control charts, capability. Pure: numbers in, numbers out."""
