@@ -1,8 +1,8 @@
-"""Who is calling: API keys, principals, coarse roles. Deny by default.
+"""Who is calling: API keys, principals, their roles and limits. Deny by default.
 
-What may not enter: routes and what they do. A key is looked up by its SHA-256 in a dictionary that is read
-anew from the ``api_keys`` table at most a second after any change; the key itself is nowhere kept, so the
-database opens nothing, and how long a look-up takes says nothing about any key.
+What may not enter: routes and what they do; what a role may is in api/roles.py. A key is looked up by its SHA-256 in a
+dictionary that is read anew from the ``api_keys`` table at most a second after any change; the key itself is nowhere
+kept, so the database opens nothing, and how long a look-up takes says nothing about any key.
 """
 
 import asyncio
@@ -11,9 +11,11 @@ import hmac
 import logging
 from collections.abc import Callable, Iterable
 
+import msgspec
 from msgspec import Struct
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.roles import ROLES, opens, sent_by
 from engine.people import Key
 
 log = logging.getLogger("lotgate.api")
@@ -21,19 +23,34 @@ log = logging.getLogger("lotgate.api")
 #: A revoked key works at most this long.
 RELOAD_SECONDS = 1.0
 
-#: What each role may do. ``admin`` may everything.
-ROLES = ("read", "submit", "admin")
-
 
 class Principal(Struct, frozen=True):
     """Somebody or something that holds a key; ``name`` goes into every event it sends."""
 
     name: str
     roles: frozenset[str]
+    #: Sources that its events may come from, ``*`` at the end for any end; none: all.
+    sources: tuple[str, ...] = ()
+    #: Plants whose lots it may see and change; none: all.
+    plants: frozenset[str] = frozenset()
+    #: Worked out once a key: the hot path only looks it up.
+    _sends: frozenset[str] = frozenset()
 
-    def may(self, role: str) -> bool:
-        """Does the principal have ``role``? An administrator has all; who may submit may also read."""
-        return role in self.roles or "admin" in self.roles or (role == "read" and "submit" in self.roles)
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "_sends", sent_by(self.roles))
+
+    def may(self, *roles: str) -> bool:
+        """Does the principal have one of ``roles``? An administrator has all; whoever has any role may read."""
+        return opens(self.roles, roles)
+
+    def sends(self, kind: str) -> bool:
+        """May the principal send events of this type?"""
+        return kind in self._sends or "admin" in self.roles
+
+
+def _principal(key: Key) -> Principal:
+    known = frozenset(key.roles) & ROLES.keys()
+    return Principal(key.name, known, key.sources, frozenset(key.plants))
 
 
 #: Reads the keys that are neither revoked nor expired; may block.
@@ -52,7 +69,7 @@ class KeyRing:
         fresh: dict[bytes, tuple[bytes, Principal]] = {}
         for row in self._read_keys():
             digest = bytes.fromhex(row.secret_hash)
-            fresh[digest] = (digest, Principal(row.name, frozenset(row.roles)))
+            fresh[digest] = (digest, _principal(row))
         self._holders = fresh
 
     async def keep_fresh(self) -> None:

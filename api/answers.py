@@ -10,6 +10,7 @@ from litestar.types import Scope, Send
 
 from api.door import Visit
 from api.problems import Headers, Refused, explain
+from api.roles import SENDING
 from api.telemetry import REFUSED
 from engine.answer import Answer
 
@@ -30,14 +31,14 @@ def admit(scope: Scope, visit: Visit) -> None:
     """Refuse other methods than POST and principals that may not submit."""
     if cast(dict[str, Any], scope)["method"] != "POST":
         raise Refused("method-not-allowed", f"Use one of {_POST_ONLY} here.", headers={"allow": _POST_ONLY})
-    require(visit, "submit")
+    require(visit, *SENDING)
 
 
-def require(visit: Visit, role: str) -> None:
-    """Refuse a principal without ``role``."""
-    if not visit.principal.may(role):
+def require(visit: Visit, *roles: str) -> None:
+    """Refuse a principal that has none of ``roles``."""
+    if not visit.principal.may(*roles):
         raise Refused(
-            "forbidden", f"This call needs the role {role}, which the key {visit.principal.name} lacks."
+            "forbidden", f"This call needs the role {' or '.join(roles)}, which the key {visit.principal.name} lacks."
         )
 
 

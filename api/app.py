@@ -30,6 +30,7 @@ from api.health import Health, health_routes, healthz
 from api.ledger import ledger_routes
 from api.lots import lot_routes
 from api.openapi import openapi_document
+from api.permits import Permits
 from api.problems import answer_exception, problem_index, problem_page
 from api.recalls import recall_routes
 from api.rulesets import rule_set_routes
@@ -89,16 +90,17 @@ def create_app(settings: Settings) -> Application:
             await engine.committer.stop()
             await asyncio.to_thread(_stop, engine, workers, bell)
 
-    batch = BatchPath(engine.committer, patience)
+    permits = Permits(engine.reading.plants)
+    batch = BatchPath(engine.committer, patience, permits)
     direct = {
-        EVENTS: EventPath(engine.committer, patience, batch).answer,
+        EVENTS: EventPath(engine.committer, patience, batch, permits).answer,
         EVENTS_BATCH: batch.answer,
         FEED: FeedPath(tail).answer,
     }
     litestar = Litestar(
         [
             *(asgi(path, copy_scope=False)(answer) for path, answer in direct.items()),
-            commands(engine.committer, patience),
+            commands(engine.committer, patience, permits),
             *lot_routes(engine),
             *feed_routes(tail),
             *genealogy_routes(engine),
@@ -120,7 +122,7 @@ def create_app(settings: Settings) -> Application:
         logging_config=None,
     )
     hot = {path.encode(): answer for path, answer in direct.items()}
-    return Application(Door(litestar, keys, hot), health, engine)
+    return Application(Door(litestar, keys, hot, permits), health, engine)
 
 
 def _stop(engine: Front, workers: Workers | None, bell: Doorbell) -> None:

@@ -19,6 +19,7 @@ from api.answers import admit, send_options, send_problem, visit_of
 from api.body import MAX_BATCH_BYTES, MAX_EVENT_BYTES, Gone, Patience, lines, whole
 from api.cloudevents import Mode, mode_of, read_event, require_json
 from api.door import Visit
+from api.permits import Permits
 from api.problems import Refused, explain
 from api.telemetry import REFUSED
 from engine.answer import Answer
@@ -74,8 +75,9 @@ class _Pending(Struct):
 class BatchPath:
     """``POST /v1/events/batch``."""
 
-    def __init__(self, committer: Committer, patience: Patience) -> None:
+    def __init__(self, committer: Committer, patience: Patience, permits: Permits) -> None:
         self._committer = committer
+        self._permits = permits
         self._patience = patience
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -139,11 +141,16 @@ class BatchPath:
         queue: asyncio.Queue[_Pending | Result | None],
     ) -> None:
         index = held = 0
+        last: _Pending | None = None
         try:
             async for item in items:
                 if item is not None and not item.strip():
                     continue
+                if last is not None and visit.principal.plants:
+                    # Where a lot is can be looked up only when it is there.
+                    await asyncio.wait([last.decided])
                 entry = await self._submit(item, index, visit, path)
+                last = entry if isinstance(entry, _Pending) else last
                 await queue.put(entry)
                 held += 0 if item is None else len(item)
                 if held > MAX_IN_FLIGHT_BYTES and isinstance(entry, _Pending):
@@ -165,6 +172,7 @@ class BatchPath:
             if item is None:
                 raise Refused("body-too-large", f"The line is longer than {MAX_EVENT_BYTES} bytes.")
             event = read_event(item)
+            await self._permits.check(visit.principal, event)
             return _Pending(index, event, await self._offer(event, visit.principal.name))
         except Exception as error:  # becomes a problem; the unforeseen is logged on the way
             return _refused(error, index, path, visit, event)

@@ -15,7 +15,9 @@ from api.answers import require, version_of, visit_of
 from api.body import MAX_EVENT_BYTES, Patience, whole
 from api.cloudevents import Mode, mode_of, require_json
 from api.door import Visit, path_part
+from api.permits import Permits
 from api.problems import MEDIA_TYPE, Refused
+from api.roles import SENDERS, SENDING
 from engine.answer import Answer
 from engine.committer import Committer
 from engine.decoding import decode_event
@@ -45,18 +47,19 @@ _MAX_KEY = 255
 _TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}\Z")
 
 
-def commands(committer: Committer, patience: Patience) -> HTTPRouteHandler:
+def commands(committer: Committer, patience: Patience, permits: Permits) -> HTTPRouteHandler:
     """The route, for Litestar."""
 
     @post("/v1/lots/{lot:str}/{command:str}")
     async def do_command(request: Request[Any, Any, Any], lot: str, command: str) -> Response[bytes]:
         """Act on a lot."""
         visit = visit_of(request.scope)
-        require(visit, "submit")
+        require(visit, *SENDERS.get(COMMANDS.get(command, ""), SENDING))
         body = await patience.wait(
             whole(request.receive, MAX_EVENT_BYTES, visit.headers.get(b"content-length"))
         )
         event = event_of(visit, path_part(lot), command, body)
+        await permits.check(visit.principal, event)
         expected = version_of(visit.headers.get(b"if-match"))
         decided = await committer.submit(event, visit.principal.name, expected)
         return _answer(decided)

@@ -3,7 +3,7 @@
 It reads the headers once, bounds them, finds out who is calling, refuses strangers and whoever may not even
 read (deny by default; routes that ask for more say so), and hands on the path as it was sent, so that a lot
 id with ``%2F`` stays one path part. HEAD goes the way of GET. What may not enter: bodies, routes, anything
-that waits.
+that waits (but for keys that are limited to plants: where a lot is, the database knows).
 """
 
 import itertools
@@ -17,7 +17,8 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from msgspec import Struct
 
 from api.access import KeyRing, Principal
-from api.problems import Headers, encode
+from api.permits import Permits
+from api.problems import Headers, Refused, encode
 from api.telemetry import REFUSED
 
 #: All header names and values together.
@@ -44,11 +45,12 @@ class Visit(Struct):
 class Door:
     """ASGI application in front of Litestar."""
 
-    def __init__(self, app: ASGIApp, keys: KeyRing, direct: Mapping[bytes, ASGIApp]) -> None:
+    def __init__(self, app: ASGIApp, keys: KeyRing, direct: Mapping[bytes, ASGIApp], permits: Permits) -> None:
         self._app = app
         #: Paths that need no routing: the hot path, which writes all of its headers itself.
         self._direct = direct
         self._keys = keys
+        self._permits = permits
         # Unique across processes and restarts without asking the kernel for randomness each time.
         self._prefix = secrets.token_hex(6).encode() + b"-"
         self._count = itertools.count(1)
@@ -66,6 +68,12 @@ class Door:
         if refusal is not None:
             await _refuse(refusal[0], refusal[1], raw_path, visit.request_id, send)
             return
+        if visit.principal.plants:
+            try:
+                await self._permits.check_request(visit.principal, request)
+            except Refused as refused:
+                await _refuse(refused.code, refused.detail, raw_path, visit.request_id, send)
+                return
         direct = self._direct.get(raw_path)
         if direct is not None:
             await direct(scope, receive, send)

@@ -11,6 +11,7 @@ from api.answers import admit, send_answer, send_options, send_problem, version_
 from api.batch import BatchPath
 from api.body import MAX_EVENT_BYTES, Gone, Patience, whole
 from api.cloudevents import Mode, mode_of, read_event, structured
+from api.permits import Permits, check_event
 from engine.committer import Committer
 
 PATH = "/v1/events"
@@ -19,10 +20,11 @@ PATH = "/v1/events"
 class EventPath:
     """``POST /v1/events``."""
 
-    def __init__(self, committer: Committer, patience: Patience, batch: BatchPath) -> None:
+    def __init__(self, committer: Committer, patience: Patience, batch: BatchPath, permits: Permits) -> None:
         self._submit = committer.submit
         self._patience = patience
         self._batch = batch
+        self._permits = permits
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every refusal is a problem, and counted."""
@@ -39,6 +41,10 @@ class EventPath:
                 return
             body = await self._patience.wait(whole(receive, MAX_EVENT_BYTES, headers.get(b"content-length")))
             event = read_event(body if mode is Mode.STRUCTURED else structured(headers, body))
+            if visit.principal.plants:
+                await self._permits.check(visit.principal, event)
+            else:
+                check_event(visit.principal, event)
             expected = version_of(headers.get(b"if-match"))
             decided = await self._submit(event, visit.principal.name, expected)
         except Gone:

@@ -74,7 +74,7 @@ def _replays(engine: Front, patience: Patience, ring: Ring) -> list[HTTPRouteHan
     @post("/v1/deliveries/{delivery:str}/replay", status_code=200)
     async def replay_delivery(request: AnyRequest, delivery: str) -> Response[bytes]:
         """Send one dead delivery again."""
-        require(visit_of(request.scope), "admin")
+        require(visit_of(request.scope), "replay")
         number = await asyncio.to_thread(ledger.replay, identity=number_of(delivery, "delivery"))
         ring(engine.committer.targets)
         return json_answer(Replayed(number, False))
@@ -83,7 +83,7 @@ def _replays(engine: Front, patience: Patience, ring: Ring) -> list[HTTPRouteHan
     async def replay_deliveries(request: AnyRequest) -> Response[bytes]:
         """Send dead deliveries again, all that match, or only count them."""
         visit = visit_of(request.scope)
-        require(visit, "admin")
+        require(visit, "replay")
         if mode_of(visit.headers) is not Mode.STRUCTURED:
             raise Refused("unsupported-media-type", "The body is application/json.")
         body = await patience.wait(

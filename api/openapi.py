@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 from litestar import Response, get
 
-from api.operations import OPERATIONS, Operation
+from api.operations import OPERATIONS
+from api.parameters import Operation
 from api.problem_types import CATALOGUE
 from api.problems import ProblemDetails
 from engine.answer import Problem
@@ -90,7 +91,8 @@ def _call(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     if operation.role is None:
         call["security"] = []
     else:
-        call["description"] = f"Needs the role `{operation.role}`."
+        named = " or ".join(f"`{role}`" for role in operation.roles)
+        call["description"] = f"Needs the role {named}."
     if operation.parameters:
         call["parameters"] = [
             {

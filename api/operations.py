@@ -5,13 +5,33 @@ What may not enter: handlers. A test holds this table against the routes of the 
 
 from typing import Any
 
-import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from api.batch import Result
 from api.commands import COMMANDS
 from api.feed import Changes
+from api.parameters import (
+    CURSOR,
+    DELIVERY,
+    DIGEST,
+    IDEMPOTENCY_KEY,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    LIMIT,
+    LOT,
+    PREFER,
+    RECALL,
+    STATE,
+    SUBSCRIPTION,
+    TARGET,
+    TARGET_NAME,
+    TASK,
+    WANTED,
+    Operation,
+    Parameter,
+)
 from api.recalls import CloseRecall, OpenRecall, RecalledLots
+from api.roles import SENDERS, SENDING
 from api.rulesets import Activate, Approve, Difference, RollBack, Stage
 from api.subscriptions import Disable, Recover, Recovered, Rotate, Subscribe, Subscribed
 from api.targets import DriftPage, Pause, TargetLine
@@ -32,77 +52,17 @@ from engine.targets import TargetState
 from engine.tasks import TaskLine
 from engine.tracing import Trace
 
-
-class Parameter(Struct, frozen=True):
-    """A query parameter, path part or header."""
-
-    name: str
-    description: str
-    schema: dict[str, Any] = msgspec.field(default_factory=lambda: {"type": "string"})
-    place: str = "query"
-    required: bool = False
-
-
-class Operation(Struct, frozen=True, kw_only=True):
-    """One call."""
-
-    method: str
-    path: str
-    id: str
-    summary: str
-    #: Role the key needs; None: no key.
-    role: str | None = "read"
-    parameters: tuple[Parameter, ...] = ()
-    #: Media type -> type of the body.
-    body: dict[str, Any] | None = None
-    body_required: bool = True
-    #: Status -> type of the body, or a tuple of types it may have; None: no body.
-    answers: dict[int, Any]
-    #: Statuses of problems besides 400, 401, 403, 431, 500 that every call can have.
-    problems: tuple[int, ...] = ()
-    answer_media_type: str = "application/json"
-
-
-LOT = Parameter("lot", "Lot id, percent-encoded.", {"type": "string", "minLength": 1}, "path", True)
-CURSOR = Parameter("cursor", "`next` of the page before.")
-LIMIT = Parameter("limit", "Rows a page.", {"type": "integer", "minimum": 1, "maximum": 500, "default": 100})
-IF_MATCH = Parameter("If-Match", 'The lot\'s version as its ETag says it, such as `"3"`.', place="header")
-IF_NONE_MATCH = Parameter("If-None-Match", "An ETag; answered 304 when it is still right.", place="header")
-IDEMPOTENCY_KEY = Parameter(
-    "Idempotency-Key",
-    "New for each intention, the same for each retry.",
-    {"type": "string", "minLength": 1, "maxLength": 255},
-    "header",
-    True,
-)
-PREFER = Parameter("Prefer", "`return=minimal`: results without their decisions.", place="header")
-DELIVERY = Parameter("delivery", "Number of the delivery.", {"type": "integer", "minimum": 1}, "path", True)
-DIGEST = Parameter("digest", "`active`, a digest, or its first digits.", place="path", required=True)
-TARGET = Parameter("target", "Only this target.")
-TARGET_NAME = Parameter("target", "Its name: erp or wms.", place="path", required=True)
-TASK = Parameter("task", "Number of the task.", {"type": "integer", "minimum": 1}, "path", True)
-SUBSCRIPTION = Parameter("subscription", "Its id: `hook-` and 8 digits.", place="path", required=True)
-RECALL = Parameter("recall", "Its id.", place="path", required=True)
-STATE = Parameter("state", "Only lots in this state.")
-#: Which changes a reader of the feed wants.
-WANTED = (
-    Parameter("lot", "Only changes of this lot."),
-    Parameter("type", "Only entries of this type, such as `lot.released.v1`."),
-    Parameter("kind", "Only `event`, `consequence` or `refusal`."),
-    Parameter("item", "Only lots of this item."),
-    Parameter("plant", "Only lots of this plant."),
-)
-
 _DECIDED: dict[int, Any] = {201: Decision, 200: (Decision, Notice), 202: Notice}
 _DECISION_PROBLEMS = (404, 408, 409, 412, 413, 415, 422, 503)
 
 
-def _decide(**what: Any) -> Operation:
-    return Operation(method="post", role="submit", answers=_DECIDED, problems=_DECISION_PROBLEMS, **what)
+def _decide(*, role: tuple[str, ...] = SENDING, **what: Any) -> Operation:
+    return Operation(method="post", role=role, answers=_DECIDED, problems=_DECISION_PROBLEMS, **what)
 
 
 def _command(name: str) -> Operation:
     return _decide(
+        role=tuple(sorted(SENDERS[COMMANDS[name]])),
         path=f"/v1/lots/{{lot}}/{name}",
         id=name.replace("-", "_"),
         summary=f"{name.capitalize()}: the event {COMMANDS[name]} in one call.",
@@ -131,7 +91,7 @@ def _step(path: str, name: str, summary: str, body: Any, *parameters: Parameter)
         method="post",
         path=path,
         id=name,
-        role="admin",
+        role="approve-rules",
         summary=summary,
         parameters=parameters,
         body={"application/json": body},
@@ -146,7 +106,7 @@ def _remark(step: str, summary: str) -> Operation:
         method="post",
         path=f"/v1/tasks/{{task}}/{step}",
         id=f"{step}_task",
-        role="submit",
+        role=SENDING,
         summary=summary,
         parameters=(TASK,),
         body={"application/json": Remark},
@@ -197,7 +157,7 @@ OPERATIONS: tuple[Operation, ...] = (
         method="post",
         path="/v1/events/batch",
         id="submit_batch",
-        role="submit",
+        role=SENDING,
         summary="Submit many CloudEvents; one result each, in order.",
         parameters=(PREFER,),
         body={"application/cloudevents-batch+json": list[AnyEvent], "application/x-ndjson": AnyEvent},
@@ -328,7 +288,7 @@ OPERATIONS: tuple[Operation, ...] = (
         method="post",
         path="/v1/deliveries/{delivery}/replay",
         id="replay_delivery",
-        role="admin",
+        role="replay",
         summary="Send one delivery again.",
         answers={200: Replayed},
         problems=(404,),
@@ -338,7 +298,7 @@ OPERATIONS: tuple[Operation, ...] = (
         method="post",
         path="/v1/deliveries/replay",
         id="replay_deliveries",
-        role="admin",
+        role="replay",
         summary="Send again every delivery that matches; or count them.",
         body={"application/json": Replay},
         answers={200: Replayed},
@@ -381,7 +341,7 @@ OPERATIONS: tuple[Operation, ...] = (
         method="post",
         path="/v1/targets/{target}/reconcile",
         id="reconcile_target",
-        role="admin",
+        role="replay",
         summary="Have a target read back soon.",
         answers={202: Reading},
         problems=(404,),
@@ -458,7 +418,7 @@ OPERATIONS: tuple[Operation, ...] = (
         method="post",
         path="/v1/rules/stage",
         id="stage_rule_set",
-        role="submit",
+        role="edit-rules",
         summary="Store rule files as a set; the answer says what an examination finds.",
         body={"application/json": Stage},
         answers={201: Staged},

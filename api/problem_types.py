@@ -62,8 +62,8 @@ _ROWS = (
         "forbidden",
         "This key may not do that",
         403,
-        "The key is valid but has none of the roles that this call needs.",
-        "Use a key with the role that `detail` names, or ask an administrator for it.",
+        "The key has none of the roles that this call needs, or is limited to other sources or plants.",
+        "`detail` names what is missing. Use a key that has it, or ask an administrator for one.",
     ),
     ProblemType(
         "not-found",

@@ -117,20 +117,20 @@ def _steps(engine: Front, patience: Patience) -> list[HTTPRouteHandler]:
     @post("/v1/rules/stage", status_code=201)
     async def stage_rule_set(request: AnyRequest) -> Response[bytes]:
         """Store files as a set; answers what an examination finds and what is different from the set in force."""
-        by, wanted = await read(request, "submit", Stage)
+        by, wanted = await read(request, "edit-rules", Stage)
         staged = await asyncio.to_thread(sets.stage, wanted.files, by, wanted.comment)
         return Response(msgspec.json.encode(staged), status_code=201, media_type="application/json")
 
     @post("/v1/rules/{digest:str}/approve", status_code=200)
     async def approve_rule_set(request: AnyRequest, digest: str) -> Response[bytes]:
         """Say yes to a set that somebody else staged."""
-        by, wanted = await read(request, "admin", Approve)
+        by, wanted = await read(request, "approve-rules", Approve)
         return json_answer(await asyncio.to_thread(sets.approve, path_part(digest), by, wanted.comment))
 
     @post("/v1/rules/{digest:str}/activate", status_code=200)
     async def activate_rule_set(request: AnyRequest, digest: str) -> Response[bytes]:
         """Put an approved set in force, now or later."""
-        by, wanted = await read(request, "admin", Activate)
+        by, wanted = await read(request, "approve-rules", Activate)
         at = None if wanted.at is None else _instant(wanted.at, engine)
 
         def activate() -> RuleSetLine:
@@ -141,13 +141,13 @@ def _steps(engine: Front, patience: Patience) -> list[HTTPRouteHandler]:
     @post("/v1/rules/{digest:str}/withdraw", status_code=200)
     async def withdraw_rule_set(request: AnyRequest, digest: str) -> Response[bytes]:
         """Take back an approval, and an activation that has not come."""
-        by, wanted = await read(request, "admin", Approve)
+        by, wanted = await read(request, "approve-rules", Approve)
         return json_answer(await asyncio.to_thread(sets.withdraw, path_part(digest), by, wanted.comment))
 
     @post("/v1/rules/rollback", status_code=200)
     async def roll_back_rule_set(request: AnyRequest) -> Response[bytes]:
         """Put the set before the present one in force again, now."""
-        by, wanted = await read(request, "admin", RollBack)
+        by, wanted = await read(request, "approve-rules", RollBack)
         return json_answer(await asyncio.to_thread(sets.roll_back, by, wanted.comment, wanted.expected))
 
     return [stage_rule_set, approve_rule_set, activate_rule_set, withdraw_rule_set, roll_back_rule_set]

@@ -118,7 +118,7 @@ def target_routes(engine: Front, patience: Patience, ring: Callable[[Sequence[st
     @post("/v1/targets/{target:str}/reconcile", status_code=202)
     async def reconcile_target(request: AnyRequest, target: str) -> Response[bytes]:
         """Have the clock process read the target back as soon as it can."""
-        require(visit_of(request.scope), "admin")
+        require(visit_of(request.scope), "replay")
         return json_answer(await asyncio.to_thread(drift.ask, known(target)))
 
     return [list_targets, pause_target, resume_target, show_drift, reconcile_target]

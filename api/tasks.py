@@ -18,6 +18,7 @@ from api.cloudevents import Mode, mode_of, require_json
 from api.pages import json_answer, page_of
 from api.problems import Refused
 from api.queries import limit_of, number_of, number_position_of, one_of, read_query
+from api.roles import SENDING
 from engine.errors import EventInvalid
 from engine.runtime import Front
 from engine.tasks import TaskLine, TaskState
@@ -42,7 +43,7 @@ def task_routes(engine: Front, patience: Patience) -> list[HTTPRouteHandler]:
 
     async def done(request: AnyRequest, number: int, do: Callable[[int, str, str | None], TaskLine]) -> Response[bytes]:
         visit = visit_of(request.scope)
-        require(visit, "submit")
+        require(visit, *SENDING)
         body = await patience.wait(whole(request.receive, MAX_EVENT_BYTES, visit.headers.get(b"content-length")))
         if body and mode_of(visit.headers) is not Mode.STRUCTURED:
             raise Refused("unsupported-media-type", "The body is application/json.")

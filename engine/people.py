@@ -10,7 +10,7 @@ import secrets
 from pathlib import Path
 
 from msgspec import Struct, json
-from sqlalchemy import Connection, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, update
 
 from engine.clock import Clock, instant
 from engine.settings import ADMIN_KEY_FILE
@@ -24,6 +24,8 @@ class Key(Struct, frozen=True):
     secret_hash: str
     name: str
     roles: tuple[str, ...]
+    sources: tuple[str, ...] = ()
+    plants: tuple[str, ...] = ()
 
 
 class KeyLine(Struct, frozen=True):
@@ -35,6 +37,12 @@ class KeyLine(Struct, frozen=True):
     created_at: str
     expires_at: str | None
     revoked_at: str | None
+    #: Sources it may send from, plants it may see and change; none: all.
+    sources: tuple[str, ...]
+    plants: tuple[str, ...]
+
+
+_LISTS = ("roles", "sources", "plants")
 
 
 def hash_of(key: str) -> str:
@@ -43,7 +51,14 @@ def hash_of(key: str) -> str:
 
 
 def create_key(
-    connection: Connection, name: str, roles: tuple[str, ...], now: str, expires_at: str | None = None
+    connection: Connection,
+    name: str,
+    roles: tuple[str, ...],
+    now: str,
+    expires_at: str | None = None,
+    *,
+    sources: tuple[str, ...] = (),
+    plants: tuple[str, ...] = (),
 ) -> str:
     """Make a key for ``name`` and give it back, the only time it can be read."""
     identity = secrets.token_hex(4)
@@ -51,17 +66,44 @@ def create_key(
     connection.execute(
         insert(api_keys).values(
             id=identity, secret_hash=hash_of(key), name=name, roles=json.encode(roles).decode(), created_at=now,
-            expires_at=expires_at,
+            expires_at=expires_at, sources=json.encode(sources).decode(), plants=json.encode(plants).decode(),
         )
     )
     return key
+
+
+def rotate_key(connection: Connection, identity: str, now: str, until: str) -> str | None:
+    """A new key with the name, roles, limits and end of another, which works until ``until`` at the longest.
+
+    None when there is no such key that still works. An end that the old key had before ``until`` stays.
+    """
+    columns = [api_keys.c[name] for name in ("name", *_LISTS, "expires_at")]
+    mine = (api_keys.c.id == identity) & _live(now)
+    found = connection.execute(select(*columns).where(mine).with_for_update()).first()
+    if found is None:
+        return None
+    name, roles, sources, plants, end = found
+    made = create_key(
+        connection, name, tuple(json.decode(roles)), now, end,
+        sources=tuple(json.decode(sources)), plants=tuple(json.decode(plants)),
+    )  # fmt: skip
+    last = until if end is None else min(until, end)
+    connection.execute(update(api_keys).where(api_keys.c.id == identity).values(expires_at=last))
+    return made
+
+
+def _live(now: str) -> ColumnElement[bool]:
+    """Keys that are neither revoked nor expired."""
+    return and_(
+        api_keys.c.revoked_at.is_(None), or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > now)
+    )
 
 
 def all_keys(connection: Connection) -> list[KeyLine]:
     """Every key there ever was, oldest first."""
     columns = [api_keys.c[name] for name in KeyLine.__struct_fields__]
     rows = connection.execute(select(*columns).order_by(api_keys.c.created_at, api_keys.c.id))
-    return [KeyLine(i, name, tuple(json.decode(roles)), *instants) for i, name, roles, *instants in rows]
+    return [KeyLine(**{**row, **{name: tuple(json.decode(row[name])) for name in _LISTS}}) for row in rows.mappings()]
 
 
 def revoke_key(connection: Connection, identity: str, now: str) -> bool:
@@ -72,13 +114,10 @@ def revoke_key(connection: Connection, identity: str, now: str) -> bool:
 
 def read_keys(store: Store, clock: Clock) -> list[Key]:
     """Every key that is neither revoked nor expired."""
-    columns = (api_keys.c.secret_hash, api_keys.c.name, api_keys.c.roles)
-    live = select(*columns).where(
-        api_keys.c.revoked_at.is_(None),
-        or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > instant(clock())),
-    )
+    columns = [api_keys.c[name] for name in ("secret_hash", "name", *_LISTS)]
     with store.reads.connect() as connection:
-        return [Key(h, name, tuple(json.decode(roles))) for h, name, roles in connection.execute(live)]
+        rows = connection.execute(select(*columns).where(_live(instant(clock()))))
+        return [Key(digest, name, *(tuple(json.decode(text)) for text in lists)) for digest, name, *lists in rows]
 
 
 def ensure_admin_key(store: Store, home: Path, clock: Clock) -> Path | None:

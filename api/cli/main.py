@@ -175,11 +175,9 @@ def parser() -> argparse.ArgumentParser:
     spc.add_argument("--baseline", type=count, help="how many of the first points set the limits (all)")
     spc.add_argument("--lsl", type=float, help="lower specification limit, for capability")
     spc.add_argument("--usl", type=float, help="upper specification limit, for capability")
-    keys = add("keys", "list API keys, add one for a person or a system, or revoke one")
-    keys.add_argument("action", choices=("list", "add", "revoke"))
-    keys.add_argument("name", nargs="?", help="add: who will hold it; revoke: the key's id")
-    keys.add_argument("--role", choices=("read", "submit", "admin"), help="add: what it may do (submit)")
-    keys.add_argument("--days", type=count, help="add: how long it is valid (until it is revoked)")
+    from api.cli.keys import add_words as add_key_words
+
+    add_key_words(add("keys", "list API keys, add one for a person or a system, rotate or revoke one"))
     config = add("config", "show the settings in force, secrets masked")
     config.add_argument("action", choices=("show",))
     return root

@@ -1,6 +1,6 @@
 """The questions that the state API, the command line and verification ask of the store. Reads only."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 from msgspec import Struct
@@ -135,6 +135,11 @@ class Reading:
         if not rows:
             raise NotFound(f"There is no lot {lot_id}.")
         return decode_lot(rows[0][0])
+
+    def plants(self, lot_ids: Iterable[str]) -> dict[str, str | None]:
+        """The plant of each of these lots that there is."""
+        query = select(lots.c.id, lots.c.plant).where(lots.c.id.in_(list(lot_ids)))
+        return {str(lot): plant for lot, plant in self._rows(query)}
 
     def counts(self) -> dict[str, int]:
         """Lots by state."""

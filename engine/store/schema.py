@@ -380,6 +380,9 @@ api_keys = Table(
     Column("secret_hash", Text, nullable=False, unique=True),
     Column("name", Text, nullable=False),
     Column("roles", Text, nullable=False),
+    #: JSON arrays: sources it may send from, plants it may see and change; empty: all.
+    Column("sources", Text, nullable=False, server_default="[]"),
+    Column("plants", Text, nullable=False, server_default="[]"),
     Column("created_at", Text, nullable=False),
     Column("expires_at", Text),
     Column("revoked_at", Text),

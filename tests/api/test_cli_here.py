@@ -138,8 +138,8 @@ def test_a_key_opens_the_door_until_it_is_revoked(
     ("arguments", "words"),
     [
         (("add",), "needs the name of whoever will hold it"), (("revoke",), "needs the id of a key"),
-        (("list", "--role", "admin"), "--role and --days go with"), (("add", "x", "--role", "king"), "invalid choice"),
-        (("add", "x", "--days", "0"), "'0' is not a whole number above 0"), (("list",), "there is no database in "),
+        (("list", "--role", "admin"), "--role, --source, --plant and --days go with"), (("add", "x", "--role", "king"), "invalid choice"),
+        (("list", "--overlap", "9"), "--overlap goes with"), (("add", "x", "--days", "0"), "'0' is not a whole number above 0"), (("list",), "there is no database in "),
     ],
 )  # fmt: skip
 def test_keys_says_what_it_needs(arguments: tuple[str, ...], words: str, lotgate: Callable[..., Ran]) -> None:

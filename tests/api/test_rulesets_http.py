@@ -62,7 +62,7 @@ class Plant:
         self.anna: httpx.Client = service.http
         self.bela_key = "lotgate_test_bela"
         with sqlite3.connect(service.home / "lotgate.db", timeout=10) as database:
-            for name, key, roles in (("bela", self.bela_key, '["admin"]'), ("clerk", "lotgate_test_clerk", '["submit"]')):
+            for name, key, roles in (("bela", self.bela_key, '["admin"]'), ("clerk", "lotgate_test_clerk", '["edit-rules"]')):
                 database.execute(
                     "INSERT INTO api_keys (id, secret_hash, name, roles, created_at) VALUES (?, ?, ?, ?, '2026-01-01')",
                     (name, hash_of(key), name, roles),

@@ -1,0 +1,75 @@
+"""What the table of operations is made of: a call, its parameters, and the parameters that many calls share.
+
+What may not enter: calls themselves (api/operations.py).
+"""
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+
+class Parameter(Struct, frozen=True):
+    """A query parameter, path part or header."""
+
+    name: str
+    description: str
+    schema: dict[str, Any] = msgspec.field(default_factory=lambda: {"type": "string"})
+    place: str = "query"
+    required: bool = False
+
+
+class Operation(Struct, frozen=True, kw_only=True):
+    """One call."""
+
+    method: str
+    path: str
+    id: str
+    summary: str
+    #: Role the key needs, or several of which one is enough; None: no key.
+    role: str | tuple[str, ...] | None = "read"
+    parameters: tuple[Parameter, ...] = ()
+    #: Media type -> type of the body.
+    body: dict[str, Any] | None = None
+    body_required: bool = True
+    #: Status -> type of the body, or a tuple of types it may have; None: no body.
+    answers: dict[int, Any]
+    #: Statuses of problems besides 400, 401, 403, 431, 500 that every call can have.
+    problems: tuple[int, ...] = ()
+    answer_media_type: str = "application/json"
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Roles of which a key needs one; none: no key is needed."""
+        return () if self.role is None else (self.role,) if isinstance(self.role, str) else self.role
+
+
+LOT = Parameter("lot", "Lot id, percent-encoded.", {"type": "string", "minLength": 1}, "path", True)
+CURSOR = Parameter("cursor", "`next` of the page before.")
+LIMIT = Parameter("limit", "Rows a page.", {"type": "integer", "minimum": 1, "maximum": 500, "default": 100})
+IF_MATCH = Parameter("If-Match", 'The lot\'s version as its ETag says it, such as `"3"`.', place="header")
+IF_NONE_MATCH = Parameter("If-None-Match", "An ETag; answered 304 when it is still right.", place="header")
+IDEMPOTENCY_KEY = Parameter(
+    "Idempotency-Key",
+    "New for each intention, the same for each retry.",
+    {"type": "string", "minLength": 1, "maxLength": 255},
+    "header",
+    True,
+)
+PREFER = Parameter("Prefer", "`return=minimal`: results without their decisions.", place="header")
+DELIVERY = Parameter("delivery", "Number of the delivery.", {"type": "integer", "minimum": 1}, "path", True)
+DIGEST = Parameter("digest", "`active`, a digest, or its first digits.", place="path", required=True)
+TARGET = Parameter("target", "Only this target.")
+TARGET_NAME = Parameter("target", "Its name: erp or wms.", place="path", required=True)
+TASK = Parameter("task", "Number of the task.", {"type": "integer", "minimum": 1}, "path", True)
+SUBSCRIPTION = Parameter("subscription", "Its id: `hook-` and 8 digits.", place="path", required=True)
+RECALL = Parameter("recall", "Its id.", place="path", required=True)
+STATE = Parameter("state", "Only lots in this state.")
+#: Which changes a reader of the feed wants.
+WANTED = (
+    Parameter("lot", "Only changes of this lot."),
+    Parameter("type", "Only entries of this type, such as `lot.released.v1`."),
+    Parameter("kind", "Only `event`, `consequence` or `refusal`."),
+    Parameter("item", "Only lots of this item."),
+    Parameter("plant", "Only lots of this plant."),
+)
