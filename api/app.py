@@ -32,6 +32,7 @@ from api.lots import lot_routes
 from api.openapi import openapi_document
 from api.permits import Permits
 from api.problems import answer_exception, problem_index, problem_page
+from api.readiness import readiness_routes
 from api.recalls import recall_routes
 from api.rulesets import rule_set_routes
 from api.subscriptions import subscription_routes
@@ -105,6 +106,7 @@ def create_app(settings: Settings) -> Application:
             *feed_routes(tail),
             *genealogy_routes(engine),
             *ledger_routes(engine, patience, bell.ring),
+            *readiness_routes(engine, patience),
             *recall_routes(engine, patience),
             *rule_set_routes(engine, patience),
             *subscription_routes(engine, patience),

@@ -44,6 +44,7 @@ from engine.events import TYPES, AnyEvent
 from engine.explaining import Explanation
 from engine.journal import Entry
 from engine.ledger import DeliveryLine
+from engine.readiness import Question, ShipmentReadiness
 from engine.recalls import Extent, Recall, RecallView, Selection
 from engine.rulesets import RuleSetLine, RuleSetView, Staged
 from engine.store.reading import EventLine, HoldLine, LotLine, ParkedLine, ResultLine
@@ -385,6 +386,11 @@ OPERATIONS: tuple[Operation, ...] = (
     _subscription("disable", "Tell it nothing until it is enabled; nothing is lost.", Subscription, Disable),
     _subscription("enable", "Tell it again, from where it was disabled.", Subscription, None),
     _subscription("recover", "Tell it everything again since an instant; or count it.", Recovered, Recover),
+    Operation(
+        method="post", path="/v1/shipments/readiness", id="shipment_readiness", answers={200: ShipmentReadiness},
+        summary="May this shipment leave now? Every reason; nothing is changed.",
+        body={"application/json": Question}, problems=(408, 413, 415, 422),
+    ),
     _read("/v1/recalls", "recalls", "Recalls, the newest first.", Page[Recall]),
     Operation(
         method="post", path="/v1/recalls", id="open_recall", role="admin", answers={201: Recall, 200: Recall},

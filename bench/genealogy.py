@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -24,15 +25,20 @@ from sqlalchemy import text
 
 from bench.delivery import Place
 from bench.processes import ROOT, wait_for
+from engine.clock import system_clock
 from engine.journal import GENESIS
 from engine.lot import Lot
+from engine.readiness import Line, Question, Readinesses
+from engine.settings import SHIPPED_RULES
 from engine.store.migrate import migrate
 from engine.store.opening import Store, open_store
 from engine.tracing import Genealogy
+from rules.rulebook import RuleBook
 
 FAMILY, PARTS = 10_000, 99
 #: What issue after issue is held against: seconds.
 GOAL_TRACE_S, GOAL_RECALL_S = 1.0, 30.0
+GOAL_READINESS_MS = 30.0
 _ENCODE = msgspec.json.Encoder().encode
 _AT = "2026-11-01T08:00:00.000000Z"
 _LOT = (
@@ -123,9 +129,27 @@ def traces(store: Store, number: int) -> dict[str, float]:
             raise SystemExit(f"bench: the recursive query found {len(rows)} of {FAMILY}")
 
     return {
+        **readiness(store, number),
         "forward_10000_s": timed(forward, 5), "recursive_query_s": timed(recursive, 3),
         "backward_5_ms": 1000 * timed(backward, 20),
     }  # fmt: skip
+
+
+def readiness(store: Store, number: int) -> dict[str, float]:
+    """Milliseconds for the readiness of a shipment of 20 lots, each with its ancestors."""
+    book = RuleBook.load(SHIPPED_RULES)
+    asked = Readinesses(store, system_clock)
+    found = []
+    for turn in range(100):
+        first = turn * FAMILY % number + FAMILY - 1 - turn % 50 * 20
+        lines = [Line(f"L{n:08}") for n in range(first, first - 20, -1)]
+        began = time.perf_counter()
+        answer = asked.of(Question("S-1", "BOLT-CO", lines), book, "bench", date(2026, 11, 23))
+        found.append(1000 * (time.perf_counter() - began))
+        if [line.against[0].rule for line in answer.lines] != ["RELEASED"] * 20:
+            raise SystemExit("bench: the readiness is wrong")
+    cuts = statistics.quantiles(found, n=100)
+    return {"readiness_20_p50_ms": cuts[49], "readiness_20_p99_ms": cuts[98]}
 
 
 class Traffic:
@@ -230,6 +254,7 @@ def measure(number: int) -> dict[str, Any]:
         figures["recall"] = recall(folder / "recall", number)
     figures["goals_met"] = (
         all(figures[d]["forward_10000_s"] <= GOAL_TRACE_S for d in ("sqlite", "postgresql"))
+        and all(figures[d]["readiness_20_p99_ms"] <= GOAL_READINESS_MS for d in ("sqlite", "postgresql"))
         and figures["recall"]["recall_10000_s"] <= GOAL_RECALL_S
     )  # fmt: skip
     return figures
@@ -248,6 +273,8 @@ def report(figures: dict[str, Any]) -> None:
         seconds, goal = f"{f['forward_10000_s']:.2f} s", f"≤ {GOAL_TRACE_S:g} s"
         table.add_row(f"{dialect}: forward trace of 10,000 lots", seconds, goal)
         table.add_row(f"{dialect}: one recursive query for the same", f"{f['recursive_query_s']:.2f} s", "")
+        words = f"{f['readiness_20_p50_ms']:.1f} / {f['readiness_20_p99_ms']:.1f} ms"
+        table.add_row(f"{dialect}: readiness of 20 lots, p50 / p99", words, f"≤ {GOAL_READINESS_MS:g} ms")
         table.add_row(f"{dialect}: backward trace of 5 lots", f"{f['backward_5_ms']:.1f} ms", "")
     r = figures["recall"]
     table.add_row("recall of 10,000 lots, all held", f"{r['recall_10000_s']:.1f} s", f"≤ {GOAL_RECALL_S:g} s")

@@ -97,6 +97,14 @@ def parser() -> argparse.ArgumentParser:
     trace.add_argument("--depth", type=count, default=1000, help="steps at most (1000)")
     trace.add_argument("--csv", action="store_true", help="one line a lot, for spreadsheets")
     remote(trace)
+    ready = add("ready", "may these lots leave for a customer now?")
+    ready.add_argument("lot", nargs="+", help="the lots of the shipment")
+    ready.add_argument("--customer", required=True, help="who gets them")
+    ready.add_argument("--shipment", default="question", help="its number, where rules look at it")
+    ready.add_argument("--deliver-on", metavar="DATE", help="the day they arrive (today)")
+    ready.add_argument("--remaining-days", type=count, help="days of shelf life that the customer has to get")
+    ready.add_argument("--plant", action="append", help="a plant that the customer approves (several times)")
+    remote(ready)
     recall = add("recall", "what a recall would touch; open, watch and close recalls")
     recall.add_argument("action", choices=("list", "preview", "open", "show", "close"))
     recall.add_argument("recall", nargs="?", help="open: an id of your own; show, close: which")
@@ -188,7 +196,7 @@ _ANSWERS = {
     "up": "up.up", "web": "local.web", "worker": "local.worker", "clock": "local.clock", "migrate": "local.migrate",
     "demo": "remote.demo", "submit": "submit.submit", "lot": "remote.lot", "deliveries": "remote.deliveries",
     "targets": "targets.targets", "reconcile": "reconcile.reconcile", "tasks": "tasks.tasks",
-    "webhooks": "webhooks.webhooks", "trace": "trace.trace", "recall": "recall.recall",
+    "webhooks": "webhooks.webhooks", "trace": "trace.trace", "recall": "recall.recall", "ready": "ready.ready",
     "sampling": "sampling.sampling", "spc": "spc.spc",
     "connectors": "connectors.connectors", "verify": "local.verify", "rules": "rules.rules", "keys": "keys.keys",
     "config": "local.config",
