@@ -32,6 +32,7 @@ from api.lots import lot_routes
 from api.openapi import openapi_document
 from api.permits import Permits
 from api.problems import answer_exception, problem_index, problem_page
+from api.rates import Rates
 from api.readiness import readiness_routes
 from api.recalls import recall_routes
 from api.rulesets import rule_set_routes
@@ -92,9 +93,10 @@ def create_app(settings: Settings) -> Application:
             await asyncio.to_thread(_stop, engine, workers, bell)
 
     permits = Permits(engine.reading.plants)
-    batch = BatchPath(engine.committer, patience, permits)
+    rates = Rates(settings.rate_per_s, settings.rate_burst)
+    batch = BatchPath(engine.committer, patience, permits, rates)
     direct = {
-        EVENTS: EventPath(engine.committer, patience, batch, permits).answer,
+        EVENTS: EventPath(engine.committer, patience, batch, permits, rates).answer,
         EVENTS_BATCH: batch.answer,
         FEED: FeedPath(tail).answer,
     }
@@ -124,7 +126,7 @@ def create_app(settings: Settings) -> Application:
         logging_config=None,
     )
     hot = {path.encode(): answer for path, answer in direct.items()}
-    return Application(Door(litestar, keys, hot, permits), health, engine)
+    return Application(Door(litestar, keys, hot, permits, rates), health, engine)
 
 
 def _stop(engine: Front, workers: Workers | None, bell: Doorbell) -> None:

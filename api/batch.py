@@ -21,11 +21,13 @@ from api.cloudevents import Mode, mode_of, read_event, require_json
 from api.door import Visit
 from api.permits import Permits
 from api.problems import Refused, explain
+from api.rates import Rates
 from api.telemetry import REFUSED
 from engine.answer import Answer
 from engine.committer import Committer
 from engine.errors import EventInvalid, Overloaded
 from engine.events import Event
+from engine.urgency import is_urgent
 
 log = logging.getLogger("lotgate.api")
 
@@ -75,9 +77,10 @@ class _Pending(Struct):
 class BatchPath:
     """``POST /v1/events/batch``."""
 
-    def __init__(self, committer: Committer, patience: Patience, permits: Permits) -> None:
+    def __init__(self, committer: Committer, patience: Patience, permits: Permits, rates: Rates) -> None:
         self._committer = committer
         self._permits = permits
+        self._rates = rates
         self._patience = patience
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -173,6 +176,8 @@ class BatchPath:
                 raise Refused("body-too-large", f"The line is longer than {MAX_EVENT_BYTES} bytes.")
             event = read_event(item)
             await self._permits.check(visit.principal, event)
+            while not is_urgent(event) and (wait := self._rates.take(visit.principal.name)) > 0:
+                await asyncio.sleep(min(wait, 1.0))  # a batch gives way instead of failing
             return _Pending(index, event, await self._offer(event, visit.principal.name))
         except Exception as error:  # becomes a problem; the unforeseen is logged on the way
             return _refused(error, index, path, visit, event)

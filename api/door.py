@@ -19,6 +19,7 @@ from msgspec import Struct
 from api.access import KeyRing, Principal
 from api.permits import Permits
 from api.problems import Headers, Refused, encode
+from api.rates import Rates
 from api.telemetry import REFUSED
 
 #: All header names and values together.
@@ -29,6 +30,9 @@ PUBLIC = frozenset((b"/healthz", b"/readyz", b"/problems"))
 _PUBLIC_PREFIX = b"/problems/"
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}\Z")
 _BOUNDARY_HEADERS = (b"authorization", b"x-api-key", b"content-type", b"if-match", b"idempotency-key")
+
+#: These count their events themselves: what is a hold is known when it is read.
+_COUNTED_LATER = frozenset((b"/v1/events", b"/v1/events/batch"))
 
 NOBODY = Principal("", frozenset())
 
@@ -45,12 +49,15 @@ class Visit(Struct):
 class Door:
     """ASGI application in front of Litestar."""
 
-    def __init__(self, app: ASGIApp, keys: KeyRing, direct: Mapping[bytes, ASGIApp], permits: Permits) -> None:
+    def __init__(
+        self, app: ASGIApp, keys: KeyRing, direct: Mapping[bytes, ASGIApp], permits: Permits, rates: Rates
+    ) -> None:
         self._app = app
         #: Paths that need no routing: the hot path, which writes all of its headers itself.
         self._direct = direct
         self._keys = keys
         self._permits = permits
+        self._rates = rates
         # Unique across processes and restarts without asking the kernel for randomness each time.
         self._prefix = secrets.token_hex(6).encode() + b"-"
         self._count = itertools.count(1)
@@ -68,11 +75,18 @@ class Door:
         if refusal is not None:
             await _refuse(refusal[0], refusal[1], raw_path, visit.request_id, send)
             return
-        if visit.principal.plants:
+        principal = visit.principal
+        limited = self._rates.on and principal is not NOBODY and not _is_public(raw_path)
+        if limited:
+            send = self._rates.telling(send, principal.name)
+        if principal.plants or limited:
             try:
-                await self._permits.check_request(visit.principal, request)
+                if limited and raw_path not in _COUNTED_LATER and not raw_path.endswith(b"/hold"):
+                    self._rates.charge(principal.name)
+                if principal.plants:
+                    await self._permits.check_request(principal, request)
             except Refused as refused:
-                await _refuse(refused.code, refused.detail, raw_path, visit.request_id, send)
+                await _refuse(refused.code, refused.detail, raw_path, visit.request_id, send, refused.headers)
                 return
         direct = self._direct.get(raw_path)
         if direct is not None:
@@ -130,13 +144,16 @@ def _repeated(names: list[bytes]) -> bytes | None:
     return None
 
 
-async def _refuse(code: str, detail: str, raw_path: bytes, request_id: bytes, send: Send) -> None:
+async def _refuse(
+    code: str, detail: str, raw_path: bytes, request_id: bytes, send: Send, more: Mapping[str, str] | None = None
+) -> None:
     REFUSED.labels(code).inc()
     status, body = encode(code, detail, raw_path.decode("ascii", "replace"), request_id.decode())
     headers: Headers = [
         (b"content-type", b"application/problem+json"),
         (b"content-length", b"%d" % len(body)),
         (b"x-request-id", request_id),
+        *((name.encode(), value.encode()) for name, value in (more or {}).items()),
     ]
     if status == 401:
         headers.append((b"www-authenticate", b'Bearer realm="lotgate"'))

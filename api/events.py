@@ -12,7 +12,9 @@ from api.batch import BatchPath
 from api.body import MAX_EVENT_BYTES, Gone, Patience, whole
 from api.cloudevents import Mode, mode_of, read_event, structured
 from api.permits import Permits, check_event
+from api.rates import Rates
 from engine.committer import Committer
+from engine.urgency import is_urgent
 
 PATH = "/v1/events"
 
@@ -20,11 +22,14 @@ PATH = "/v1/events"
 class EventPath:
     """``POST /v1/events``."""
 
-    def __init__(self, committer: Committer, patience: Patience, batch: BatchPath, permits: Permits) -> None:
+    def __init__(
+        self, committer: Committer, patience: Patience, batch: BatchPath, permits: Permits, rates: Rates
+    ) -> None:
         self._submit = committer.submit
         self._patience = patience
         self._batch = batch
         self._permits = permits
+        self._rates = rates
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every refusal is a problem, and counted."""
@@ -41,6 +46,8 @@ class EventPath:
                 return
             body = await self._patience.wait(whole(receive, MAX_EVENT_BYTES, headers.get(b"content-length")))
             event = read_event(body if mode is Mode.STRUCTURED else structured(headers, body))
+            if self._rates.on and not is_urgent(event):
+                self._rates.charge(visit.principal.name)
             if visit.principal.plants:
                 await self._permits.check(visit.principal, event)
             else:

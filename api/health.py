@@ -27,7 +27,6 @@ from engine.compensation import Compensations
 from engine.drift import Drift
 from engine.errors import LotgateError
 from engine.notices import Notices
-from engine.pipeline import MAX_WAITING
 from engine.runtime import Front
 from engine.store.migrate import check as check_revision
 from engine.store.schema import escalations
@@ -135,7 +134,7 @@ class Health:
     def _queue(self) -> Check:
         committer = self._engine.committer
         detail = f"{committer.waiting} events wait"
-        return Check("degraded" if committer.waiting > _FULL * MAX_WAITING else "ok", detail)
+        return Check("degraded" if committer.waiting > _FULL * self._engine.settings.max_waiting else "ok", detail)
 
 
 def _of_bell(state: BellState) -> Check:

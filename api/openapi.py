@@ -20,7 +20,7 @@ from engine.answer import Problem
 VERSION = "1.0.0"
 _REF = "#/components/schemas/{name}"
 #: Problems that any call with a key can be answered with.
-_ALWAYS = (400, 401, 403, 431, 500)
+_ALWAYS = (400, 401, 403, 429, 431, 500)
 
 
 def document() -> dict[str, Any]:

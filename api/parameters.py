@@ -34,7 +34,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     body_required: bool = True
     #: Status -> type of the body, or a tuple of types it may have; None: no body.
     answers: dict[int, Any]
-    #: Statuses of problems besides 400, 401, 403, 431, 500 that every call can have.
+    #: Statuses of problems besides 400, 401, 403, 429, 431, 500 that every call can have.
     problems: tuple[int, ...] = ()
     answer_media_type: str = "application/json"
 

@@ -207,6 +207,13 @@ _ROWS = (
         "Send fewer or shorter headers.",
     ),
     ProblemType(
+        "rate-limited",
+        "This principal sends too fast",
+        429,
+        "The bucket of this principal is empty: it sent more requests and events than it may. Nothing was kept.",
+        "Wait as long as `Retry-After` says and send the same again; `RateLimit` says how much is left.",
+    ),
+    ProblemType(
         "internal-error",
         TITLES["internal-error"],
         500,

@@ -21,6 +21,7 @@ from engine.errors import Overloaded, StoreUnavailable
 from engine.events import Event
 from engine.pipeline import MAX_WAITING, Counts
 from engine.settings import Settings, as_json
+from engine.urgency import RESERVED_BYTES, RESERVED_EVENTS, is_urgent
 from rules.judge import JudgeStatus
 
 log = logging.getLogger("lotgate.committer")
@@ -87,11 +88,13 @@ class Committer:
     def submit(self, event: Event, principal: str, if_match: int | None = None) -> Promise:
         """Send ``event``; the promise gives its Answer, or StoreUnavailable. Raises Overloaded at once.
 
-        For the thread of the running event loop only.
+        A hold is taken when nothing else is: room is kept for it. For the thread of the running event loop only.
         """
         if self._stopping:
             raise Overloaded("Lotgate is shutting down; send the event again.", retry_after_seconds=5)
-        if len(self._waiting) >= self._max_waiting or self._waiting_bytes >= self._max_waiting_bytes:
+        more, more_bytes = (RESERVED_EVENTS, RESERVED_BYTES) if is_urgent(event) else (0, 0)
+        full = len(self._waiting) >= self._max_waiting + more
+        if full or self._waiting_bytes >= self._max_waiting_bytes + more_bytes:
             raise Overloaded(f"{len(self._waiting)} events are waiting already; send the event again.")
         loop = asyncio.get_running_loop()
         self._number = number = self._number + 1

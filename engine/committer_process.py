@@ -11,7 +11,6 @@ import queue
 import signal
 import socket
 import sys
-from collections import deque
 from collections.abc import Sequence
 
 import msgspec
@@ -20,10 +19,11 @@ from engine import wire
 from engine.answer import Answer
 from engine.errors import LotgateError
 from engine.inbox import IDLE_SECONDS, Waiting
-from engine.pipeline import Pipeline
+from engine.pipeline import MAX_BATCH, Pipeline
 from engine.runtime import Engine, open_engine
 from engine.settings import settings_from
 from engine.submission import submission
+from engine.urgency import UrgentFirst
 from rules.findings import RulePackError
 from rules.judge import JudgeStatus, TwoChannelJudge
 
@@ -40,7 +40,8 @@ class SocketInbox:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._frames = wire.Frames()
-        self._ready: deque[Waiting] = deque()
+        self._ready: UrgentFirst[Waiting] = UrgentFirst()
+        self._since_look = 0
         self._ended = False
         self._told = False
         self._judge_told: JudgeStatus | None = None
@@ -48,11 +49,25 @@ class SocketInbox:
         self.pipeline: Pipeline | None = None
 
     def take(self, wait: bool) -> Waiting | None:
+        self._look()
         while not self._ready:
             if self._ended:
                 return None
             self._receive(wait)
-        return self._ready.popleft()
+        self._since_look += 1
+        return self._ready.take()
+
+    def _look(self) -> None:
+        """Once a batch, read everything that has come: a hold behind ten thousand events would wait for them all.
+
+        The web process bounds what may wait, and so what this holds.
+        """
+        if self._since_look < MAX_BATCH or self._ended:
+            return
+        self._since_look = 0
+        with contextlib.suppress(queue.Empty):
+            while not self._ended:
+                self._receive(False)
 
     def _receive(self, wait: bool) -> None:
         self._connection.settimeout(IDLE_SECONDS if wait else 0.0)
@@ -67,7 +82,7 @@ class SocketInbox:
             self._ended = True
         for frame in self._frames.feed(data):
             for number, principal, if_match, event in wire.decode_sent(frame):
-                self._ready.append(Waiting(submission(event, principal, if_match), number=number))
+                self._ready.put(Waiting(submission(event, principal, if_match), number=number))
 
     def ring(self, _: Sequence[str]) -> None:
         """The batch that is answered next has something for the targets: the web process rings for it."""

@@ -132,7 +132,7 @@ def open_front(
 
     Raises what :func:`open_engine` raises, and CommitterFailed.
     """
-    committer = Committer(settings, TARGETS, ring=ring)
+    committer = Committer(settings, TARGETS, ring=ring, max_waiting=settings.max_waiting)
     try:
         store = open_store(settings.database_url, settings.home)
         migrate(store)

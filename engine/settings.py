@@ -55,6 +55,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     channel: Literal["both", "reference"] = "both"
     #: Time zone of the plant: decides which calendar day it is.
     timezone: str = "UTC"
+    #: Events that may wait for the database; beyond that senders are told to come back. Holds have room beside them.
+    max_waiting: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
+    #: Requests and events a second that one principal may send to one web process, and how many at once; 0: any.
+    rate_per_s: Annotated[float, Meta(ge=0, le=1_000_000)] = 0.0
+    rate_burst: Annotated[int, Meta(ge=1, le=1_000_000)] = 100
     #: Threads of one worker process.
     worker_threads: Annotated[int, Meta(ge=1, le=64)] = 4
     #: Networks that are not public and may yet be called at addresses somebody typed: ``10.20.0.0/16, 10.0.0.5/32``.

@@ -1,0 +1,63 @@
+"""What goes first when much is waiting: holds, before everything that they do not depend on.
+
+Order is kept per lot: a hold overtakes only events that touch none of its lots. What may not enter: sockets, deciding.
+"""
+
+from collections import Counter, deque
+from typing import Generic, Protocol, TypeVar
+
+from engine import events as ev
+from engine.submission import Submission
+
+#: Events and bytes for which there is room in a full queue when they are urgent: holds must always get in.
+RESERVED_EVENTS = 1_000
+RESERVED_BYTES = 4 * 1024 * 1024
+
+
+def is_urgent(event: ev.Event) -> bool:
+    """A hold keeps bad goods from moving: nothing is worth waiting for."""
+    return isinstance(event, ev.HoldApplied)
+
+
+class Submitted(Protocol):
+    """Whoever waits with a submission."""
+
+    submission: Submission
+
+
+Item = TypeVar("Item", bound=Submitted)
+
+
+class UrgentFirst(Generic[Item]):
+    """A queue out of which holds come first."""
+
+    def __init__(self) -> None:
+        self._urgent: deque[Item] = deque()
+        self._ordinary: deque[Item] = deque()
+        #: Lot -> ordinary events waiting that touch it.
+        self._touched: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._urgent) + len(self._ordinary)
+
+    def put(self, item: Item) -> None:
+        """Add one at its place."""
+        sub = item.submission
+        if is_urgent(sub.event) and not any(self._touched[lot] for lot in sub.touched):
+            self._urgent.append(item)
+            return
+        self._ordinary.append(item)
+        self._touched.update(sub.touched)
+
+    def take(self) -> Item:
+        """The next; raises IndexError when there is none."""
+        if self._urgent:
+            return self._urgent.popleft()
+        item = self._ordinary.popleft()
+        for lot in item.submission.touched:
+            left = self._touched[lot] - 1
+            if left:
+                self._touched[lot] = left
+            else:
+                del self._touched[lot]
+        return item
