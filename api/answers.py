@@ -13,9 +13,11 @@ from api.problems import Headers, Refused, explain
 from api.roles import SENDING
 from api.telemetry import REFUSED
 from engine.answer import Answer
+from engine.submission import ANY_VERSION
 
 _JSON = (b"content-type", b"application/json")
 PROBLEM = (b"content-type", b"application/problem+json")
+_MINIMAL = (b"preference-applied", b"return=minimal")
 _REPLAYED = (b"idempotency-replayed", b"true")
 _POST_ONLY = "OPTIONS, POST"
 #: Versions are small; their ETags are made once.
@@ -43,18 +45,29 @@ def require(visit: Visit, *roles: str) -> None:
 
 
 def version_of(if_match: bytes | None) -> int | None:
-    """The version that ``If-Match`` asks for; raises Refused for what cannot be one strong entity tag."""
+    """The version that ``If-Match`` asks for, ANY_VERSION for ``*``; raises Refused for what is no strong tag."""
     if if_match is None:
         return None
+    if if_match == b"*":
+        return ANY_VERSION
     if if_match[:1] == b'"' == if_match[-1:] and if_match[1:-1].isdigit() and len(if_match) < 14:
         return int(if_match[1:-1])
     raise Refused("header-invalid", 'If-Match must be one version as ETag gives it, such as "3".', "If-Match")
 
 
-async def send_answer(decided: Answer, request_id: bytes, send: Send) -> None:
-    """Write the decision as it was committed, with the headers of its kind."""
+def wants_minimal(visit: Visit) -> bool:
+    """Did the caller send ``Prefer: return=minimal`` (RFC 7240)?"""
+    prefer = visit.headers.get(b"prefer")
+    if prefer is None:
+        return False
+    return any(part.split(b";")[0].strip().lower() == b"return=minimal" for part in prefer.split(b","))
+
+
+async def send_answer(decided: Answer, request_id: bytes, send: Send, *, minimal: bool = False) -> None:
+    """Write the decision as it was committed, with the headers of its kind; ``minimal``: without its body."""
     status = decided.status
-    body = decided.body
+    minimal = minimal and status < 400
+    body = b"" if minimal else decided.body
     headers: Headers = [
         _JSON if status < 400 else PROBLEM,
         (b"content-length", b"%d" % len(body)),
@@ -65,6 +78,8 @@ async def send_answer(decided: Answer, request_id: bytes, send: Send) -> None:
         version = decided.version
         if version is not None:
             headers.append(_ETAGS[version] if version < 1024 else (b"etag", b'"%d"' % version))
+    if minimal:
+        headers[0] = _MINIMAL
     if decided.replayed:
         headers.append(_REPLAYED)
     await send({"type": "http.response.start", "status": status, "headers": headers})

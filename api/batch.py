@@ -15,7 +15,7 @@ import msgspec
 from litestar.types import Receive, Scope, Send
 from msgspec import Raw, Struct
 
-from api.answers import admit, send_options, send_problem, visit_of
+from api.answers import admit, send_options, send_problem, visit_of, wants_minimal
 from api.body import MAX_BATCH_BYTES, MAX_EVENT_BYTES, Gone, Patience, lines, whole
 from api.cloudevents import Mode, mode_of, read_event, require_json
 from api.door import Visit
@@ -124,7 +124,7 @@ class BatchPath:
         headers = [(b"content-type", media_type), (b"x-request-id", visit.request_id)]
         try:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
-            minimal = b"return=minimal" in visit.headers.get(b"prefer", b"")
+            minimal = wants_minimal(visit)
             async for piece in self._pieces(queue, visit, scope["path"], minimal=minimal, array=array):
                 async with asyncio.timeout(_STALLED_SECONDS):
                     await send({"type": "http.response.body", "body": piece, "more_body": True})

@@ -11,7 +11,7 @@ import msgspec
 from litestar import Request, Response, post
 from litestar.handlers import HTTPRouteHandler
 
-from api.answers import require, version_of, visit_of
+from api.answers import require, version_of, visit_of, wants_minimal
 from api.body import MAX_EVENT_BYTES, Patience, whole
 from api.cloudevents import Mode, mode_of, require_json
 from api.door import Visit, path_part
@@ -62,7 +62,13 @@ def commands(committer: Committer, patience: Patience, permits: Permits) -> HTTP
         await permits.check(visit.principal, event)
         expected = version_of(visit.headers.get(b"if-match"))
         decided = await committer.submit(event, visit.principal.name, expected)
-        return _answer(decided)
+        if decided.status == 409 and b'"/problems/event-id-reused"' in decided.body:
+            raise Refused(
+                "idempotency-key-reused",
+                f"The key {event.id} was sent before with another command, lot or body; what it did then stands.",
+                "Idempotency-Key",
+            )
+        return _answer(decided, minimal=wants_minimal(visit))
 
     return do_command
 
@@ -116,7 +122,7 @@ def idempotency_key(header: bytes | None) -> str:
     return key
 
 
-def _answer(decided: Answer) -> Response[bytes]:
+def _answer(decided: Answer, *, minimal: bool) -> Response[bytes]:
     headers: dict[str, str] = {}
     if decided.status < 400:
         headers["location"] = f"/v1/events/{decided.key}"
@@ -124,5 +130,8 @@ def _answer(decided: Answer) -> Response[bytes]:
             headers["etag"] = f'"{decided.version}"'
     if decided.replayed:
         headers["idempotency-replayed"] = "true"
+    if minimal and decided.status < 400:
+        headers["preference-applied"] = "return=minimal"
+        return Response(b"", status_code=decided.status, headers=headers)
     media_type = "application/json" if decided.status < 400 else MEDIA_TYPE
     return Response(decided.body, status_code=decided.status, headers=headers, media_type=media_type)

@@ -7,7 +7,7 @@ deciding anything.
 
 from litestar.types import Receive, Scope, Send
 
-from api.answers import admit, send_answer, send_options, send_problem, version_of, visit_of
+from api.answers import admit, send_answer, send_options, send_problem, version_of, visit_of, wants_minimal
 from api.batch import BatchPath
 from api.body import MAX_EVENT_BYTES, Gone, Patience, whole
 from api.cloudevents import Mode, mode_of, read_event, structured
@@ -59,4 +59,4 @@ class EventPath:
         except Exception as error:  # becomes a problem; the unforeseen is logged on the way
             await send_problem(error, scope, visit, send)
             return
-        await send_answer(decided, visit.request_id, send)
+        await send_answer(decided, visit.request_id, send, minimal=wants_minimal(visit))

@@ -11,14 +11,15 @@ from litestar.handlers import HTTPRouteHandler
 
 from api.answers import visit_of
 from api.door import path_part
-from api.pages import json_answer, page_of
-from api.queries import limit_of, number_of, number_position_of, one_of, position_of, read_query
+from api.pages import json_answer, page_of, selected
+from api.queries import fields_of, limit_of, number_of, number_position_of, one_of, position_of, read_query
 from api.views import LotView, TargetView
 from engine.as_decided import as_decided
 from engine.explaining import explain
 from engine.ledger import Acknowledged
 from engine.lifecycle import State, next_steps
 from engine.runtime import Front
+from engine.store.reading import LotLine
 
 _STATES = tuple(state.value for state in State)
 #: Records of one lot that are given whole.
@@ -37,8 +38,8 @@ def _lots(engine: Front) -> list[HTTPRouteHandler]:
     @get("/v1/lots")
     async def list_lots(request: AnyRequest) -> Response[bytes]:
         """Lots by id, filtered, in pages."""
-        query = read_query(request.scope, ("state", "item", "supplier", "order", "plant", "cursor", "limit"))
-        limit = limit_of(query)
+        query = read_query(request.scope, ("state", "item", "supplier", "order", "plant", "cursor", "limit", "fields"))
+        limit, fields = limit_of(query), fields_of(query, LotLine)
         rows = await asyncio.to_thread(
             reading.lots,
             state=one_of(query, "state", _STATES),
@@ -49,20 +50,21 @@ def _lots(engine: Front) -> list[HTTPRouteHandler]:
             after=position_of(query) or "",
             limit=limit + 1,
         )
-        return json_answer(page_of(rows, limit, lambda row: row.id))
+        return json_answer(selected(page_of(rows, limit, lambda row: row.id), fields))
 
     @get("/v1/lots/{lot:str}")
     async def show_lot(request: AnyRequest, lot: str) -> Response[bytes]:
         """One lot; 304 when the caller has it already."""
         visit = visit_of(request.scope)
-        read_query(request.scope, ())
+        fields = fields_of(read_query(request.scope, ("fields",)), LotView)
         found = await asyncio.to_thread(reading.lot, path_part(lot))
         tag = f'"{found.version}"'
         if _has(visit.headers.get(b"if-none-match"), tag):
             # What the targets know changes without the lot's version: the tag speaks of the lot alone.
             return Response(b"", status_code=304, headers={"etag": tag})
         known = await asyncio.to_thread(engine.ledger.acknowledged, found.id)
-        return json_answer(LotView(found, next_steps(found.state), [_target(k) for k in known]), etag=tag)
+        view = LotView(found, next_steps(found.state), [_target(k) for k in known])
+        return json_answer(selected(view, fields), etag=tag)
 
     return [list_lots, show_lot]
 

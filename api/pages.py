@@ -1,7 +1,7 @@
 """JSON answers of ordinary routes, and pages of lists."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from litestar import Response
@@ -16,6 +16,15 @@ Row = TypeVar("Row")
 def json_answer(body: object, **headers: str) -> Response[bytes]:
     """200 with ``body`` as JSON."""
     return Response(_encode(body), media_type="application/json", headers=headers)
+
+
+def selected(body: Any, fields: frozenset[str] | None) -> Any:
+    """``body``, a record or a page of records, with only these fields of each record; None: with all."""
+    if fields is None:
+        return body
+    if isinstance(body, Page):
+        return Page([selected(row, fields) for row in body.data], body.next)
+    return {name: getattr(body, name) for name in body.__struct_fields__ if name in fields}
 
 
 def page_of(rows: Sequence[Row], limit: int, position: Callable[[Row], str | int]) -> Page[Row]:

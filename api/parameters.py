@@ -47,7 +47,7 @@ class Operation(Struct, frozen=True, kw_only=True):
 LOT = Parameter("lot", "Lot id, percent-encoded.", {"type": "string", "minLength": 1}, "path", True)
 CURSOR = Parameter("cursor", "`next` of the page before.")
 LIMIT = Parameter("limit", "Rows a page.", {"type": "integer", "minimum": 1, "maximum": 500, "default": 100})
-IF_MATCH = Parameter("If-Match", 'The lot\'s version as its ETag says it, such as `"3"`.', place="header")
+IF_MATCH = Parameter("If-Match", 'The lot\'s version as its ETag says it, such as `"3"`; `*`: any.', place="header")
 IF_NONE_MATCH = Parameter("If-None-Match", "An ETag; answered 304 when it is still right.", place="header")
 IDEMPOTENCY_KEY = Parameter(
     "Idempotency-Key",
@@ -56,7 +56,7 @@ IDEMPOTENCY_KEY = Parameter(
     "header",
     True,
 )
-PREFER = Parameter("Prefer", "`return=minimal`: results without their decisions.", place="header")
+PREFER = Parameter("Prefer", "`return=minimal`: answers without their decisions.", place="header")
 DELIVERY = Parameter("delivery", "Number of the delivery.", {"type": "integer", "minimum": 1}, "path", True)
 DIGEST = Parameter("digest", "`active`, a digest, or its first digits.", place="path", required=True)
 TARGET = Parameter("target", "Only this target.")
@@ -64,6 +64,7 @@ TARGET_NAME = Parameter("target", "Its name: erp or wms.", place="path", require
 TASK = Parameter("task", "Number of the task.", {"type": "integer", "minimum": 1}, "path", True)
 SUBSCRIPTION = Parameter("subscription", "Its id: `hook-` and 8 digits.", place="path", required=True)
 RECALL = Parameter("recall", "Its id.", place="path", required=True)
+FIELDS = Parameter("fields", "Only these fields of each record, commas between.")
 STATE = Parameter("state", "Only lots in this state.")
 #: Which changes a reader of the feed wants.
 WANTED = (

@@ -207,6 +207,13 @@ _ROWS = (
         "Send fewer or shorter headers.",
     ),
     ProblemType(
+        "idempotency-key-reused",
+        "This Idempotency-Key was used for something else",
+        422,
+        "A key belongs to one command with one body; it was sent before with another. The first one stands.",
+        "Make a new key for a new intention. If it was meant as a retry, send exactly what was sent before.",
+    ),
+    ProblemType(
         "rate-limited",
         "This principal sends too fast",
         429,

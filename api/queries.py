@@ -9,6 +9,7 @@ from collections.abc import Collection
 from urllib.parse import parse_qsl
 
 from litestar.types import HTTPScope
+from msgspec import Struct
 
 from api.problems import Refused
 
@@ -51,6 +52,17 @@ def one_of(query: dict[str, str], name: str, values: Collection[str]) -> str | N
     if value is not None and value not in values:
         raise Refused("parameter-invalid", f"{name} must be one of {', '.join(values)}.", name)
     return value
+
+
+def fields_of(query: dict[str, str], record: type[Struct]) -> frozenset[str] | None:
+    """The fields of ``record`` that ``fields`` names, with commas between; None when it was not given."""
+    text = query.get("fields")
+    if text is None:
+        return None
+    wanted = frozenset(text.split(","))
+    if not wanted.issubset(record.__struct_fields__):
+        raise Refused("parameter-invalid", f"fields must be some of {','.join(record.__struct_fields__)}.", "fields")
+    return wanted
 
 
 def number_of(text: str, name: str) -> int:

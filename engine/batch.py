@@ -23,7 +23,7 @@ from engine.journal import Entry
 from engine.lineage import Links
 from engine.lot import Lot
 from engine.store import writing
-from engine.submission import Submission, claims, submission
+from engine.submission import ANY_VERSION, Submission, claims, submission
 from rules.rulebook import Case, Judgement
 
 log = logging.getLogger("lotgate.pipeline")
@@ -134,9 +134,11 @@ class Batch:
             self._answers[index] = notice(sub, "duplicate", 200, detail, self._around.now, version=version)
             self._repeats.append((index, sub))
             return True
-        if sub.if_match is not None and (lot is None or lot.version != sub.if_match):
+        if sub.if_match is not None and (lot is None or sub.if_match not in (lot.version, ANY_VERSION)):
             version, state = (None, None) if lot is None else (lot.version, lot.state)
             detail = f"The lot is at version {version}, not at {sub.if_match}; read it again."
+            if sub.if_match == ANY_VERSION:
+                detail = f"There is no lot {sub.event.subject} yet, and If-Match asks for one."
             self._answers[index] = problem(sub, "precondition-failed", 412, detail, version=version, state=state)
             return True
         return False

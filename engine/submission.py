@@ -4,6 +4,9 @@ from msgspec import Struct
 
 from engine import events as ev
 
+#: ``if_match`` of whoever asks only that the lot is there.
+ANY_VERSION = -1
+
 
 class Submission(Struct):
     """An event on its way in, with what was worked out about it once."""

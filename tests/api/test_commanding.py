@@ -46,7 +46,7 @@ def test_the_same_key_acts_once_quoted_or_not(service: Any, receipt: Make) -> No
     assert bare.headers["idempotency-replayed"] == "true"
     assert bare.content == first.content
     other = act(service, lot, "hold", {**HOLD, "hold": "H-10"}, key=f'"{lot}-quoted"')
-    assert (other.status_code, other.json()["type"]) == (409, "/problems/event-id-reused")
+    assert (other.status_code, other.json()["type"]) == (422, "/problems/idempotency-key-reused")
 
 
 def test_a_command_without_a_key_is_400_and_leads_to_its_page(service: Any, receipt: Make) -> None:
