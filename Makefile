@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 STAMP := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml 2>/dev/null | cksum | cut -d' ' -f1)
 
-.PHONY: up test lint bench lock clean
+.PHONY: up test lint contract bench lock clean
 
 up: $(STAMP)
 	@exec $(BIN)/lotgate up
@@ -20,6 +20,10 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Writes down what was added to version 1 of the contract; refuses what would break a caller.
+contract: $(STAMP)
+	$(BIN)/python -m tests.api.contract
 
 bench: $(STAMP)
 	$(BIN)/python -m bench

@@ -16,6 +16,7 @@ from actors.broker import Doorbell
 from actors.deliver import check_connectors
 from actors.worker import Workers, run_in_threads
 from api.access import KeyRing
+from api.asyncapi import schema_routes
 from api.batch import PATH as EVENTS_BATCH
 from api.batch import BatchPath
 from api.body import MAX_EVENT_BYTES, Patience
@@ -115,6 +116,7 @@ def create_app(settings: Settings) -> Application:
             *health_routes(health, engine),
             healthz,
             openapi_document,
+            *schema_routes(),
             problem_index,
             problem_page,
         ],

@@ -10,6 +10,7 @@ from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 
 from api.answers import visit_of
+from api.conditional import has_tag
 from api.door import path_part
 from api.pages import json_answer, page_of, selected
 from api.queries import fields_of, limit_of, number_of, number_position_of, one_of, position_of, read_query
@@ -59,7 +60,7 @@ def _lots(engine: Front) -> list[HTTPRouteHandler]:
         fields = fields_of(read_query(request.scope, ("fields",)), LotView)
         found = await asyncio.to_thread(reading.lot, path_part(lot))
         tag = f'"{found.version}"'
-        if _has(visit.headers.get(b"if-none-match"), tag):
+        if has_tag(visit.headers.get(b"if-none-match"), tag):
             # What the targets know changes without the lot's version: the tag speaks of the lot alone.
             return Response(b"", status_code=304, headers={"etag": tag})
         known = await asyncio.to_thread(engine.ledger.acknowledged, found.id)
@@ -78,14 +79,6 @@ def _target(known: Acknowledged) -> TargetView:
         known.acknowledged_state,
         known.sent_version is not None and known.sent_version == known.acknowledged_version,
     )
-
-
-def _has(if_none_match: bytes | None, tag: str) -> bool:
-    """Does ``If-None-Match`` name ``tag``? Weak comparison, as RFC 9110 section 13.1.2 asks."""
-    if if_none_match is None:
-        return False
-    named = [part.strip().removeprefix("W/") for part in if_none_match.decode("latin-1").split(",")]
-    return "*" in named or tag in named
 
 
 def _records(engine: Front) -> list[HTTPRouteHandler]:

@@ -9,8 +9,9 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
-from litestar import Response, get
+from litestar import Request, Response, get
 
+from api.conditional import conditional
 from api.operations import OPERATIONS
 from api.parameters import Operation
 from api.problem_types import CATALOGUE
@@ -28,7 +29,7 @@ def document() -> dict[str, Any]:
     wanted: list[Any] = [Problem, ProblemDetails]
     for operation in OPERATIONS:
         wanted += _types_of(operation)
-    found, components = msgspec.json.schema_components(wanted, schema_hook=_foreign, ref_template=_REF)
+    found, components = msgspec.json.schema_components(wanted, schema_hook=foreign, ref_template=_REF)
     schemas = dict(zip(map(str, wanted), found, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
@@ -46,7 +47,7 @@ def document() -> dict[str, Any]:
         "security": [{"bearer": []}, {"key": []}],
         "paths": paths,
         "components": {
-            "schemas": _widen(components),
+            "schemas": widen(components),
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -55,13 +56,13 @@ def document() -> dict[str, Any]:
     }
 
 
-def _widen(schema: Any) -> Any:
+def widen(schema: Any) -> Any:
     """Decimals are read from JSON numbers too; msgspec's schema speaks of the text it writes."""
     if isinstance(schema, dict):
         if schema.get("format") == "decimal":
             return {**schema, "type": ["string", "number"]}
-        return {name: _widen(part) for name, part in schema.items()}
-    return [_widen(part) for part in schema] if isinstance(schema, list) else schema
+        return {name: widen(part) for name, part in schema.items()}
+    return [widen(part) for part in schema] if isinstance(schema, list) else schema
 
 
 def _types_of(operation: Operation) -> list[Any]:
@@ -75,7 +76,7 @@ def _kinds(answer: Any) -> tuple[Any, ...]:
     return answer if isinstance(answer, tuple) else (answer,)
 
 
-def _foreign(kind: type) -> dict[str, Any]:
+def foreign(kind: type) -> dict[str, Any]:
     """The schema of a type that msgspec does not know by itself."""
     if kind is msgspec.Raw:
         return {}
@@ -139,6 +140,6 @@ def _encoded() -> bytes:
 
 
 @get("/schema/openapi.json")
-async def openapi_document() -> Response[bytes]:
+async def openapi_document(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The document, for tools."""
-    return Response(_encoded(), media_type="application/vnd.oai.openapi+json")
+    return conditional(_encoded(), "application/vnd.oai.openapi+json", request)

@@ -461,7 +461,19 @@ OPERATIONS: tuple[Operation, ...] = (
         answer_media_type="text/plain",
     ),
     Operation(
-        method="get", path="/schema/openapi.json", id="openapi", summary="This document.", answers={200: Raw}
+        method="get", path="/schema/openapi.json", id="openapi", summary="This document.",
+        answers={200: Raw, 304: None}, parameters=(IF_NONE_MATCH,),
+        answer_media_type="application/vnd.oai.openapi+json",
+    ),
+    Operation(
+        method="get", path="/schema/asyncapi.json", id="asyncapi", summary="What goes in and out, as AsyncAPI 3.",
+        answers={200: Raw, 304: None}, parameters=(IF_NONE_MATCH,),
+        answer_media_type="application/vnd.aai.asyncapi+json",
+    ),
+    Operation(
+        method="get", path="/schema/events/{type}", id="event_schema", summary="JSON Schema of one event type.",
+        answers={200: Raw, 304: None}, problems=(404,), answer_media_type="application/schema+json",
+        parameters=(Parameter("type", "CloudEvents type.", place="path", required=True), IF_NONE_MATCH),
     ),
     _text("/problems", "problem_index", "All problem types."),
     _text(

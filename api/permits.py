@@ -25,7 +25,7 @@ _OWN = "lotgate/"
 _RECORDS = frozenset((b"journal", b"results", b"holds", b"deliveries", b"explain"))
 _LISTS = frozenset((b"/v1/lots", b"/v1/feed", b"/v1/changes"))
 _EVENTS = frozenset((b"/v1/events", b"/v1/events/batch"))
-_HARMLESS = frozenset((b"/healthz", b"/readyz", b"/problems", b"/schema/openapi.json"))
+_HARMLESS = frozenset((b"/healthz", b"/readyz", b"/problems"))
 
 #: Gives the plant of each lot that is known; may block.
 PlantsOf = Callable[[Iterable[str]], Mapping[str, str | None]]
@@ -89,7 +89,7 @@ class Permits:
     async def check_request(self, principal: Principal, scope: HTTPScope) -> None:
         """Refuse a request of a principal that is limited to plants, unless it is known to stay inside them."""
         path, method = scope["raw_path"], str(scope["method"])
-        if method == "OPTIONS" or path in _HARMLESS or path.startswith(b"/problems/"):
+        if method == "OPTIONS" or path in _HARMLESS or path.startswith((b"/problems/", b"/schema/")):
             return
         reads = method in ("GET", "HEAD")
         if path in _EVENTS or (path in _LISTS and reads):
