@@ -13,9 +13,12 @@ from api.answers import visit_of
 from api.conditional import has_tag
 from api.door import path_part
 from api.pages import json_answer, page_of, selected
+from api.problems import Refused
 from api.queries import fields_of, limit_of, number_of, number_position_of, one_of, position_of, read_query
 from api.views import LotView, TargetView
 from engine.as_decided import as_decided
+from engine.as_of import lot_as_of
+from engine.clock import instant, parse_instant
 from engine.explaining import explain
 from engine.ledger import Acknowledged
 from engine.lifecycle import State, next_steps
@@ -57,7 +60,10 @@ def _lots(engine: Front) -> list[HTTPRouteHandler]:
     async def show_lot(request: AnyRequest, lot: str) -> Response[bytes]:
         """One lot; 304 when the caller has it already."""
         visit = visit_of(request.scope)
-        fields = fields_of(read_query(request.scope, ("fields",)), LotView)
+        query = read_query(request.scope, ("fields", "as_of"))
+        if "as_of" in query:
+            return await _then(engine, lot, query)
+        fields = fields_of(query, LotView)
         found = await asyncio.to_thread(reading.lot, path_part(lot))
         tag = f'"{found.version}"'
         if has_tag(visit.headers.get(b"if-none-match"), tag):
@@ -68,6 +74,17 @@ def _lots(engine: Front) -> list[HTTPRouteHandler]:
         return json_answer(selected(view, fields), etag=tag)
 
     return [list_lots, show_lot]
+
+
+async def _then(engine: Front, lot: str, query: dict[str, str]) -> Response[bytes]:
+    try:
+        moment = instant(parse_instant(query["as_of"]))
+    except ValueError as error:
+        raise Refused("parameter-invalid", str(error), "as_of") from None
+    fields = fields_of(query, LotView)
+    then = await asyncio.to_thread(lot_as_of, engine.reading, path_part(lot), moment)
+    view = LotView(then.lot, next_steps(then.lot.state), [], then.as_of, then.until)
+    return json_answer(selected(view, fields))
 
 
 def _target(known: Acknowledged) -> TargetView:

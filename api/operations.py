@@ -232,7 +232,10 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/v1/lots/{lot}",
         id="lot",
         summary="One lot: what it is, what can happen next.",
-        parameters=(LOT, FIELDS, IF_NONE_MATCH),
+        parameters=(
+            LOT, FIELDS, IF_NONE_MATCH,
+            Parameter("as_of", "An instant: the lot as it was known then.", {"type": "string", "format": "date-time"}),
+        ),
         answers={200: LotView, 304: None},
         problems=(404,),
     ),

@@ -39,7 +39,11 @@ class LotView(Struct):
 
     lot: Lot
     next_steps: tuple[NextStep, ...]
+    #: Now; empty in a look back.
     targets: list[TargetView]
+    #: A look back: the instant that was asked for, and when the lot's next entry was recorded (null: it is still so).
+    as_of: str | None = None
+    until: str | None = None
 
 
 class Replay(Struct, frozen=True, forbid_unknown_fields=True):

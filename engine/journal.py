@@ -133,6 +133,13 @@ class VerifyReport(Struct, frozen=True):
         return not self.breaks
 
 
+def fold(entries: Iterable[Entry], lot: Lot | None = None) -> Lot | None:
+    """The lot after ``entries``, from ``lot`` on; nothing is verified."""
+    for entry in entries:
+        lot = evolve(lot, step_of(entry, decode_data(entry.type, entry.data), _sequence(entry)))
+    return lot
+
+
 def verify_lot(lot: str, entries: Iterable[Entry], stored: Lot | None) -> tuple[int, Break | None]:
     """Check one journal: versions, chain, lifecycle and fold. Returns entries read and the first break, if any."""
     previous, state, folded, count = GENESIS, ABSENT, None, 0

@@ -29,3 +29,17 @@ def test_a_question_that_is_none_is_refused(service: Any, body: str) -> None:
     answer = service.http.post("/v1/shipments/readiness", content=body, headers=headers)
     assert answer.status_code in (400, 422)
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_lot_as_it_was(service: Any, receipt: Any, hold: Any) -> None:
+    event = receipt()
+    answer = service.submit(event)
+    lot, then = event["subject"], answer.json()["recorded_at"]
+    assert service.submit(hold(lot)).status_code == 201
+    found = service.http.get(f"/v1/lots/{lot}", params={"as_of": then}).json()
+    now = service.http.get(f"/v1/lots/{lot}").json()
+    assert (found["lot"]["state"], now["lot"]["state"]) == ("quarantined", "blocked")
+    assert found["until"] == now["lot"]["changed_at"]
+    assert service.http.get(f"/v1/lots/{lot}", params={"as_of": "2001-01-01T00:00:00Z"}).status_code == 404
+    for wrong in ("yesterday", "2026-11-23T08:00:00", ""):
+        assert service.http.get(f"/v1/lots/{lot}", params={"as_of": wrong}).status_code == 400
