@@ -43,6 +43,13 @@ class _Envelope(Struct):
 
 def submit(options: argparse.Namespace, settings: Settings) -> int:
     """Send events; gives 1 when one of them was refused."""
+    if options.spool:
+        from api.cli.spooled import through_spool
+
+        events = [] if options.file is None else read_events(options.file)
+        return through_spool(options, settings, [event.content for event in events])
+    if options.file is None:
+        raise Failure("`lotgate submit` needs a file, - for standard input, or --spool")
     events = read_events(options.file)
     client = Client(options, settings)
     client.get("/v1/lots", limit=1)
