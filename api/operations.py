@@ -445,7 +445,8 @@ OPERATIONS: tuple[Operation, ...] = (
         id="healthz",
         summary="The process answers.",
         role=None,
-        answers={200: None},
+        answers={200: str},
+        answer_media_type="text/plain",
     ),
     Operation(
         method="get",
