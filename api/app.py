@@ -99,7 +99,7 @@ def create_app(settings: Settings) -> Application:
     direct = {
         EVENTS: EventPath(engine.committer, patience, batch, permits, rates).answer,
         EVENTS_BATCH: batch.answer,
-        FEED: FeedPath(tail).answer,
+        FEED: FeedPath(tail, keys.authenticate).answer,
     }
     litestar = Litestar(
         [

@@ -18,6 +18,7 @@ from litestar.types import Receive, Scope, Send
 from msgspec import Struct
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.access import Principal
 from api.answers import send_options, send_problem, visit_of
 from api.pages import json_answer
 from api.problems import Headers, Refused
@@ -152,8 +153,9 @@ class Tail:
 class FeedPath:
     """``GET /v1/feed``: an ASGI application of its own, for it knows when its reader has gone."""
 
-    def __init__(self, tail: Tail) -> None:
+    def __init__(self, tail: Tail, authenticate: Callable[[dict[bytes, bytes]], Principal | None]) -> None:
         self._tail = tail
+        self._authenticate = authenticate
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stream until the reader goes, stalls, or the process ends."""
@@ -184,16 +186,28 @@ class FeedPath:
                 (b"x-request-id", visit.request_id),
             ]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await self._stream(interest, place, heartbeat, receive, send)
+
+
+            def opens() -> bool:
+                # What a key may can change while its stream is open: revoked, expired, limited.
+                return self._authenticate(visit.headers) == visit.principal
+
+            await self._stream(interest, place, heartbeat, opens, receive, send)
         finally:
             self._tail.leave()
 
     async def _stream(
-        self, interest: Interest, place: Place, heartbeat: float, receive: Receive, send: Send
+        self,
+        interest: Interest,
+        place: Place,
+        heartbeat: float,
+        opens: Callable[[], bool],
+        receive: Receive,
+        send: Send,
     ) -> None:
         gone = asyncio.create_task(_gone(receive))
         try:
-            async for text in self._events(interest, place, heartbeat, gone):
+            async for text in self._events(interest, place, heartbeat, opens, gone):
                 async with asyncio.timeout(STALLED_SECONDS):
                     await send({"type": "http.response.body", "body": text, "more_body": True})
             if not gone.done():
@@ -204,11 +218,16 @@ class FeedPath:
             gone.cancel()
 
     async def _events(
-        self, interest: Interest, place: Place, heartbeat: float, gone: asyncio.Task[None]
+        self,
+        interest: Interest,
+        place: Place,
+        heartbeat: float,
+        opens: Callable[[], bool],
+        gone: asyncio.Task[None],
     ) -> AsyncIterator[bytes]:
         yield b"retry: %d\nid: %s\nevent: ready\ndata: {}\n\n" % (_RETRY_MS, id_of(place).encode())
         quiet_since = time.monotonic()
-        while not gone.done() and not self._tail.stopping:
+        while not gone.done() and not self._tail.stopping and opens():
             piece = await self._tail.after(place)
             if piece:
                 place = piece[-1][0]

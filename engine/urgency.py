@@ -3,7 +3,7 @@
 Order is kept per lot: a hold overtakes only events that touch none of its lots. What may not enter: sockets, deciding.
 """
 
-from collections import Counter, deque
+from collections import deque
 from typing import Generic, Protocol, TypeVar
 
 from engine import events as ev
@@ -35,7 +35,7 @@ class UrgentFirst(Generic[Item]):
         self._urgent: deque[Item] = deque()
         self._ordinary: deque[Item] = deque()
         #: Lot -> ordinary events waiting that touch it.
-        self._touched: Counter[str] = Counter()
+        self._touched: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._urgent) + len(self._ordinary)
@@ -43,11 +43,12 @@ class UrgentFirst(Generic[Item]):
     def put(self, item: Item) -> None:
         """Add one at its place."""
         sub = item.submission
-        if is_urgent(sub.event) and not any(self._touched[lot] for lot in sub.touched):
+        if is_urgent(sub.event) and not any(lot in self._touched for lot in sub.touched):
             self._urgent.append(item)
             return
         self._ordinary.append(item)
-        self._touched.update(sub.touched)
+        for lot in sub.touched:
+            self._touched[lot] = self._touched.get(lot, 0) + 1
 
     def take(self) -> Item:
         """The next; raises IndexError when there is none."""

@@ -301,6 +301,23 @@ def test_a_revoked_key_stops_working_within_seconds(service: Any) -> None:
         until(lambda: caller.get("/v1/lots").status_code == 401)
 
 
+def test_a_stream_ends_when_its_key_does(
+    service: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LOTGATE_HOME", str(service.home))
+    assert main(["keys", "add", "dashboard", "--role", "read", "--json"]) == 0
+    key = json.loads(capsys.readouterr().out)["key"]
+    with service.client(key) as caller:
+        until(lambda: caller.get("/v1/lots").status_code == 200)
+        with caller.stream("GET", "/v1/feed", params={"heartbeat": 1}, timeout=60) as stream:
+            lines = stream.iter_lines()
+            assert next(lines).startswith("retry:")
+            assert main(["keys", "revoke", key.split("_")[1]]) == 0
+            # Signs of life go on until the service ends the answer; nobody hangs up here.
+            assert sum(1 for line in lines if line) < 600
+        assert caller.get("/v1/feed").status_code == 401
+
+
 def test_the_key_may_come_in_either_header_and_nowhere_else(service: Any) -> None:
     with service.client("wrong") as stranger:
         del stranger.headers["authorization"]
