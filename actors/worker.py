@@ -23,6 +23,7 @@ from engine.runtime import TARGETS
 from engine.settings import Settings
 from engine.store.migrate import check
 from engine.store.opening import Store, open_store
+from engine.structs import warm_structs
 
 log = logging.getLogger("lotgate.worker")
 
@@ -58,6 +59,7 @@ def main(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     check_connectors(TARGETS, settings)
+    warm_structs()
     store = open_store(settings.database_url, settings.home)
     _until_migrated(store, stop)
     ledger = Ledger(store, system_clock)

@@ -21,6 +21,7 @@ from engine.store.feed import settle_order
 from engine.store.migrate import migrate
 from engine.store.opening import Store, open_store
 from engine.store.reading import Reading
+from engine.structs import warm_structs
 from engine.trial import trial
 from rules.judge import TwoChannelJudge
 from rules.rulebook import RuleBook
@@ -71,6 +72,7 @@ def open_engine(
 
     Raises RulePackError for rules that cannot be used, StoreUnavailable for a database that cannot be reached.
     """
+    warm_structs()
     store = open_store(settings.database_url, settings.home)
     migrate(store)
     settle_order(store)
@@ -132,6 +134,7 @@ def open_front(
 
     Raises what :func:`open_engine` raises, and CommitterFailed.
     """
+    warm_structs()
     committer = Committer(settings, TARGETS, ring=ring, max_waiting=settings.max_waiting)
     try:
         store = open_store(settings.database_url, settings.home)
