@@ -25,6 +25,7 @@ from engine.runtime import Engine, open_engine
 from engine.settings import Settings
 from engine.subscriptions import is_subscription
 from engine.tasks import OURSELVES
+from engine.track_record import count
 from engine.upkeep import compensate, rounds
 
 log = logging.getLogger("lotgate.clock")
@@ -35,6 +36,9 @@ FAMILY_SECONDS = 0.25
 #: Other tasks wait no longer for large families.
 FAMILY_PATIENCE_SECONDS = 1.0
 RECALL_SECONDS = 0.25
+COUNT_SECONDS = 0.5
+#: Other tasks wait no longer for a journal that was never counted.
+COUNT_PATIENCE_SECONDS = 1.0
 NOTICE_SECONDS = 1.0
 READ_BACK_SECONDS = 2.0
 MAKE_UP_SECONDS = 15.0
@@ -104,6 +108,13 @@ def pass_on(engine: Engine) -> None:
     until = time.monotonic() + FAMILY_PATIENCE_SECONDS
     while (number := pass_holds_on(engine.store, engine.pipeline)) and time.monotonic() < until:
         log.info("holds on families: %d placed or lifted", number)
+
+
+def count_inspections(engine: Engine) -> None:
+    """Take series and scorecards further."""
+    until = time.monotonic() + COUNT_PATIENCE_SECONDS
+    while count(engine.store) and time.monotonic() < until:
+        pass
 
 
 def recall(engine: Engine) -> None:
@@ -178,6 +189,7 @@ def main(settings: Settings) -> int:
         Task("compensations", SWEEP_SECONDS, lambda: _alone(deciding, compensate_all, engine)),
         Task("families", FAMILY_SECONDS, lambda: _alone(deciding, pass_on, engine)),
         Task("recalls", RECALL_SECONDS, lambda: _alone(deciding, recall, engine)),
+        Task("track record", COUNT_SECONDS, lambda: count_inspections(engine)),
         Task("upkeep", UPKEEP_SECONDS, lambda: _alone(deciding, upkeep, engine)),
     ]
     # What waits for other systems has threads of its own: the sweeper must never wait for a mail server.

@@ -33,6 +33,7 @@ from api.lots import lot_routes
 from api.openapi import openapi_document
 from api.permits import Permits
 from api.problems import answer_exception, problem_index, problem_page
+from api.quality import quality_routes
 from api.rates import Rates
 from api.readiness import readiness_routes
 from api.recalls import recall_routes
@@ -109,6 +110,7 @@ def create_app(settings: Settings) -> Application:
             *feed_routes(tail),
             *genealogy_routes(engine),
             *ledger_routes(engine, patience, bell.ring),
+            *quality_routes(engine, patience),
             *readiness_routes(engine, patience),
             *recall_routes(engine, patience),
             *rule_set_routes(engine, patience),

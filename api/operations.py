@@ -48,6 +48,7 @@ from engine.ledger import DeliveryLine
 from engine.readiness import Question, ShipmentReadiness
 from engine.recalls import Extent, Recall, RecallView, Selection
 from engine.rulesets import RuleSetLine, RuleSetView, Staged
+from engine.scorecards import ChartLine, ScorecardLine, SetLimits
 from engine.store.reading import EventLine, HoldLine, LotLine, ParkedLine, ResultLine
 from engine.subscriptions import Subscription
 from engine.targets import TargetState
@@ -414,6 +415,17 @@ OPERATIONS: tuple[Operation, ...] = (
         method="post", path="/v1/recalls/{recall}/close", id="close_recall", role="admin", answers={200: Recall},
         summary="End a recall: its holds are lifted.", parameters=(RECALL,),
         body={"application/json": CloseRecall}, problems=(404, 408, 413, 415, 422),
+    ),
+    _read("/v1/quality/scorecards", "scorecards", "How items from suppliers have done.", Page[ScorecardLine],
+          Parameter("item", "Only this item."), Parameter("supplier", "Only this supplier; empty: our own.")),
+    _read("/v1/quality/charts", "charts", "Control charts of an item: the newest lots, as rules see them.",
+          Page[ChartLine], Parameter("item", "Which item.", required=True),
+          Parameter("supplier", "Only this supplier; empty: our own production."),
+          Parameter("characteristic", "Only this characteristic."), more=(422,)),
+    Operation(
+        method="post", path="/v1/quality/limits", id="set_limits", role="edit-rules", answers={200: ChartLine},
+        summary="Hold new lots of a chart against limits that are set, or clear them.",
+        body={"application/json": SetLimits}, problems=(404, 408, 413, 415, 422),
     ),
     _read("/v1/rules", "rule_sets", "Rule sets, the newest first.", Page[RuleSetLine]),
     _read("/v1/rules/{digest}", "rule_set", "One rule set, whole.", RuleSetView, DIGEST),

@@ -4,30 +4,25 @@ What may not enter: SQL, and the holding itself (engine/recalls.py).
 """
 
 import asyncio
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-import msgspec
 from litestar import Request, Response, get, post, route
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
 
-from api.answers import require, visit_of
-from api.body import MAX_EVENT_BYTES, Patience, whole
-from api.cloudevents import Mode, mode_of, require_json
-from api.door import Visit, path_part
+from api.body import Patience
+from api.door import path_part
 from api.genealogy import csv_of
 from api.pages import json_answer
-from api.problems import Refused
 from api.queries import one_of, read_query
+from api.said import said
 from api.views import Page
 from engine import events as ev
-from engine.errors import EventInvalid
 from engine.recalls import RecallId, Recalls, Selection
 from engine.runtime import Front
 from engine.tracing import Node
 
 AnyRequest = Request[Any, Any, Any]
-Body = TypeVar("Body")
 _FORMATS = ("json", "csv")
 
 
@@ -56,14 +51,6 @@ def recall_routes(engine: Front, patience: Patience) -> list[HTTPRouteHandler]:
     """The routes, for Litestar."""
     recalls = Recalls(engine.store, engine.clock)
 
-    async def said(request: AnyRequest, kind: type[Body], role: str) -> tuple[Visit, Body]:
-        visit = visit_of(request.scope)
-        require(visit, role)
-        body = await patience.wait(whole(request.receive, MAX_EVENT_BYTES, visit.headers.get(b"content-length")))
-        if mode_of(visit.headers) is not Mode.STRUCTURED:
-            raise Refused("unsupported-media-type", "The body is application/json.")
-        return visit, _decoded(body, kind)
-
     @get("/v1/recalls")
     async def list_recalls() -> Response[bytes]:
         """Every recall, the newest first."""
@@ -72,7 +59,7 @@ def recall_routes(engine: Front, patience: Patience) -> list[HTTPRouteHandler]:
     @post("/v1/recalls", status_code=201)
     async def open_recall(request: AnyRequest) -> Response[bytes]:
         """Hold the lots that the selection names, and everything that was made of them."""
-        visit, wanted = await said(request, OpenRecall, "admin")
+        visit, wanted = await said(request, patience, OpenRecall, "admin")
         by = visit.principal.name
         recall, new = await asyncio.to_thread(recalls.open, wanted.selection, wanted.reason, by, wanted.id)
         answer = json_answer(recall)
@@ -82,7 +69,7 @@ def recall_routes(engine: Front, patience: Patience) -> list[HTTPRouteHandler]:
     @post("/v1/recalls/preview", status_code=200)
     async def preview_recall(request: AnyRequest) -> Response[bytes]:
         """What a recall would touch. Nothing is changed."""
-        _, selection = await said(request, Selection, "read")
+        _, selection = await said(request, patience, Selection, "read")
         return json_answer(await asyncio.to_thread(recalls.preview, selection))
 
     @get("/v1/recalls/{recall:str}")
@@ -102,7 +89,7 @@ def recall_routes(engine: Front, patience: Patience) -> list[HTTPRouteHandler]:
     @post("/v1/recalls/{recall:str}/close", status_code=200)
     async def close_recall(request: AnyRequest, recall: str) -> Response[bytes]:
         """It is over: its holds are lifted."""
-        visit, wanted = await said(request, CloseRecall, "admin")
+        visit, wanted = await said(request, patience, CloseRecall, "admin")
         by = visit.principal.name
         return json_answer(await asyncio.to_thread(recalls.close, path_part(recall), by, wanted.note))
 
@@ -113,10 +100,3 @@ def recall_routes(engine: Front, patience: Patience) -> list[HTTPRouteHandler]:
 
     return [all_options, list_recalls, open_recall, preview_recall, show_recall, recalled_lots, close_recall]
 
-
-def _decoded(body: bytes, kind: type[Body]) -> Body:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        require_json(body)
-        raise EventInvalid(str(error)) from None

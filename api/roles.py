@@ -14,7 +14,7 @@ ROLES: dict[str, str] = {
     "hold": "holds, and lifting them",
     "release": "releasing lots, dispositions; holds",
     "sign": "electronic signatures",
-    "edit-rules": "staging rule sets",
+    "edit-rules": "staging rule sets, control limits",
     "approve-rules": "approving, activating, withdrawing and rolling back rule sets",
     "replay": "sending deliveries again, having targets read back",
     "admin": "everything",

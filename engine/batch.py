@@ -14,7 +14,7 @@ import msgspec
 
 from engine import events as ev
 from engine.answer import Answer, answer_of, notice, problem
-from engine.course import Course, Surroundings
+from engine.course import Course
 from engine.decoding import decode_event
 from engine.effects import encode_status
 from engine.gather import Fact, result_facts
@@ -24,6 +24,9 @@ from engine.lineage import Links
 from engine.lot import Lot
 from engine.store import writing
 from engine.submission import ANY_VERSION, Submission, claims, submission
+from engine.surroundings import Surroundings
+from engine.track_record import read_tracks
+from engine.tracks import KINDS, pair_of
 from rules.rulebook import Case, Judgement
 
 log = logging.getLogger("lotgate.pipeline")
@@ -155,6 +158,7 @@ class Batch:
         undelivered = writing.read_undelivered(cursor, statements, shipping) if shipping else {}
         self._around = self._surroundings(undelivered)
         self._load_results(self._stored.values())
+        self._load_tracks(self._stored.values(), subs)
 
     def _load_results(self, lots: Iterable[Lot]) -> None:
         lots = list(lots)
@@ -167,6 +171,18 @@ class Batch:
         for lot in lots:
             if lot.has_results:
                 self._results[lot.id] = results_in_force(lot, records.get(lot.results_from or lot.id, ()))
+
+    def _load_tracks(self, lots: Iterable[Lot], subs: Sequence[Submission] = ()) -> None:
+        if not KINDS & self._around.rulebook.kinds:
+            return
+        pairs = {pair_of(lot.item, lot.supplier) for lot in lots}
+        for sub in subs:
+            if isinstance(sub.event, ev.LotReceived):
+                pairs.add(pair_of(sub.event.data.item, sub.event.data.supplier))
+            elif isinstance(sub.event, ev.LotProduced):
+                pairs.add(pair_of(sub.event.data.item, None))
+        missing = pairs - self._around.tracks.keys()
+        self._around.tracks = dict(self._around.tracks) | read_tracks(self._cursor, self._statements, missing)
 
     def _run(
         self, waiting: list[tuple[int | None, Submission]]
@@ -268,6 +284,7 @@ class Batch:
             self._stored.update(found)
             self._lots.update(found)
             self._load_results(found.values())
+            self._load_tracks(found.values(), [sub for _, sub in taken])
         return taken
 
     # -- writing -----------------------------------------------------------------------------------------------

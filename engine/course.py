@@ -10,19 +10,19 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
 
 from engine import decide, stated
 from engine import events as ev
 from engine.effects import StockStatus, disputed, must_be_told, same_words, status_for, stock_status
 from engine.evidence import Judged, ResultsUsed, evidence, expected_lot, gate_detail, time_of
-from engine.gather import LOT_FIELDS, Fact, Facts, event_fact, gather, result_facts
+from engine.gather import LOT_FIELDS, Fact, Facts, event_fact, result_facts
 from engine.journal import GENESIS, Entry, entry_hash, step_of
 from engine.lifecycle import ABSENT, Situation, allowed, follow, gate_of, is_fact
 from engine.lot import CONSEQUENCE_TYPES, RECORDS, Completed, Lot, Opened, SplitOff, evolve
 from engine.submission import Submission, child_of_shipment
-from rules.rulebook import Case, Judgement, Reaction, RuleBook, RuleVerdict
+from engine.surroundings import Surroundings
+from rules.rulebook import Case, Judgement, Reaction, RuleVerdict
 
 #: Source of everything that Lotgate itself writes.
 OURSELVES = "lotgate"
@@ -36,18 +36,6 @@ _MAY_RELEASE = frozenset({"inspect", "dock_to_stock", "state_fact"})
 _encode = msgspec.json.Encoder().encode
 Judging = Generator[list[Case], list[Judgement], None]
 Taking = Generator[list[Case], list[Judgement], str | None]
-
-
-class Surroundings(Struct):
-    """What a course knows besides its lot."""
-
-    #: Instant of the decision, as text.
-    now: str
-    #: Ordinal of the plant's calendar day.
-    today: int
-    rulebook: RuleBook
-    #: Targets whose acknowledgement of the lot's present status is outstanding, by lot.
-    undelivered: Mapping[str, tuple[str, ...]]
 
 
 class Course:
@@ -406,7 +394,7 @@ class Course:
     def _facts(self) -> Facts:
         around = self.around
         lot = self.lot or expected_lot(self.submission.event, around.now)
-        return gather(lot, self._asked, self.results, around.today, around.rulebook.vocabulary)
+        return around.facts(lot, self._asked, self.results)
 
     def _look_ahead(self, gate: str, facts: Facts) -> list[Case]:
         """Gates that will be asked next if all goes well, so that the batch makes one trip to the judge, not three."""

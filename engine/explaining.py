@@ -5,13 +5,16 @@ from msgspec import Struct
 from engine import decide
 from engine import events as ev
 from engine.batch import results_in_force
-from engine.clock import Clock
+from engine.clock import Clock, instant
 from engine.errors import LotgateError, NotFound
-from engine.gather import gather
+from engine.gather import Fact
 from engine.lifecycle import TRIGGERS, gate_of, steps
 from engine.lot import Lot, decode_lot
 from engine.store import writing
 from engine.store.opening import Store
+from engine.surroundings import Surroundings
+from engine.track_record import read_tracks
+from engine.tracks import Track, pair_of
 from rules.explain import RuleExplanation
 from rules.rulebook import Case, RuleBook, RuleVerdict
 
@@ -49,13 +52,14 @@ def explain(store: Store, rulebook: RuleBook, clock: Clock, lot_id: str, trigger
     """
     if trigger not in TRIGGERS:
         raise UnknownTrigger(f"There is no trigger {trigger!r}; there are {', '.join(TRIGGERS)}.")
-    lot, facts, undelivered = _load(store, lot_id)
+    lot, facts, undelivered, tracks = _load(store, lot_id)
     gate = gate_of(trigger)
     guards = _guards(lot, trigger, today, undelivered)
     rules: tuple[RuleExplanation, ...] = ()
     opens = True
     if gate is not None and gate in rulebook.gates():
-        case = Case(gate, gather(lot, None, facts, today, rulebook.vocabulary), today)
+        around = Surroundings(instant(clock()), today, rulebook, tracks=tracks)
+        case = Case(gate, around.facts(lot, None, facts), today)
         rules = rulebook.explain(case)
         opens = rulebook.judge(case).opens
     elif gate in decide.MUST_BE_GUARDED:
@@ -67,7 +71,7 @@ def explain(store: Store, rulebook: RuleBook, clock: Clock, lot_id: str, trigger
     )  # fmt: skip
 
 
-def _load(store: Store, lot_id: str) -> tuple[Lot, list[dict[str, int | str | bool]], tuple[str, ...]]:
+def _load(store: Store, lot_id: str) -> tuple[Lot, list[Fact], tuple[str, ...], dict[str, Track]]:
     statements = writing.Statements(store.dialect)
     with store.reads.connect() as connection:
         row = connection.exec_driver_sql(
@@ -79,7 +83,8 @@ def _load(store: Store, lot_id: str) -> tuple[Lot, list[dict[str, int | str | bo
         cursor = connection.connection.cursor()
         records = writing.read_results(cursor, statements, [lot.results_from or lot.id])
         undelivered = writing.read_undelivered(cursor, statements, [lot.id]).get(lot.id, ())
-    return lot, results_in_force(lot, records), undelivered
+        tracks = read_tracks(cursor, statements, [pair_of(lot.item, lot.supplier)])
+    return lot, results_in_force(lot, records), undelivered, tracks
 
 
 def _guards(lot: Lot, trigger: str, today: int, undelivered: tuple[str, ...]) -> tuple[RuleVerdict, ...]:

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 from engine.answer import Answer
 from engine.batch import Batch, Judging
-from engine.course import Surroundings
 from engine.store import writing
 from engine.submission import Submission
+from engine.surroundings import Surroundings
 from rules.rulebook import Case, Judgement
 
 

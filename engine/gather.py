@@ -104,8 +104,10 @@ LOT_FIELDS = frozenset(
 )  # fmt: skip
 
 
-def gather(lot: Lot, event: Fact | None, results: list[Fact], today: int, vocabulary: Vocabulary) -> Facts:
-    """Everything a rule of any gate may look at."""
+def gather(
+    lot: Lot, event: Fact | None, results: list[Fact], today: int, vocabulary: Vocabulary, more: Facts | None = None
+) -> Facts:
+    """Everything a rule of any gate may look at. ``more``: facts of other kinds (engine/surroundings.py)."""
     facts: Facts = {"lot": [lot_fact(lot, today)]}
     if event is not None:
         facts["event"] = [event]
@@ -119,4 +121,4 @@ def gather(lot: Lot, event: Fact | None, results: list[Fact], today: int, vocabu
                 facts["lot"][0] = {n: v for line in lines for n, v in line.items()} | facts["lot"][0]
             else:
                 facts[kind] = lines
-    return facts
+    return facts if more is None else facts | more

@@ -24,12 +24,12 @@ from engine import events as ev
 from engine.answer import Answer
 from engine.changeover import Changeover
 from engine.clock import Clock, instant
-from engine.course import Surroundings
 from engine.errors import LotgateError, Overloaded, StoreUnavailable
 from engine.flight import Flight, Judge
 from engine.inbox import Inbox, LocalInbox, Waiting
 from engine.store import writing
 from engine.submission import Submission, claims, submission
+from engine.surroundings import Surroundings
 from rules.judge import TwoChannelJudge
 from rules.rulebook import RuleBook
 

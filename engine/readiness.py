@@ -18,14 +18,17 @@ from engine import events as ev
 from engine.batch import results_in_force
 from engine.clock import Clock, instant
 from engine.errors import EventInvalid
-from engine.gather import Fact, event_fact, gather
+from engine.gather import Fact, event_fact
 from engine.genealogy import lot_node
 from engine.lifecycle import steps
 from engine.lot import Lot, decode_lot
 from engine.store import genealogy as stored
 from engine.store import writing
 from engine.store.opening import Store
+from engine.surroundings import Surroundings
 from engine.tracing import MAX_NODES, Genealogy, Trace
+from engine.track_record import read_tracks
+from engine.tracks import pair_of
 from rules.compiled import Verdict
 from rules.rulebook import Case, RuleBook, RuleVerdict
 
@@ -112,7 +115,7 @@ class Readinesses:
             if name in ids[:number]:
                 words = f"Lot {name} is in the shipment twice; give its whole quantity once."
                 raise EventInvalid(words, f"/lines/{number}")
-        lots, results, undelivered = self._load(ids)
+        lots, results, around = self._load(ids, rulebook, today)
         above = self._above([name for name in ids if name in lots])
         lines = []
         for line in question.lines:
@@ -121,8 +124,8 @@ class Readinesses:
                 known = Against("LOT-KNOWN", Readiness.UNKNOWN, f"there is no lot {line.lot}")
                 lines.append(LineReadiness(line.lot, Readiness.UNKNOWN, None, None, None, [known]))
                 continue
-            asked = _Asked(question, line, lot, rulebook, principal, today)
-            against = asked.guards(undelivered.get(lot.id, ())) + asked.rules(results.get(lot.id, []))
+            asked = _Asked(question, line, lot, around, principal, today)
+            against = asked.guards() + asked.rules(results.get(lot.id, []))
             against += asked.customer() + above.get(lot.id, [])
             lines.append(LineReadiness(lot.id, _worst(against), lot.version, lot.state, lot.changed_at, against))
         all_of_it = [a for line in lines for a in line.against]
@@ -130,7 +133,9 @@ class Readinesses:
             question.shipment, _worst(all_of_it), instant(self._clock()), rulebook.digest, lines
         )  # fmt: skip
 
-    def _load(self, ids: Sequence[str]) -> tuple[dict[str, Lot], dict[str, list[Fact]], dict[str, tuple[str, ...]]]:
+    def _load(
+        self, ids: Sequence[str], rulebook: RuleBook, today: date
+    ) -> tuple[dict[str, Lot], dict[str, list[Fact]], Surroundings]:
         with self._store.reads.connect() as connection:
             lots = {row.id: decode_lot(row.snapshot) for row in stored.read_lots(connection, list(ids))}
             cursor = connection.connection.cursor()
@@ -139,10 +144,13 @@ class Readinesses:
             wanted = {lot.results_from or lot.id for lot in lots.values() if lot.has_results}
             for record in writing.read_results(cursor, self._statements, wanted) if wanted else ():
                 records.setdefault(record[0], []).append(record)
+            pairs = {pair_of(lot.item, lot.supplier) for lot in lots.values()}
+            tracks = read_tracks(cursor, self._statements, pairs)
+        around = Surroundings(instant(self._clock()), today.toordinal(), rulebook, undelivered, tracks)
         results = {
             lot.id: results_in_force(lot, records.get(lot.results_from or lot.id, ())) for lot in lots.values()
         }
-        return lots, results, undelivered
+        return lots, results, around
 
     def _above(self, ids: list[str]) -> dict[str, list[Against]]:
         """What is against lots in what they were made of; one look for all of them where all of that is good."""
@@ -155,28 +163,29 @@ class _Asked:
     """One lot and what is asked of it."""
 
     def __init__(
-        self, question: Question, line: Line, lot: Lot, rulebook: RuleBook, principal: str, today: date
+        self, question: Question, line: Line, lot: Lot, around: Surroundings, principal: str, today: date
     ) -> None:
         data = ev.Shipment(question.shipment, question.customer, question.order, line.quantity)
         self._event = ev.LotShipped(specversion="1.0", id="readiness", source="lotgate", subject=lot.id, data=data)
-        self._question, self._lot, self._rulebook = question, lot, rulebook
+        self._question, self._lot, self._around = question, lot, around
         self._principal, self._today = principal, today
 
-    def guards(self, undelivered: tuple[str, ...]) -> list[Against]:
+    def guards(self) -> list[Against]:
         lot, found = self._lot, []
+        undelivered = self._around.undelivered.get(lot.id, ())
         if "ship" not in steps(lot.state) or lot.closed is not None:
             ended = f" and ended ({lot.closed})" if lot.closed is not None else ""
             found.append(Against("RELEASED", Readiness.NOT_READY, f"the lot is {lot.state}{ended}"))
-        failing = decide.guards(lot, self._event, "ship", self._today.toordinal(), undelivered)
+        failing = decide.guards(lot, self._event, "ship", self._around.today, undelivered)
         return found + [Against(v.rule, Readiness.NOT_READY, v.message) for v in failing]
 
     def rules(self, results: list[Fact]) -> list[Against]:
-        if "ship" not in self._rulebook.gates():
+        around = self._around
+        if "ship" not in around.rulebook.gates():
             return [_of(decide.unguarded("ship"))]
-        today = self._today.toordinal()
         asked = event_fact(self._event, self._principal)
-        facts = gather(self._lot, asked, results, today, self._rulebook.vocabulary)
-        judgement = self._rulebook.judge(Case("ship", facts, today))
+        facts = around.facts(self._lot, asked, results)
+        judgement = around.rulebook.judge(Case("ship", facts, around.today))
         return [_of(verdict) for verdict in decide.refusing(judgement, fact=False)]
 
     def customer(self) -> list[Against]:

@@ -17,7 +17,7 @@ Fields = Mapping[str, str]
 Stated = Mapping[str, Mapping[str, Fields]]
 
 #: Kinds that Lotgate fills itself: nobody states them. Of the lot itself, only fields that the plant added.
-OWN_KINDS = frozenset({"event", "result", "hold"})
+OWN_KINDS = frozenset({"event", "result", "hold", "chart", "scorecard"})
 #: Facts that may stand on one lot.
 MAX_FACTS = 500
 

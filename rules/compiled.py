@@ -6,6 +6,7 @@ field is an absent key; an empty table cell (``~``) is None.
 
 import bisect
 import enum
+import re
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
@@ -16,6 +17,7 @@ Value = int | str | bool
 Fact = Mapping[str, Value]
 Facts = Mapping[str, Sequence[Fact]]
 Row = Mapping[str, Value | None]
+_PLACEHOLDER = re.compile(r"\{([a-z_0-9]+)\.")
 
 
 class Verdict(enum.Enum):
@@ -224,6 +226,34 @@ class RuleSet(Struct):
     tables: dict[str, Table]
     #: Kinds of which a lot has at most one fact.
     singles: frozenset[str]
+
+
+def kinds_of(rules: RuleSet) -> frozenset[str]:
+    """Kinds of fact that rules or reactions look at, or tell people of."""
+    found: set[str] = set()
+    for rule in rules.rules:
+        found.update(_mentioned(rule.applies_to), _PLACEHOLDER.findall(rule.message))
+        for requirement in rule.require:
+            found |= _kinds_of(requirement)
+    for reaction in rules.reactions:
+        found.update(_PLACEHOLDER.findall(reaction.message))
+        for requirement in reaction.when:
+            found |= _kinds_of(requirement)
+    return frozenset(found)
+
+
+def _kinds_of(requirement: Requirement) -> set[str]:
+    found = set() if requirement.subject is None else {requirement.subject}
+    for conditions in (requirement.where, requirement.check, *requirement.alternatives):
+        found |= _mentioned(conditions)
+    for lookup in (requirement.row, requirement.for_each):
+        found |= {key.kind for key in (() if lookup is None else lookup.keys) if isinstance(key, FieldRef)}
+    return found
+
+
+def _mentioned(conditions: Sequence[Condition]) -> set[str]:
+    sides = [side for condition in conditions for side in (condition.left, condition.right)]
+    return {side.kind for side in sides if isinstance(side, FieldRef)}
 
 
 def build_index(table: Table) -> None:

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from rules import reference
 from rules.check import Checker, RuleFile
-from rules.compiled import Facts, Rule, RuleSet, Severity, Type, Verdict
+from rules.compiled import Facts, Rule, RuleSet, Severity, Type, Verdict, kinds_of
 from rules.explain import RuleExplanation, explain_rule, message_of, told
 from rules.facts import Vocabulary, read_vocabulary
 from rules.findings import Finding, Findings, Location, RulePackError
@@ -95,6 +95,8 @@ class RuleBook:
         self.sources = sources
         #: The files' trees, for the tests inside them.
         self.files = files
+        #: Kinds of fact that the rules look at.
+        self.kinds = kinds_of(rules)
         self._gates = reference.index_gates(rules)
         self._gate_names = frozenset(self._gates)
         self._bound = {(gate, b.rule.id): b for gate, index in self._gates.items() for b in index.all}

@@ -122,6 +122,16 @@ def parser() -> argparse.ArgumentParser:
     recall.add_argument("--note", help="close: why it is over")
     recall.add_argument("--csv", action="store_true", help="show: one line a lot, for spreadsheets")
     remote(recall)
+    quality = add("quality", "scorecards of suppliers, control charts of what was measured, limits that are set")
+    quality.add_argument("action", choices=("scorecards", "charts", "limits"))
+    quality.add_argument("--item", help="only this item; charts, limits: which")
+    quality.add_argument("--supplier", help="only this supplier; empty: our own production")
+    quality.add_argument("--characteristic", help="only this characteristic; limits: which")
+    quality.add_argument("--centre", type=float, help="limits: the centre line (from the newest lots)")
+    quality.add_argument("--sigma", type=float, help="limits: standard error of a point")
+    quality.add_argument("--size", type=count, help="limits: values a lot (any number)")
+    quality.add_argument("--clear", action="store_true", help="limits: back to limits that come from the lots")
+    remote(quality)
     deliveries = add("deliveries", "show the delivery ledger, or replay dead deliveries")
     deliveries.add_argument("--state", help="only those that are pending, sending, delivered, superseded or dead")
     deliveries.add_argument("--target", help="only this target's: erp or wms")
@@ -198,7 +208,7 @@ _ANSWERS = {
     "demo": "remote.demo", "submit": "submit.submit", "lot": "remote.lot", "deliveries": "remote.deliveries",
     "targets": "targets.targets", "reconcile": "reconcile.reconcile", "tasks": "tasks.tasks",
     "webhooks": "webhooks.webhooks", "trace": "trace.trace", "recall": "recall.recall", "ready": "ready.ready",
-    "sampling": "sampling.sampling", "spc": "spc.spc",
+    "sampling": "sampling.sampling", "spc": "spc.spc", "quality": "quality.quality",
     "connectors": "connectors.connectors", "verify": "local.verify", "rules": "rules.rules", "keys": "keys.keys",
     "config": "local.config",
 }  # fmt: skip

@@ -78,11 +78,19 @@ def xbar_s(subgroups: Subgroups, baseline: int | None = None) -> tuple[Chart, Ch
     """Means and standard deviations. ``subgroups``: (points, n) values, n from 2 on, the same for all."""
     n, first = _sizes(subgroups, baseline)
     means, deviations = [math.fsum(g) / n for g in subgroups], [deviation(g) for g in subgroups]
+    return xbar_s_of(means, deviations, n, first)
+
+
+def xbar_s_of(
+    means: Sequence[float], deviations: Sequence[float], size: int, baseline: int | None = None
+) -> tuple[Chart, Chart]:
+    """As :func:`xbar_s`, for subgroups of ``size`` values of which only mean and standard deviation were kept."""
+    first = _first(len(means), baseline)
     mean_deviation = _mean(deviations[:first])
-    sigma = mean_deviation / c4(n)
-    spread = sigma * math.sqrt(1 - c4(n) ** 2)
+    sigma = mean_deviation / c4(size)
+    spread = sigma * math.sqrt(1 - c4(size) ** 2)
     return (
-        _level("xbar", means, _mean(means[:first]), sigma / math.sqrt(n), first),
+        _level("xbar", means, _mean(means[:first]), sigma / math.sqrt(size), first),
         _level("s", deviations, mean_deviation, spread, first, floor=0.0),
     )
 
@@ -148,6 +156,14 @@ def ewma(values: Sequence[float], *, weight: float, width: float, target: float,
         error = sigma * math.sqrt(weight / (2 - weight) * (1 - (1 - weight) ** (2 * number)))
         points.append(Point(at, target - width * error, target, target + width * error, error))
     return Chart("ewma", tuple(points), 0)
+
+
+def held_against(kind: str, values: Sequence[float], *, centre: float, sigma: float) -> Chart:
+    """Points held against limits that were set before (phase II). ``sigma``: standard error of a point."""
+    if not math.isfinite(centre) or not math.isfinite(sigma) or sigma <= 0:
+        raise ChartInvalid("limits are a centre line and a standard error above 0")
+    _finite(values)
+    return _level(kind, values, centre, sigma, 0)
 
 
 class Cusum(Struct, frozen=True):

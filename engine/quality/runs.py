@@ -75,6 +75,13 @@ def broken(zs: Sequence[float], rules: dict[int, tuple[int, Signal, str]] = NELS
     return found
 
 
+def ending(zs: Sequence[float], rules: dict[int, tuple[int, Signal, str]] = NELSON) -> frozenset[int]:
+    """Rules that are broken at the last point."""
+    return frozenset(
+        number for number, (window, signal, _) in rules.items() if len(zs) >= window and signal(zs[-window:])
+    )
+
+
 def signals(chart: Chart, rules: dict[int, tuple[int, Signal, str]] = NELSON) -> dict[int, tuple[int, ...]]:
     """:func:`broken` of a chart's points."""
     return broken([point.z for point in chart.points], rules)

@@ -16,7 +16,8 @@ _COLUMNS = (
     'j.lot, j.version, j.kind, j.type, j."trigger", j.state_before, j.state_after, l.item, l.plant, j.source,'
     " j.event_id, j.time, j.recorded_at, j.principal, j.correlation_id, j.causation_id, j.data"
 )
-_SETTLED = (
+#: A condition on ``commit_order``: nothing can come before such entries any more.
+SETTLED = (
     "commit_order < (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint + raised FROM commit_offset)"
 )
 _AFTER = {
@@ -26,13 +27,13 @@ _AFTER = {
         LEFT JOIN lots l ON l.id = j.lot ORDER BY j.position""",
     "postgresql": f"""
         SELECT j.commit_order, j.position, {_COLUMNS}
-        FROM (SELECT * FROM journal WHERE (commit_order, position) > (:order, :position) AND {_SETTLED}
+        FROM (SELECT * FROM journal WHERE (commit_order, position) > (:order, :position) AND {SETTLED}
               ORDER BY commit_order, position LIMIT :limit) j
         LEFT JOIN lots l ON l.id = j.lot ORDER BY j.commit_order, j.position""",
 }
 _NEWEST = {
     "sqlite": "SELECT 0, max(position) FROM journal",
-    "postgresql": f"SELECT commit_order, position FROM journal WHERE {_SETTLED}"
+    "postgresql": f"SELECT commit_order, position FROM journal WHERE {SETTLED}"
     " ORDER BY commit_order DESC, position DESC LIMIT 1",
 }
 

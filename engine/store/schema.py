@@ -189,6 +189,45 @@ recalls = Table(
     Column("note", Text),
 )
 
+#: What lots' inspections add up to, by item, supplier and characteristic (engine/quality/series.py).
+series = Table(
+    "series",
+    metadata,
+    #: Item and supplier as one key (engine/track_record.py).
+    Column("pair", Text, nullable=False),
+    Column("characteristic", Text, nullable=False),
+    Column("item", Text, nullable=False),
+    #: Empty: our own production.
+    Column("supplier", Text, nullable=False),
+    #: JSON of a Series, but for its limits.
+    Column("content", Text, nullable=False),
+    #: JSON of Limits that were set; NULL: they come from the newest points.
+    Column("limits", Text),
+    Column("changed_at", Text, nullable=False),
+    PrimaryKeyConstraint("pair", "characteristic"),
+)
+
+#: How an item from a supplier has done (engine/quality/scorecard.py).
+scorecards = Table(
+    "scorecards",
+    metadata,
+    Column("pair", Text, primary_key=True),
+    Column("item", Text, nullable=False),
+    Column("supplier", Text, nullable=False),
+    #: JSON of a Scorecard.
+    Column("content", Text, nullable=False),
+    Column("changed_at", Text, nullable=False),
+)
+
+#: The journal entry up to which series and scorecards count; one row.
+track_position = Table(
+    "track_position",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("commit_order", BigInteger, nullable=False),
+    Column("position", BigInteger, nullable=False),
+)
+
 #: The delivery ledger: what each target has still to be told (engine/ledger.py).
 deliveries = Table(
     "deliveries",

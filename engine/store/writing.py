@@ -142,6 +142,8 @@ class Statements:
         self.subscriptions = "SELECT id, types FROM subscriptions WHERE disabled_at IS NULL AND removed_at IS NULL"
         #: Links by the end that is looked up.
         self.links = {end: f"SELECT parent, child FROM links WHERE {among(end)}" for end in ("parent", "child")}
+        self.scorecards = f"SELECT pair, content FROM scorecards WHERE {among('pair')}"
+        self.series = f"SELECT pair, characteristic, content, limits FROM series WHERE {among('pair')}"
         self.unpark = f"DELETE FROM parked WHERE {among('key')}"
         self._tails = {
             "lots": " ON CONFLICT (id) DO UPDATE SET "
@@ -268,6 +270,15 @@ def read_links(cursor: Cursor, statements: Statements, end: str, nodes: Iterable
     """(parent, child) of the links whose ``end`` (parent or child) is one of ``nodes``."""
     cursor.execute(statements.links[end], (statements.keys(nodes),))
     return [(str(parent), str(child)) for parent, child in cursor.fetchall()]
+
+
+def read_tracks(cursor: Cursor, statements: Statements, pairs: Iterable[str]) -> tuple[list[Any], list[Any]]:
+    """Scorecards (pair, content) and series (pair, characteristic, content, limits) of ``pairs``."""
+    keys = statements.keys(pairs)
+    cursor.execute(statements.scorecards, (keys,))
+    cards = list(cursor.fetchall())
+    cursor.execute(statements.series, (keys,))
+    return cards, list(cursor.fetchall())
 
 
 def write(cursor: Cursor, statements: Statements, rows: Rows) -> None:

@@ -1,0 +1,76 @@
+"""``lotgate quality``: scorecards of suppliers, control charts of what was measured, and limits that are set."""
+
+import argparse
+from typing import Any
+
+from api.cli.client import Client
+from api.cli.main import DONE, FOUND, WRONG, Failure, counted, print_json
+from engine.settings import Settings
+
+
+def quality(options: argparse.Namespace, settings: Settings) -> int:
+    """Ask, or set limits; a chart answers 1 when its last lot is out of control."""
+    client = Client(options, settings)
+    if options.action == "scorecards":
+        return _scorecards(options, client)
+    if options.item is None:
+        raise Failure("say of which item: --item", WRONG)
+    if options.action == "charts":
+        return _charts(options, client)
+    if options.characteristic is None:
+        raise Failure("say of which characteristic: --characteristic", WRONG)
+    names = ("item", "supplier", "characteristic", "centre", "sigma", "size")
+    wanted: dict[str, Any] = {n: getattr(options, n) for n in names if getattr(options, n) is not None}
+    if options.clear:
+        wanted["clear"] = True
+    line = client.json(client.call("POST", "/v1/quality/limits", json=wanted))
+    print_json(line) if options.json else _print_chart(line)
+    return DONE
+
+
+def _scorecards(options: argparse.Namespace, client: Client) -> int:
+    lines = client.json(client.call("GET", "/v1/quality/scorecards", params=_asked(options, "item", "supplier")))
+    if options.json:
+        print_json(lines["data"])
+        return DONE
+    for line in lines["data"]:
+        card, percent, ppm = line["scorecard"], line["rejection_percent"], line["ppm"]
+        rates = [] if percent is None else [f"{percent:.1f} % rejected"]
+        rates += [] if ppm is None else [f"{ppm:.0f} ppm"]
+        print(
+            f"{line['item']:<16} {line['supplier'] or 'own production':<16} {counted(card['lots'], 'lot', 'lots')},"
+            f" {', '.join(rates)}, {card['accepted_in_row']} good in a row, inspection {card['sampling']['severity']}"
+        )
+    print(counted(len(lines["data"]), "scorecard", "scorecards"))
+    return DONE
+
+
+def _charts(options: argparse.Namespace, client: Client) -> int:
+    asked = _asked(options, "item", "supplier", "characteristic")
+    lines = client.json(client.call("GET", "/v1/quality/charts", params=asked))["data"]
+    if options.json:
+        print_json(lines)
+    else:
+        for line in lines:
+            _print_chart(line)
+        print(counted(len(lines), "chart", "charts"))
+    return FOUND if any(line["points"] and line["points"][-1]["signals"] for line in lines) else DONE
+
+
+def _asked(options: argparse.Namespace, *names: str) -> dict[str, str]:
+    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+
+
+def _print_chart(line: dict[str, Any]) -> None:
+    of = f"{line['item']} from {line['supplier'] or 'own production'}, {line['characteristic']}"
+    spread = "" if line["deviation"] is None else f", standard deviation {line['deviation']:.6g}"
+    print(f"{of}: {counted(line['lots'], 'lot', 'lots')}, mean {line['mean']:.6g}{spread}")
+    if line["kind"] is None:
+        print("  too few lots for a chart")
+        return
+    last = line["points"][-1]["point"]
+    whence = "set limits" if line["phase"] == 2 else "limits from these lots"
+    print(f"  {line['kind']}: {last['lower']:.6g} to {last['upper']:.6g} around {last['centre']:.6g} ({whence})")
+    for point in line["points"]:
+        if point["signals"]:
+            print(f"  {point['lot']}: {point['point']['value']:.6g} breaks {', '.join(point['signals'])}")

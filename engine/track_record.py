@@ -1,0 +1,158 @@
+"""What lots' inspections add up to, counted from the journal: series for control charts, scorecards of suppliers.
+
+The clock process counts: every completed inspection once, in the order of the feed, in a transaction that moves the
+place up to which was counted. So a crash counts nothing twice, what was decided before this release counts too, and
+counting takes nothing from those who wait for a decision. What a lot's decision sees is what was counted before it,
+and the lot's own results.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from engine import events as ev
+from engine.quality.scorecard import Scorecard, counted
+from engine.quality.series import LotPoint, Series, extended, point_of
+from engine.store import track_record as stored
+from engine.store import writing
+from engine.store.opening import Store
+from engine.tracks import Track, card_of, pair_of, series_of
+
+log = logging.getLogger("lotgate.track_record")
+
+#: Journal entries that one round looks at.
+ROUND = 1_000
+
+_encode = msgspec.json.Encoder().encode
+_decode_measurements = msgspec.json.Decoder(list[ev.Measurement]).decode
+
+
+def read_tracks(cursor: writing.Cursor, statements: writing.Statements, pairs: Iterable[str]) -> dict[str, Track]:
+    """Tracks by pair; each of ``pairs`` has one, though it may be empty."""
+    found = {pair: Track() for pair in pairs}
+    if not found:
+        return found
+    cards, lines = writing.read_tracks(cursor, statements, found)
+    for pair, content in cards:
+        found[pair].card = content
+    for pair, characteristic, content, limits in lines:
+        found[pair].series[characteristic] = (content, limits)
+    return found
+
+
+# -- counting --------------------------------------------------------------------------------------------------
+
+
+class _Inspection(Struct):
+    """A completed inspection that is to be counted."""
+
+    pair: str
+    point: dict[str, LotPoint]
+    original: bool
+    rejected: bool
+    units: int
+    nonconforming: int
+    at: str
+
+
+class _Counting(Struct):
+    """Series and scorecards while a round counts."""
+
+    names: dict[str, tuple[str, str]] = {}
+    cards: dict[str, Scorecard] = {}
+    series: dict[tuple[str, str], Series] = {}
+    #: When each pair was counted last.
+    at: dict[str, str] = {}
+
+    def add(self, inspection: _Inspection) -> None:
+        pair = inspection.pair
+        self.at[pair] = inspection.at
+        if inspection.original:
+            card = self.cards.get(pair, Scorecard())
+            self.cards[pair] = counted(
+                card, rejected=inspection.rejected, units=inspection.units, nonconforming=inspection.nonconforming
+            )
+        for characteristic, point in inspection.point.items():
+            key = (pair, characteristic)
+            self.series[key] = extended(self.series.get(key, Series()), point)
+
+
+def count(store: Store) -> int:
+    """Count the next entries of the journal; gives how many were looked at, 0 when none are left."""
+    with store.reads.connect() as connection:
+        before = stored.read_position(connection)
+        page = stored.read_page(connection, before, ROUND)
+        if not page:
+            return 0
+        inspections = _inspections(connection, [row for row in page if row[4] == "inspect"])
+        counting = _Counting()
+        for row in page:
+            if row[6] is not None:
+                counting.names.setdefault(pair_of(row[6], row[7]), (row[6], row[7] or ""))
+        pairs = sorted({inspection.pair for inspection in inspections})
+        cards, lines = stored.read_kept(connection, pairs)
+    counting.cards = {pair: card_of(content) for pair, content in cards}
+    counting.series = {(pair, name): series_of(content, None) for pair, name, content in lines}
+    for inspection in inspections:
+        counting.add(inspection)
+    with store.engine.begin() as connection:
+        if not stored.move_position(connection, before, (int(page[-1][0]), int(page[-1][1]))):
+            log.info("another process counts already")
+            return len(page)
+        stored.keep(connection, "scorecards", _card_rows(counting))
+        stored.keep(connection, "series", _series_rows(counting))
+    return len(page)
+
+
+def _card_rows(counting: _Counting) -> list[dict[str, Any]]:
+    return [
+        _row(counting, pair, card) for pair, card in counting.cards.items() if pair in counting.at
+    ]  # fmt: skip
+
+
+def _series_rows(counting: _Counting) -> list[dict[str, Any]]:
+    return [
+        _row(counting, pair, series) | {"characteristic": name} for (pair, name), series in counting.series.items()
+        if pair in counting.at
+    ]  # fmt: skip
+
+
+def _row(counting: _Counting, pair: str, content: Scorecard | Series) -> dict[str, Any]:
+    item, supplier = counting.names[pair]
+    return {"pair": pair, "item": item, "supplier": supplier, "content": _encode(content).decode(),
+            "at": counting.at[pair]}  # fmt: skip
+
+
+def _inspections(connection: Any, rows: Sequence[Any]) -> list[_Inspection]:
+    lots = sorted({row[2] for row in rows})
+    if not lots:
+        return []
+    records: dict[str, list[tuple[int, str]]] = {}
+    for lot, version, measurements in stored.read_results(connection, lots):
+        records.setdefault(lot, []).append((version, measurements))
+    turns: dict[str, list[tuple[int, str]]] = {}
+    for lot, version, trigger in stored.read_turns(connection, lots):
+        turns.setdefault(lot, []).append((version, trigger))
+    return [_inspection(row, records.get(row[2], []), turns.get(row[2], [])) for row in rows]
+
+
+def _inspection(row: Any, records: Sequence[tuple[int, str]], turns: Sequence[tuple[int, str]]) -> _Inspection:
+    _, _, lot, version, _, at, item, supplier, _ = row
+    since = max((turn for turn, trigger in turns if turn < version and trigger != "reject"), default=0)
+    measured: dict[str, list[float]] = {}
+    units = bad = 0
+    for number, text in records:
+        if since < number < version:
+            for one in _decode_measurements(text):
+                if one.value is not None:
+                    measured.setdefault(one.characteristic, []).append(float(one.value))
+                if one.conforming is not None:
+                    units, bad = units + 1, bad + (not one.conforming)
+                elif one.inspected is not None and one.nonconforming is not None:
+                    units, bad = units + one.inspected, bad + one.nonconforming
+    points = {name: point_of(lot, at, values) for name, values in measured.items()}
+    rejected = (version + 1, "reject") in turns
+    return _Inspection(pair_of(item, supplier), points, since == 0, rejected, units, bad, at)
