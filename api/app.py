@@ -21,6 +21,7 @@ from api.batch import PATH as EVENTS_BATCH
 from api.batch import BatchPath
 from api.body import MAX_EVENT_BYTES, Patience
 from api.commands import commands
+from api.console.mount import console
 from api.door import Door
 from api.events import PATH as EVENTS
 from api.events import EventPath
@@ -116,6 +117,7 @@ def create_app(settings: Settings) -> Application:
             *rule_set_routes(engine, patience),
             *subscription_routes(engine, patience),
             *health_routes(health, engine),
+            console(engine, patience, permits, tail),
             healthz,
             openapi_document,
             *schema_routes(),

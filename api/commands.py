@@ -81,17 +81,25 @@ def event_of(visit: Visit, lot: str, command: str, body: bytes) -> Event:
     key = idempotency_key(visit.headers.get(b"idempotency-key"))
     if body and mode_of(visit.headers) is not Mode.STRUCTURED:
         raise Refused("unsupported-media-type", "The body of a command is application/json.")
-    event: dict[str, object] = {
+    trace = visit.headers.get(b"traceparent", b"")
+    more = {"traceparent": trace.decode()} if _TRACEPARENT.match(trace) else {}
+    return stated_event(visit.principal.name, key, tag, lot, require_json(body) if body else {}, **more)
+
+
+def stated_event(principal: str, key: str, tag: str, lot: str, data: object, **more: str) -> Event:
+    """The event of type ``tag`` by which ``principal`` says ``data`` of ``lot``, told apart from others by ``key``.
+
+    Raises EventInvalid with pointers into ``data``.
+    """
+    event = {
         "specversion": "1.0",
         "id": key,
-        "source": f"api/{visit.principal.name}",
+        "source": f"api/{principal}",
         "type": tag,
         "subject": lot,
+        **more,
+        "data": data,
     }
-    trace = visit.headers.get(b"traceparent", b"")
-    if _TRACEPARENT.match(trace):
-        event["traceparent"] = trace.decode()
-    event["data"] = require_json(body) if body else {}
     try:
         return decode_event(msgspec.json.encode(event))
     except EventInvalid as error:

@@ -22,6 +22,7 @@ from engine.clock import instant, parse_instant
 from engine.explaining import explain
 from engine.ledger import Acknowledged
 from engine.lifecycle import State, next_steps
+from engine.lot import Lot
 from engine.runtime import Front
 from engine.store.reading import LotLine
 
@@ -69,8 +70,7 @@ def _lots(engine: Front) -> list[HTTPRouteHandler]:
         if has_tag(visit.headers.get(b"if-none-match"), tag):
             # What the targets know changes without the lot's version: the tag speaks of the lot alone.
             return Response(b"", status_code=304, headers={"etag": tag})
-        known = await asyncio.to_thread(engine.ledger.acknowledged, found.id)
-        view = LotView(found, next_steps(found.state), [_target(k) for k in known])
+        view = await asyncio.to_thread(lot_view, engine, found)
         return json_answer(selected(view, fields), etag=tag)
 
     return [list_lots, show_lot]
@@ -85,6 +85,12 @@ async def _then(engine: Front, lot: str, query: dict[str, str]) -> Response[byte
     then = await asyncio.to_thread(lot_as_of, engine.reading, path_part(lot), moment)
     view = LotView(then.lot, next_steps(then.lot.state), [], then.as_of, then.until)
     return json_answer(selected(view, fields))
+
+
+def lot_view(engine: Front, found: Lot) -> LotView:
+    """A lot with its surroundings as they are now; asks the database."""
+    known = engine.ledger.acknowledged(found.id)
+    return LotView(found, next_steps(found.state), [_target(k) for k in known])
 
 
 def _target(known: Acknowledged) -> TargetView:

@@ -19,8 +19,11 @@ DEFAULT_LIMIT = 100
 _MAX_CURSOR_BYTES = 512
 
 
-def read_query(scope: HTTPScope, allowed: Collection[str]) -> dict[str, str]:
-    """The parameters; raises Refused for any that is not ``allowed``, repeated, empty or not UTF-8."""
+def read_query(scope: HTTPScope, allowed: Collection[str], *, blank: bool = False) -> dict[str, str]:
+    """The parameters; raises Refused for any that is not ``allowed``, repeated, empty or not UTF-8.
+
+    ``blank``: empty ones are left out instead, for browsers send every field of a form.
+    """
     try:
         pairs = parse_qsl(scope["query_string"].decode("ascii"), keep_blank_values=True, errors="strict")
     except UnicodeDecodeError:
@@ -32,6 +35,8 @@ def read_query(scope: HTTPScope, allowed: Collection[str]) -> dict[str, str]:
             raise Refused("parameter-invalid", f"There is no parameter {name}; there are: {known}.", name)
         if name in found:
             raise Refused("parameter-invalid", f"The parameter {name} was given twice.", name)
+        if blank and not value.strip():
+            continue
         if not value or "\0" in value:
             raise Refused("parameter-invalid", f"The parameter {name} has no usable value.", name)
         found[name] = value

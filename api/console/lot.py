@@ -1,0 +1,109 @@
+"""The page of one lot: what it is, why it stands where it stands, what can be done, and everything that happened.
+
+What may not enter: SQL, judging, and what a command does (api/console/acts.py).
+"""
+
+import asyncio
+from typing import Any
+
+from litestar import Response, get
+from litestar.handlers import HTTPRouteHandler
+
+from api.access import Principal
+from api.answers import visit_of
+from api.commands import COMMANDS
+from api.console.measured import characteristics
+from api.console.render import AnyRequest, Pages
+from api.console.timeline import moments
+from api.console.why import STANDING, outlook
+from api.door import path_part
+from api.lots import lot_view
+from api.queries import number_of, read_query
+from engine.runtime import Front
+from engine.tracing import Genealogy, Trace
+
+#: Entries of the journal that one page shows.
+ENTRIES = 50
+#: Records of results that one page shows.
+_RECORDS = 500
+#: Relatives that are listed; the rest is counted.
+_RELATIVES = 200
+_DELIVERIES = 10_000
+
+
+class LotPages:
+    """Puts the pages of lots together."""
+
+    def __init__(self, engine: Front, pages: Pages) -> None:
+        self._engine = engine
+        self._pages = pages
+        self._genealogy = Genealogy(engine.store)
+
+    async def show(
+        self, request: AnyRequest, lot: str, *, before: int | None = None, status: int = 200, refused: Any = None,
+        typed: dict[str, str] | None = None,
+    ) -> Response[bytes]:  # fmt: skip
+        """The page; ``refused``: what was just refused and why, ``typed``: what somebody had filled in."""
+        context = await asyncio.to_thread(self._look, lot, before, visit_of(request.scope).principal)
+        asked = read_query(request.scope, ("done", "before"), blank=True) if request.scope["method"] == "GET" else {}
+        return self._pages.page(
+            request, "lot.html", status=status, refused=refused, typed=typed or {}, done=asked.get("done"), **context
+        )
+
+    def _look(self, name: str, before: int | None, me: Principal) -> dict[str, Any]:
+        engine = self._engine
+        book = engine.rules.book()
+        found = engine.reading.lot(name)
+        view = lot_view(engine, found)
+        upto = found.version if before is None else min(before, found.version)
+        entries = engine.reading.journal(name, after=max(0, upto - ENTRIES), limit=min(ENTRIES, upto))
+        records = engine.reading.results(name, limit=_RECORDS)
+        present = [line for line in records if line.version > found.results_after]
+        children = self._genealogy.trace([name], "forward", depth=1, nodes=_RELATIVES)
+        parents = self._genealogy.trace([name], "backward", depth=1, nodes=_RELATIVES)
+        told = engine.ledger.lines(lot=name, limit=_DELIVERIES)
+        return {
+            "view": view, "lot": found, "standing": STANDING.get(found.state, ""),
+            "outlook": outlook(engine, book, found),
+            "moments": moments(entries, book.vocabulary),
+            "earlier": upto - ENTRIES if upto > ENTRIES else None,
+            "later": before is not None,
+            "characteristics": characteristics(found, present, book),
+            "earlier_records": len(records) - len(present),
+            "holds": engine.reading.holds(name),
+            "deliveries": told[::-1][:20], "all_deliveries": len(told),
+            "children": _others(children, name), "parents": _others(parents, name),
+            "mine": permitted(me),
+        }  # fmt: skip
+
+
+def lot_routes(engine: Front, lots: LotPages) -> list[HTTPRouteHandler]:
+    """The routes, for Litestar."""
+
+    @get("/console/lots/{lot:str}")
+    async def lot_page(request: AnyRequest, lot: str) -> Response[bytes]:
+        """One lot."""
+        asked = read_query(request.scope, ("done", "before"), blank=True)
+        before = asked.get("before")
+        return await lots.show(
+            request, path_part(lot), before=None if before is None else number_of(before, "before")
+        )
+
+    return [lot_page]
+
+
+def permitted(me: Principal) -> frozenset[str]:
+    """The commands that somebody may give."""
+    return frozenset(name for name, kind in COMMANDS.items() if me.sends(kind))
+
+
+def _others(trace: Trace, name: str) -> list[Any]:
+    """What a trace found besides the lot itself, each with the quantity on the way to it."""
+    me = f"lot:{name}"
+    far: dict[str, tuple[str, str, str]] = {}
+    for link in trace.links:
+        near, other = (link.parent, link.child) if trace.direction == "forward" else (link.child, link.parent)
+        if near == me:
+            far[other] = (link.kind, link.quantity, link.unit)
+    nodes = [node for node in trace.nodes if node.depth]
+    return [(node, far.get(f"{node.kind}:{node.id}")) for node in nodes]

@@ -1,0 +1,37 @@
+"""The console put together: every page under /console, problems as pages. What may not enter: what a page shows."""
+
+from typing import Any
+
+from litestar import Request, Response, Router
+
+from api.body import Patience
+from api.console.acts import act_routes
+from api.console.assets import asset_routes
+from api.console.board import board_routes
+from api.console.live import live_routes
+from api.console.lot import LotPages, lot_routes
+from api.console.render import Pages
+from api.feed import Tail
+from api.permits import Permits
+from engine.runtime import Front
+
+
+def console(engine: Front, patience: Patience, permits: Permits, tail: Tail) -> Router:
+    """The routes, for Litestar."""
+    pages = Pages(engine)
+    lots = LotPages(engine, pages)
+
+    def problem(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+        return pages.problem(request, error)
+
+    return Router(
+        "/",
+        route_handlers=[
+            *asset_routes(),
+            *board_routes(engine, pages),
+            *lot_routes(engine, lots),
+            *act_routes(engine.committer, patience, permits, lots),
+            *live_routes(tail),
+        ],
+        exception_handlers={Exception: problem},
+    )

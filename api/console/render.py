@@ -1,0 +1,188 @@
+"""Pages out of templates: the forms in which values are shown, and the headers that every answer carries.
+
+What may not enter: routes, and what is on a page. Text is escaped by default, a name that a template does not know is
+an error, and nothing inline runs: scripts and styles come from this service alone.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from litestar import Request, Response
+from msgspec import Struct
+
+from api.access import Principal
+from api.answers import visit_of
+from api.conditional import has_tag
+from api.console import words
+from api.console.assets import address
+from api.problems import explain
+from engine.clock import parse_instant
+from engine.runtime import Front
+
+AnyRequest = Request[Any, Any, Any]
+HERE = Path(__file__).resolve().parent
+#: Nothing inline, nothing from elsewhere, in nobody's frame.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "content-security-policy": POLICY,
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+    # Answers differ for whoever asks only whether something is new.
+    "vary": "Cookie, Authorization",
+}
+#: Stands for a fresh token while a page is rendered, so that two renderings of the same are the same.
+_FRESH = "lotgate-fresh-value"
+
+
+class Room(Struct, frozen=True):
+    """A page of the navigation."""
+
+    path: str
+    title: str
+    icon: str
+
+
+ROOMS = (
+    Room("/console", "Lots", "lots"),
+    Room("/console/backlog", "Backlog", "backlog"),
+    Room("/console/tasks", "Tasks", "tasks"),
+    Room("/console/deliveries", "Deliveries", "deliveries"),
+    Room("/console/readiness", "Readiness", "readiness"),
+    Room("/console/recalls", "Recalls", "recalls"),
+    Room("/console/rules", "Rules", "rules"),
+    Room("/console/system", "System", "system"),
+)
+
+
+class Pages:
+    """Renders the pages of one service."""
+
+    def __init__(self, engine: Front) -> None:
+        self._engine = engine
+        self._templates = Environment(
+            loader=FileSystemLoader(HERE / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self._templates.filters |= {
+            "moment": self.moment, "clock": self.clock, "age": self.age, "amount": amount, "lot_path": lot_path,
+            "part": part, "short": short, "plural": plural, "label": words.label, "step": words.step,
+            "thousands": thousands,
+        }  # fmt: skip
+        self._templates.globals |= {"asset": address, "rooms": ROOMS, "query": urlencode}
+
+    def page(self, request: AnyRequest, name: str, *, status: int = 200, **context: Any) -> Response[bytes]:
+        """A page; 304 to whoever has it already."""
+        visit = visit_of(request.scope)
+        text = self._templates.get_template(name).render(
+            me=visit.principal, here=request.scope["path"], token=_FRESH, signed_in=True, **context
+        )
+        tag = f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+        headers = {**HEADERS, "etag": tag}
+        if status == 200 and has_tag(visit.headers.get(b"if-none-match"), tag):
+            return Response(b"", status_code=304, headers=headers)
+        body = text.replace(_FRESH, secrets.token_urlsafe(12)).encode()
+        return Response(body, status_code=status, headers=headers, media_type="text/html")
+
+    def problem(self, request: AnyRequest, error: Exception) -> Response[bytes]:
+        """The page that says what went wrong and what to do."""
+        visit = visit_of(request.scope)
+        made, more = explain(error, request.scope["path"], visit.request_id.decode())
+        answer = self.page(request, "problem.html", status=made.status, problem=made, code=made.type.rpartition("/")[2])
+        answer.headers.update(more)
+        return answer
+
+    # -- values as people read them --------------------------------------------------------------------------------
+
+    def moment(self, text: str | None) -> str:
+        """An instant in the plant's time zone: ``24 Nov 2026, 06:12``."""
+        return "–" if text is None else f"{self._local(text):%-d %b %Y, %H:%M}"
+
+    def clock(self, text: str) -> str:
+        """The same with seconds."""
+        return f"{self._local(text):%-d %b %Y, %H:%M:%S}"
+
+    def age(self, text: str | None) -> str:
+        """How long ago an instant was: ``3 d 4 h``."""
+        return "–" if text is None else span(self._engine.clock() - parse_instant(text))
+
+    def _local(self, text: str) -> datetime:
+        return parse_instant(text).astimezone(self._engine.timezone)
+
+
+def to(path: str) -> Response[None]:
+    """Go on to another page after something was done."""
+    return Response(None, status_code=303, headers={**HEADERS, "location": path})
+
+
+def span(length: timedelta) -> str:
+    """A length of time in its two largest units."""
+    minutes = max(0, int(length.total_seconds())) // 60
+    days, hours, rest = minutes // 1440, minutes // 60 % 24, minutes % 60
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {rest} min"
+    return f"{rest} min" if minutes else "just now"
+
+
+def amount(value: Decimal | str | None, unit: str | None = None) -> str:
+    """A quantity with its unit, without zeros that say nothing."""
+    if value is None:
+        return "–"
+    text = f"{Decimal(value):f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return f"{text} {unit}" if unit else text
+
+
+def part(text: str) -> str:
+    """One part of a path, percent-encoded."""
+    return quote(text, safe="")
+
+
+def lot_path(lot: str) -> str:
+    """Address of a lot's page."""
+    return f"/console/lots/{part(lot)}"
+
+
+def short(digest: str) -> str:
+    """The digits of a digest that are enough to tell it from others."""
+    return digest.removeprefix("sha256:")[:10]
+
+
+def plural(number: int, one: str, many: str | None = None) -> str:
+    """``1 lot``, ``2 lots``."""
+    return f"{thousands(number)} {one if number == 1 else many or one + 's'}"
+
+
+def thousands(number: int) -> str:
+    """A count with thin gaps that cannot break."""
+    return f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def may(principal: Principal, *roles: str) -> bool:
+    """Does the person have one of ``roles``?"""
+    return principal.may(*roles)
+
+
+def links(path: str, query: Mapping[str, str | None]) -> str:
+    """``path`` with those parameters that have a value."""
+    said = {name: value for name, value in query.items() if value}
+    return f"{path}?{urlencode(said)}" if said else path
+
+

@@ -1,0 +1,129 @@
+// The console works without this file. With it: live parts, keys, the theme switch, no second click.
+"use strict";
+
+const byId = (id) => document.getElementById(id);
+const typing = (at) => at && (at.matches("input, textarea, select") || at.isContentEditable);
+
+// -- the theme ---------------------------------------------------------------------------------------------------
+
+const root = document.documentElement;
+const themeButton = byId("theme");
+if (themeButton) {
+  themeButton.hidden = false;
+  themeButton.addEventListener("click", () => {
+    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    root.dataset.theme = dark ? "light" : "dark";
+    try { localStorage.setItem("theme", root.dataset.theme); } catch { /* It lasts for this page, then. */ }
+  });
+}
+
+// -- live parts --------------------------------------------------------------------------------------------------
+// The page waits for news, fetches itself, and takes over the parts that are different. What somebody is
+// filling in stays as it is. A page that nobody looks at asks for nothing.
+
+const pulse = byId("pulse");
+const rest = (ms) => new Promise((done) => setTimeout(done, ms));
+const seen = () => new Promise((done) => document.addEventListener("visibilitychange", done, { once: true }));
+
+function say(words, state) {
+  if (!pulse) return;
+  pulse.hidden = false;
+  pulse.className = "pulse " + state;
+  const at = pulse.querySelector(".words");
+  if (at.textContent !== words) at.textContent = words;
+}
+
+function busy(part) {
+  const at = document.activeElement;
+  if (part.contains(at) && typing(at)) return true;
+  return [...part.querySelectorAll("form details[open]")].length > 0;
+}
+
+function takeOver(text) {
+  const fresh = new DOMParser().parseFromString(text, "text/html");
+  for (const part of document.querySelectorAll("[data-part]")) {
+    const next = fresh.getElementById(part.id);
+    if (!next || busy(part) || sameButToken(part, next)) continue;
+    for (const open of part.querySelectorAll("details[id][open]")) {
+      const same = next.querySelector("#" + CSS.escape(open.id));
+      if (same) same.open = true;
+    }
+    for (const row of next.querySelectorAll("tbody tr[id]")) {
+      const was = byId(row.id);
+      if (!was || was.innerHTML !== row.innerHTML) row.classList.add("fresh");
+    }
+    const at = document.activeElement;
+    const focused = part.contains(at) ? at.getAttribute("href") : null;
+    part.replaceWith(next);
+    if (focused) next.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
+  }
+}
+
+function sameButToken(one, other) {
+  const plain = (part) => part.innerHTML.replace(/name="token" value="[^"]*"/g, "").replace(/ open=""/g, "").replace(/ class="fresh"/g, "");
+  return plain(one) === plain(other);
+}
+
+async function live() {
+  let after = "";
+  let tag = "";
+  let pause = 1000;
+  for (;;) {
+    if (document.hidden) await seen();
+    try {
+      const news = await fetch("/console/live?after=" + encodeURIComponent(after), { headers: { Accept: "application/json" } });
+      if (news.status === 401) { say("Signed out", "off"); return; }
+      if (!news.ok) throw new Error(String(news.status));
+      after = (await news.json()).next;
+      const page = await fetch(location.href, { headers: tag ? { "If-None-Match": tag } : {} });
+      if (page.status === 200) {
+        tag = page.headers.get("ETag") || "";
+        takeOver(await page.text());
+      }
+      say("Live", "on");
+      pause = 1000;
+    } catch {
+      say("No connection", "off");
+      pause = Math.min(pause * 2, 15000);
+    }
+    await rest(pause);
+  }
+}
+if ("live" in document.body.dataset) live();
+
+// -- forms -------------------------------------------------------------------------------------------------------
+
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.method !== "post") return;
+  if (form.dataset.sent) { event.preventDefault(); return; }
+  form.dataset.sent = "yes";
+  // After a while, or when the page comes back out of the browser's memory, it may be sent again: its token is the same.
+  setTimeout(() => delete form.dataset.sent, 5000);
+});
+addEventListener("pageshow", () => document.querySelectorAll("form[data-sent]").forEach((form) => delete form.dataset.sent));
+
+// -- keys --------------------------------------------------------------------------------------------------------
+
+const rooms = { l: "/console", b: "/console/backlog", t: "/console/tasks", d: "/console/deliveries", r: "/console/rules", s: "/console/system" };
+let went = 0;
+
+function move(by) {
+  const links = [...document.querySelectorAll("table.rows tbody tr a:first-of-type")];
+  if (!links.length) return;
+  const at = links.indexOf(document.activeElement);
+  const next = at < 0 ? (by > 0 ? 0 : links.length - 1) : Math.min(Math.max(at + by, 0), links.length - 1);
+  links[next].focus();
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "Escape" && typing(document.activeElement)) { document.activeElement.blur(); return; }
+  if (typing(document.activeElement)) return;
+  if (event.key === "/") { byId("scan")?.focus(); byId("scan")?.select(); event.preventDefault(); }
+  else if (event.key === "?") byId("keys").showModal();
+  else if (event.key === "j") move(1);
+  else if (event.key === "k") move(-1);
+  else if (event.key === "g") went = Date.now();
+  else if (rooms[event.key] && Date.now() - went < 1500) location.href = rooms[event.key];
+});

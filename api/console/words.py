@@ -1,0 +1,136 @@
+"""The console's words for states, steps, verdicts and entries. What may not enter: deciding, HTML."""
+
+from typing import Any
+
+from engine import lot as records
+from engine.journal import Entry
+from engine.lot import decode_data
+
+#: Value of a closed set -> what people call it, where that is not the value itself.
+_LABELS = {
+    "not_applicable": "does not apply",
+    "not_effective": "not in effect",
+    "not_ready": "not ready",
+    "half-open": "trying",
+    "rolled_back": "rolled back",
+    "use_as_is": "use as is",
+    "return_to_supplier": "returned to supplier",
+}
+#: Lifecycle trigger -> the step in the imperative.
+STEPS = {
+    "record_inspection": "Record results",
+    "release": "Release",
+    "hold": "Hold",
+    "lift_hold": "Lift hold",
+    "use_as_is": "Use as is",
+    "rework": "Rework",
+    "regrade": "Regrade",
+    "return_to_supplier": "Return to supplier",
+    "scrap": "Scrap",
+    "reinspect": "Inspect again",
+    "consume": "Consume",
+    "ship": "Ship",
+    "void_shipment": "Void shipment",
+    "return": "Take back from customer",
+    "split": "Split",
+}
+
+
+def label(value: Any) -> str:
+    """A value of a closed set as people say it."""
+    text = str(value)
+    return _LABELS.get(text, text.replace("_", " ").replace("-", " "))
+
+
+def step(trigger: str) -> str:
+    """A lifecycle trigger as a step somebody takes."""
+    return STEPS.get(trigger, trigger.replace("_", " ").capitalize())
+
+
+def sentence(entry: Entry) -> str:
+    """What an entry of the journal says, in one line."""
+    if entry.kind == "refusal":
+        return f"Refused: {step(entry.trigger).lower()}"
+    data = decode_data(entry.type, entry.data)
+    say = _SENTENCES.get(entry.type)
+    if say is not None:
+        return str(say(data))
+    if isinstance(data, records.Opened):
+        return data.text
+    return step(entry.trigger)
+
+
+def _goods(data: Any) -> str:
+    return f"{data.quantity.value.normalize():f} {data.quantity.unit} of {data.item} rev {data.revision}"
+
+
+def _why(data: Any) -> str:
+    reason = getattr(data, "reason", None)
+    if reason is None:
+        return ""
+    return f": {reason.code}" + (f" – {reason.text}" if reason.text else "")
+
+
+def _received(data: Any) -> str:
+    return f"Received {_goods(data)} from {data.supplier}, receipt {data.receipt}"
+
+
+def _produced(data: Any) -> str:
+    made_of = ", ".join(part.lot for part in data.inputs[:5])
+    return f"Produced {_goods(data)} by order {data.order}" + (f" out of {made_of}" if made_of else "")
+
+
+def _inspected(data: Any) -> str:
+    number = len(data.measurements)
+    return f"{number} {'result' if number == 1 else 'results'} recorded, inspection {data.inspection}"
+
+
+def _split(data: Any) -> str:
+    children = ", ".join(f"{child.lot} ({child.quantity.value.normalize():f})" for child in data.children[:5])
+    return f"Split into {children}" + (" …" if len(data.children) > 5 else "")
+
+
+def _caused(first: str) -> Any:
+    def say(data: Any) -> str:
+        rules = getattr(data, "rules", [])
+        return first + (f": {', '.join(rules)}" if rules else "")
+
+    return say
+
+
+def _shipped(data: Any) -> str:
+    return f"Shipped to {data.customer}, shipment {data.shipment}"
+
+
+def _stated(data: Any) -> str:
+    fact = f"{data.kind} {data.key}".strip()
+    return f"No longer true: {fact}" if data.withdrawn else f"Stated by another system: {fact}"
+
+
+_SENTENCES: dict[str, Any] = {
+    "lot.received.v1": _received,
+    "lot.produced.v1": _produced,
+    "lot.quarantined.v1": _caused("Quarantined until it is inspected"),
+    "lot.accepted.v1": _caused("Accepted without inspection"),
+    "inspection.recorded.v1": _inspected,
+    "inspection.completed.v1": _caused("Inspection complete"),
+    "lot.rejected.v1": _caused("Rejected"),
+    "hold.applied.v1": lambda d: f"Hold {d.hold} placed{_why(d)}",
+    "hold.lifted.v1": lambda d: f"Hold {d.hold} lifted{_why(d)}",
+    "lot.released.v1": lambda d: f"Released{_why(d)}",
+    "lot.dispositioned.v1": lambda d: f"Decided: {label(d.decision)}{_why(d)}",
+    "reinspection.requested.v1": lambda d: f"To be inspected again{_why(d)}",
+    "lot.consumed.v1": lambda d: f"{d.quantity.value.normalize():f} {d.quantity.unit} used by order {d.order}",
+    "lot.split.v1": _split,
+    "lot.split_off.v1": lambda d: f"Split off from {d.parent}",
+    "lot.shipped.v1": _shipped,
+    "shipment.voided.v1": lambda d: f"Shipment {d.shipment} voided{_why(d)}",
+    "lot.returned.v1": lambda d: f"Sent back by the customer, {d.rma}{_why(d)}",
+    "lot.expired.v1": lambda d: f"Shelf life ended on {d.expired_on}",
+    "lot.retest_due.v1": lambda d: f"Retest due on {d.due_on}",
+    "specification.revised.v1": lambda d: f"Specification revised: {d.item} rev {d.revision}",
+    "fact.stated.v1": _stated,
+    "delivery.refused.v1": lambda d: f"{d.target} refuses version {d.version}: {d.detail}",
+    "delivery.agreed.v1": lambda d: f"{d.target} agrees again, version {d.version}",
+    "delivery.drifted.v1": lambda d: f"{d.target} said something else ({label(d.kind)}) and is told again",
+}
