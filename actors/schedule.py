@@ -15,6 +15,7 @@ from msgspec import Struct
 from actors.broker import Doorbell
 from actors.notify import Channel, Teller, channels
 from actors.reconcile import Reconciler, reconcile_due
+from engine.clock import instant
 from engine.drift import Drift
 from engine.errors import LotgateError
 from engine.family import pass_holds_on
@@ -25,7 +26,7 @@ from engine.runtime import Engine, open_engine
 from engine.settings import Settings
 from engine.subscriptions import is_subscription
 from engine.tasks import OURSELVES
-from engine.track_record import count
+from engine.track_record import carry_out_orders, count
 from engine.upkeep import compensate, rounds
 
 log = logging.getLogger("lotgate.clock")
@@ -115,6 +116,8 @@ def count_inspections(engine: Engine) -> None:
     until = time.monotonic() + COUNT_PATIENCE_SECONDS
     while count(engine.store) and time.monotonic() < until:
         pass
+    if number := carry_out_orders(engine.store, instant(engine.clock())):
+        log.info("sampling was changed by %d orders", number)
 
 
 def recall(engine: Engine) -> None:

@@ -38,6 +38,7 @@ from api.quality import quality_routes
 from api.rates import Rates
 from api.readiness import readiness_routes
 from api.recalls import recall_routes
+from api.reference import reference_routes
 from api.rulesets import rule_set_routes
 from api.subscriptions import subscription_routes
 from engine.feed import Feed
@@ -114,6 +115,7 @@ def create_app(settings: Settings) -> Application:
             *quality_routes(engine, patience),
             *readiness_routes(engine, patience),
             *recall_routes(engine, patience),
+            *reference_routes(engine, patience),
             *rule_set_routes(engine, patience),
             *subscription_routes(engine, patience),
             *health_routes(health, engine),

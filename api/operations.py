@@ -21,7 +21,6 @@ from api.parameters import (
     LIMIT,
     LOT,
     PREFER,
-    RECALL,
     STATE,
     SUBSCRIPTION,
     TARGET,
@@ -30,8 +29,9 @@ from api.parameters import (
     WANTED,
     Operation,
     Parameter,
+    reading,
 )
-from api.recalls import CloseRecall, OpenRecall, RecalledLots
+from api.quality_operations import QUALITY
 from api.roles import SENDERS, SENDING
 from api.rulesets import Activate, Approve, Difference, RollBack, Stage
 from api.subscriptions import Disable, Recover, Recovered, Rotate, Subscribe, Subscribed
@@ -45,10 +45,7 @@ from engine.events import TYPES, AnyEvent
 from engine.explaining import Explanation
 from engine.journal import Entry
 from engine.ledger import DeliveryLine
-from engine.readiness import Question, ShipmentReadiness
-from engine.recalls import Extent, Recall, RecallView, Selection
 from engine.rulesets import RuleSetLine, RuleSetView, Staged
-from engine.scorecards import ChartLine, ScorecardLine, SetLimits
 from engine.store.reading import EventLine, HoldLine, LotLine, ParkedLine, ResultLine
 from engine.subscriptions import Subscription
 from engine.targets import TargetState
@@ -72,20 +69,6 @@ def _command(name: str) -> Operation:
         parameters=(LOT, IDEMPOTENCY_KEY, IF_MATCH, PREFER),
         body={"application/json": TYPES[COMMANDS[name]].__annotations__["data"]},
         body_required=name != "release",
-    )
-
-
-def _read(
-    path: str, name: str, summary: str, answer: Any, *parameters: Parameter, more: tuple[int, ...] = ()
-) -> Operation:
-    return Operation(
-        method="get",
-        path=path,
-        id=name,
-        summary=summary,
-        parameters=parameters,
-        answers={200: answer},
-        problems=(404, *more),
     )
 
 
@@ -198,7 +181,7 @@ OPERATIONS: tuple[Operation, ...] = (
         answers={200: Changes},
         problems=(503,),
     ),
-    _read(
+    reading(
         "/v1/lots/{lot}/genealogy",
         "genealogy",
         "What was made of a lot, or what it was made of.",
@@ -210,14 +193,14 @@ OPERATIONS: tuple[Operation, ...] = (
                   {"type": "integer", "minimum": 1, "maximum": 100_000, "default": 10_000}),
         Parameter("format", "`json` (default) or `csv`: one line a lot."),
     ),
-    _read(
+    reading(
         "/v1/events/{key}",
         "event",
         "An event as it was answered.",
         EventLine,
         Parameter("key", "Last part of the `Location` of an answer.", place="path", required=True),
     ),
-    _read(
+    reading(
         "/v1/lots",
         "lots",
         "Lots, by id.",
@@ -240,7 +223,7 @@ OPERATIONS: tuple[Operation, ...] = (
         answers={200: LotView, 304: None},
         problems=(404,),
     ),
-    _read(
+    reading(
         "/v1/lots/{lot}/journal",
         "lot_journal",
         "Everything that happened to the lot, oldest first.",
@@ -249,7 +232,7 @@ OPERATIONS: tuple[Operation, ...] = (
         CURSOR,
         LIMIT,
     ),
-    _read(
+    reading(
         "/v1/lots/{lot}/results",
         "lot_results",
         "Recorded inspection results.",
@@ -258,8 +241,8 @@ OPERATIONS: tuple[Operation, ...] = (
         CURSOR,
         LIMIT,
     ),
-    _read("/v1/lots/{lot}/holds", "lot_holds", "Holds that stand or stood.", Page[HoldLine], LOT),
-    _read(
+    reading("/v1/lots/{lot}/holds", "lot_holds", "Holds that stand or stood.", Page[HoldLine], LOT),
+    reading(
         "/v1/lots/{lot}/deliveries",
         "lot_deliveries",
         "What each target was told.",
@@ -268,7 +251,7 @@ OPERATIONS: tuple[Operation, ...] = (
         CURSOR,
         LIMIT,
     ),
-    _read(
+    reading(
         "/v1/lots/{lot}/explain",
         "lot_explain",
         "Why, or why not: every guard of a step with its values.",
@@ -279,7 +262,7 @@ OPERATIONS: tuple[Operation, ...] = (
         more=(422,),
     ),
     *(_command(name) for name in COMMANDS),
-    _read(
+    reading(
         "/v1/deliveries",
         "deliveries",
         "The delivery ledger, in the order it was written.",
@@ -290,7 +273,7 @@ OPERATIONS: tuple[Operation, ...] = (
         CURSOR,
         LIMIT,
     ),
-    _read("/v1/deliveries/{delivery}", "delivery", "One delivery.", DeliveryLine, DELIVERY),
+    reading("/v1/deliveries/{delivery}", "delivery", "One delivery.", DeliveryLine, DELIVERY),
     Operation(
         method="post",
         path="/v1/deliveries/{delivery}/replay",
@@ -311,7 +294,7 @@ OPERATIONS: tuple[Operation, ...] = (
         answers={200: Replayed},
         problems=(413, 415, 422),
     ),
-    _read("/v1/targets", "targets", "How each target system does, and what it is owed.", Page[TargetLine]),
+    reading("/v1/targets", "targets", "How each target system does, and what it is owed.", Page[TargetLine]),
     Operation(
         method="post",
         path="/v1/targets/{target}/pause",
@@ -333,7 +316,7 @@ OPERATIONS: tuple[Operation, ...] = (
         problems=(404,),
         parameters=(TARGET_NAME,),
     ),
-    _read(
+    reading(
         "/v1/targets/{target}/drift",
         "drift",
         "Lots of which a target says something else than it agreed to.",
@@ -354,10 +337,10 @@ OPERATIONS: tuple[Operation, ...] = (
         problems=(404,),
         parameters=(TARGET_NAME,),
     ),
-    _read(
+    reading(
         "/v1/parked", "parked", "Events that wait for what they depend on.", Page[ParkedLine], CURSOR, LIMIT
     ),
-    _read(
+    reading(
         "/v1/tasks",
         "tasks",
         "What somebody has to look at.",
@@ -368,7 +351,7 @@ OPERATIONS: tuple[Operation, ...] = (
         CURSOR,
         LIMIT,
     ),
-    _read("/v1/tasks/{task}", "task", "One task.", TaskLine, TASK),
+    reading("/v1/tasks/{task}", "task", "One task.", TaskLine, TASK),
     _remark("acknowledge", "Say that somebody has seen it: nobody is told of it again."),
     _remark("close", "Say that it is done."),
     Operation(
@@ -392,44 +375,10 @@ OPERATIONS: tuple[Operation, ...] = (
     _subscription("disable", "Tell it nothing until it is enabled; nothing is lost.", Subscription, Disable),
     _subscription("enable", "Tell it again, from where it was disabled.", Subscription, None),
     _subscription("recover", "Tell it everything again since an instant; or count it.", Recovered, Recover),
-    Operation(
-        method="post", path="/v1/shipments/readiness", id="shipment_readiness", answers={200: ShipmentReadiness},
-        summary="May this shipment leave now? Every reason; nothing is changed.",
-        body={"application/json": Question}, problems=(408, 413, 415, 422),
-    ),
-    _read("/v1/recalls", "recalls", "Recalls, the newest first.", Page[Recall]),
-    Operation(
-        method="post", path="/v1/recalls", id="open_recall", role="admin", answers={201: Recall, 200: Recall},
-        summary="Hold the lots that a selection names, and everything that was made of them.",
-        body={"application/json": OpenRecall}, problems=(408, 413, 415, 422),
-    ),
-    Operation(
-        method="post", path="/v1/recalls/preview", id="preview_recall", answers={200: Extent},
-        summary="What a recall would touch: a mock recall, which changes nothing.",
-        body={"application/json": Selection}, problems=(408, 413, 415, 422),
-    ),
-    _read("/v1/recalls/{recall}", "recall", "How far a recall is, and what it touches.", RecallView, RECALL),
-    _read("/v1/recalls/{recall}/lots", "recalled_lots", "Lots of a recall.", RecalledLots, RECALL,
-          Parameter("format", "`json` (default) or `csv`: one line a lot.")),
-    Operation(
-        method="post", path="/v1/recalls/{recall}/close", id="close_recall", role="admin", answers={200: Recall},
-        summary="End a recall: its holds are lifted.", parameters=(RECALL,),
-        body={"application/json": CloseRecall}, problems=(404, 408, 413, 415, 422),
-    ),
-    _read("/v1/quality/scorecards", "scorecards", "How items from suppliers have done.", Page[ScorecardLine],
-          Parameter("item", "Only this item."), Parameter("supplier", "Only this supplier; empty: our own.")),
-    _read("/v1/quality/charts", "charts", "Control charts of an item: the newest lots, as rules see them.",
-          Page[ChartLine], Parameter("item", "Which item.", required=True),
-          Parameter("supplier", "Only this supplier; empty: our own production."),
-          Parameter("characteristic", "Only this characteristic."), more=(422,)),
-    Operation(
-        method="post", path="/v1/quality/limits", id="set_limits", role="edit-rules", answers={200: ChartLine},
-        summary="Hold new lots of a chart against limits that are set, or clear them.",
-        body={"application/json": SetLimits}, problems=(404, 408, 413, 415, 422),
-    ),
-    _read("/v1/rules", "rule_sets", "Rule sets, the newest first.", Page[RuleSetLine]),
-    _read("/v1/rules/{digest}", "rule_set", "One rule set, whole.", RuleSetView, DIGEST),
-    _read(
+    *QUALITY,
+    reading("/v1/rules", "rule_sets", "Rule sets, the newest first.", Page[RuleSetLine]),
+    reading("/v1/rules/{digest}", "rule_set", "One rule set, whole.", RuleSetView, DIGEST),
+    reading(
         "/v1/rules/{digest}/diff",
         "rule_set_diff",
         "What is different in a rule set, in words.",

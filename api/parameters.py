@@ -64,6 +64,9 @@ TARGET_NAME = Parameter("target", "Its name: erp or wms.", place="path", require
 TASK = Parameter("task", "Number of the task.", {"type": "integer", "minimum": 1}, "path", True)
 SUBSCRIPTION = Parameter("subscription", "Its id: `hook-` and 8 digits.", place="path", required=True)
 RECALL = Parameter("recall", "Its id.", place="path", required=True)
+KIND = Parameter("kind", "inspection-plan or fact.", place="path", required=True)
+KEY = Parameter("key", "Key of the record.", {"type": "string", "minLength": 1, "maxLength": 64}, "path", True)
+DRY_RUN = Parameter("dry_run", "`yes`: say what would be, change nothing.")
 FIELDS = Parameter("fields", "Only these fields of each record, commas between.")
 STATE = Parameter("state", "Only lots in this state.")
 #: Which changes a reader of the feed wants.
@@ -74,3 +77,18 @@ WANTED = (
     Parameter("item", "Only lots of this item."),
     Parameter("plant", "Only lots of this plant."),
 )
+
+
+def reading(
+    path: str, name: str, summary: str, answer: Any, *parameters: Parameter, more: tuple[int, ...] = ()
+) -> Operation:
+    """The row of a GET that answers 200 with ``answer``."""
+    return Operation(
+        method="get",
+        path=path,
+        id=name,
+        summary=summary,
+        parameters=parameters,
+        answers={200: answer},
+        problems=(404, *more),
+    )

@@ -52,6 +52,13 @@ _ROWS = (
         "Send `Idempotency-Key: <up to 255 characters>`, new for each intention, the same for each retry.",
     ),
     ProblemType(
+        "reference-conflict",
+        "The record does not fit beside those there are",
+        409,
+        "Another revision is in force on some of the days, or another inspection plan is for the same lots.",
+        "`detail` names the other one: end it, revise it, or begin after it.",
+    ),
+    ProblemType(
         "unauthenticated",
         "An API key is needed",
         401,

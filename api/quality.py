@@ -16,7 +16,7 @@ from api.queries import read_query
 from api.said import said
 from api.views import Page
 from engine.runtime import Front
-from engine.scorecards import Scorecards, SetLimits
+from engine.scorecards import OrderSampling, Scorecards, SetLimits
 
 
 def quality_routes(engine: Front, patience: Patience) -> list[HTTPRouteHandler]:
@@ -45,4 +45,10 @@ def quality_routes(engine: Front, patience: Patience) -> list[HTTPRouteHandler]:
         visit, wanted = await said(request, patience, SetLimits, "edit-rules")
         return json_answer(await asyncio.to_thread(scorecards.set_limits, wanted, visit.principal.name))
 
-    return [list_scorecards, list_charts, set_limits]
+    @post("/v1/quality/sampling", status_code=202)
+    async def order_sampling(request: Request[Any, Any, Any]) -> Response[bytes]:
+        """Say how hard lots of an item from a supplier are inspected from now on."""
+        visit, wanted = await said(request, patience, OrderSampling, "approve-rules")
+        return json_answer(await asyncio.to_thread(scorecards.order_sampling, wanted, visit.principal.name))
+
+    return [list_scorecards, list_charts, set_limits, order_sampling]

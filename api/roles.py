@@ -14,8 +14,9 @@ ROLES: dict[str, str] = {
     "hold": "holds, and lifting them",
     "release": "releasing lots, dispositions; holds",
     "sign": "electronic signatures",
+    "edit-reference": "reference data: inspection plans, facts of items and suppliers",
     "edit-rules": "staging rule sets, control limits",
-    "approve-rules": "approving, activating, withdrawing and rolling back rule sets",
+    "approve-rules": "approving, activating, withdrawing and rolling back rule sets; sampling by order",
     "replay": "sending deliveries again, having targets read back",
     "admin": "everything",
 }
@@ -45,6 +46,7 @@ SENDERS: dict[str, frozenset[str]] = {
     "lot.retest_due.v1": _NOBODY,
     "specification.revised.v1": _GOODS,
     "fact.stated.v1": _INSPECTION,
+    "inspection_plan.changed.v1": _INSPECTION,
 }
 
 #: Roles that may send at least one type of event.

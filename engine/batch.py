@@ -17,11 +17,13 @@ from engine.answer import Answer, answer_of, notice, problem
 from engine.course import Course
 from engine.decoding import decode_event
 from engine.effects import encode_status
-from engine.gather import Fact, result_facts
+from engine.gather import Fact, with_results
 from engine.genealogy import links_of, spread_of
 from engine.journal import Entry
+from engine.known import Reference
 from engine.lineage import Links
 from engine.lot import Lot
+from engine.reference import read_reference
 from engine.store import writing
 from engine.submission import ANY_VERSION, Submission, claims, submission
 from engine.surroundings import Surroundings
@@ -71,6 +73,8 @@ class Batch:
         #: Who is told every journal entry, with the types that they want.
         self._listeners: list[tuple[str, frozenset[str]]] = []
         self._around = surroundings({})
+        #: Items and suppliers that were read about.
+        self._about: set[tuple[str, str | None]] = set()
         self._links = Links(cursor, statements)
         #: Rows of what lots are made of, and of what has to be passed on in their families.
         self._link_rows: list[tuple[Any, ...]] = []
@@ -158,7 +162,8 @@ class Batch:
         undelivered = writing.read_undelivered(cursor, statements, shipping) if shipping else {}
         self._around = self._surroundings(undelivered)
         self._load_results(self._stored.values())
-        self._load_tracks(self._stored.values(), subs)
+        self._about.clear()
+        self._load_around(self._stored.values(), subs)
 
     def _load_results(self, lots: Iterable[Lot]) -> None:
         lots = list(lots)
@@ -172,17 +177,21 @@ class Batch:
             if lot.has_results:
                 self._results[lot.id] = results_in_force(lot, records.get(lot.results_from or lot.id, ()))
 
-    def _load_tracks(self, lots: Iterable[Lot], subs: Sequence[Submission] = ()) -> None:
-        if not KINDS & self._around.rulebook.kinds:
-            return
-        pairs = {pair_of(lot.item, lot.supplier) for lot in lots}
+    def _load_around(self, lots: Iterable[Lot], subs: Sequence[Submission] = ()) -> None:
+        """Read what is known and was counted of the lots' items and suppliers."""
+        about = {(lot.item, lot.supplier) for lot in lots}
         for sub in subs:
-            if isinstance(sub.event, ev.LotReceived):
-                pairs.add(pair_of(sub.event.data.item, sub.event.data.supplier))
-            elif isinstance(sub.event, ev.LotProduced):
-                pairs.add(pair_of(sub.event.data.item, None))
-        missing = pairs - self._around.tracks.keys()
-        self._around.tracks = dict(self._around.tracks) | read_tracks(self._cursor, self._statements, missing)
+            if isinstance(sub.event, ev.LotReceived | ev.LotProduced):
+                about.add((sub.event.data.item, getattr(sub.event.data, "supplier", None)))
+        about -= self._about
+        if not about:
+            return
+        self._about |= about
+        around, every = self._around, self._about
+        items, suppliers = {item for item, _ in every}, {supplier for _, supplier in every if supplier is not None}
+        around.reference = Reference(read_reference(self._cursor, self._statements, items, suppliers))
+        if KINDS & around.rulebook.kinds or around.reference.switches:
+            around.tracks = read_tracks(self._cursor, self._statements, {pair_of(*one) for one in every})
 
     def _run(
         self, waiting: list[tuple[int | None, Submission]]
@@ -284,7 +293,7 @@ class Batch:
             self._stored.update(found)
             self._lots.update(found)
             self._load_results(found.values())
-            self._load_tracks(found.values(), [sub for _, sub in taken])
+            self._load_around(found.values(), [sub for _, sub in taken])
         return taken
 
     # -- writing -----------------------------------------------------------------------------------------------
@@ -390,7 +399,7 @@ def results_in_force(lot: Lot, records: Iterable[writing.Result]) -> list[Fact]:
     facts: list[Fact] = []
     for _, version, inspection, measurements in records:
         if lot.results_after < version <= lot.results_version:
-            facts += result_facts(inspection, _decode_measurements(measurements))
+            facts = with_results(facts, inspection, _decode_measurements(measurements))
     return facts
 
 

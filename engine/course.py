@@ -12,14 +12,24 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from engine import decide, stated
+from engine import by_plan, decide, stated
 from engine import events as ev
 from engine.effects import StockStatus, disputed, must_be_told, same_words, status_for, stock_status
 from engine.evidence import Judged, ResultsUsed, evidence, expected_lot, gate_detail, time_of
-from engine.gather import LOT_FIELDS, Fact, Facts, event_fact, result_facts
+from engine.gather import Fact, Facts, event_fact, with_results
 from engine.journal import GENESIS, Entry, entry_hash, step_of
 from engine.lifecycle import ABSENT, Situation, allowed, follow, gate_of, is_fact
-from engine.lot import CONSEQUENCE_TYPES, RECORDS, Completed, Lot, Opened, SplitOff, evolve
+from engine.lot import (
+    CONSEQUENCE_TYPES,
+    RECORDS,
+    Completed,
+    Lot,
+    Opened,
+    PlanAssigned,
+    SamplingChanged,
+    SplitOff,
+    evolve,
+)
 from engine.submission import Submission, child_of_shipment
 from engine.surroundings import Surroundings
 from rules.rulebook import Case, Judgement, Reaction, RuleVerdict
@@ -32,6 +42,8 @@ MAX_CONSEQUENCES = 16
 #: What may complete an inspection, and what may open the release gate of an inspected lot.
 _MAY_COMPLETE = frozenset({"record_inspection", "lift_hold", "state_fact"})
 _MAY_RELEASE = frozenset({"inspect", "dock_to_stock", "state_fact"})
+#: What a lot gets an inspection plan by, and of which kind.
+_PLAN_KINDS = {"receive": "incoming", "produce": "final", "retest_due": "retest"}
 
 _encode = msgspec.json.Encoder().encode
 Judging = Generator[list[Case], list[Judgement], None]
@@ -145,20 +157,23 @@ class Course:
     # -- the event itself --------------------------------------------------------------------------------------
 
     def _attempt(self) -> Judging:
-        event, trigger, lot = self.submission.event, self.trigger, self.before
-        undelivered = self.around.undelivered.get(event.subject, ())
-        failing = decide.guards(lot, event, trigger, self.around.today, undelivered) + self._family_fails()
+        event, trigger, lot, around = self.submission.event, self.trigger, self.before, self.around
+        undelivered = around.undelivered.get(event.subject, ())
+        failing = decide.guards(lot, event, trigger, around.today, undelivered) + self._family_fails()
         state = ABSENT if lot is None else lot.state
         if trigger not in allowed(state) or (not failing and not self._possible(state, trigger)):
             self._refuse(decide.Refusal("transition-not-allowed", f"{trigger} is not possible while {state}."))
             return
         if isinstance(event, ev.FactStated) and lot is not None:
-            problem = stated.problem_of(lot.facts, event.data, self.around.rulebook.vocabulary, LOT_FIELDS)
+            problem = stated.problem_of(lot.facts, event.data, self.around.rulebook.vocabulary, stated.LOT_FIELDS)
             if problem is not None:
                 self._refuse(decide.Refusal("fact-invalid", problem))
                 return
         if trigger == "record_inspection":
-            self._add_results()
+            failing += self._add_results(lot)
+        plan = by_plan.changed(around, lot, event.data.plan) if lot and isinstance(event, ev.PlanChanged) else None
+        if isinstance(plan, RuleVerdict):
+            failing += (plan,)
         gate = gate_of(trigger)
         judgement = yield from self._judge(gate)
         fact = is_fact(trigger)
@@ -170,7 +185,7 @@ class Course:
         if after is None:
             self._refuse(decide.Refusal("transition-not-allowed", f"{trigger} is not possible while {state}."))
             return
-        yield from self._carry_out(after, judgement)
+        yield from self._carry_out(after, judgement, plan if isinstance(plan, PlanAssigned) else None)
         if judgement is not None and fact and trigger != "void_shipment":
             self._place_holds(judgement)
         yield from self._follow_ups()
@@ -181,13 +196,10 @@ class Course:
         return (*there, decide.own_ancestor(self.submission.event.subject)) if self.loop else there
 
     def _possible(self, state: str, trigger: str) -> bool:
-        event = self.submission.event
-        return any(
-            follow(state, trigger, decide.situation(self.before, event, trigger, gate_open=opened)) is not None
-            for opened in (True, False)
-        )
+        situations = (decide.situation(self.before, self.submission.event, trigger, o) for o in (True, False))
+        return any(follow(state, trigger, situation) is not None for situation in situations)
 
-    def _carry_out(self, after: str, judgement: Judgement | None) -> Judging:
+    def _carry_out(self, after: str, judgement: Judgement | None, plan: PlanAssigned | None) -> Judging:
         event = self.submission.event
         if isinstance(event, ev.LotSplit):
             self._event_entry(after, judgement)
@@ -199,6 +211,8 @@ class Course:
             self._regrade(event, after, judgement)
         else:
             self._event_entry(after, judgement)
+            if plan is not None or self.trigger in _PLAN_KINDS:
+                self._assign(plan, _PLAN_KINDS.get(self.trigger, ""))
         return
         yield  # a generator like its callers, so that a later step may judge
 
@@ -211,9 +225,19 @@ class Course:
             text = _encode(sub.event.data.measurements).decode()
             self.records.append((entry.lot, entry.version, sub.event.data.inspection, text))
 
-    def _add_results(self) -> None:
+    def _assign(self, plan: PlanAssigned | None, kind: str) -> None:
+        """Give the lot ``plan``, or the plan of ``kind`` that fits it best."""
+        lot = self.lot
+        plan = plan if plan is not None or lot is None else by_plan.assigned(self.around, lot, kind)
+        if plan is not None:
+            self._consequence("assign_plan", None, plan)
+
+    def _add_results(self, lot: Lot | None) -> tuple[RuleVerdict, ...]:
+        """Take the results in; gives why they do not fit the lot's plan."""
         data: ev.Inspection = self.submission.event.data  # type: ignore[attr-defined]
-        self.results = [*self.results, *result_facts(data.inspection, data.measurements)]
+        failing = () if lot is None else by_plan.off_plan(self.around, lot, self.results, data)
+        self.results = with_results(self.results, data.inspection, data.measurements)
+        return failing
 
     # -- lots that a lot makes ---------------------------------------------------------------------------------
 
@@ -254,8 +278,8 @@ class Course:
         self._event_entry(after, judgement)
         self._split_off(
             data.child, lot.quantity, item=data.item, revision=data.revision, state="quarantined", holds=(),
-            rejected=False, inspection_stands=False, restrictions=(), disposition=None, results_version=0,
-            results_after=0,
+            rejected=False, inspection_stands=False, plan=None, sample=None, restrictions=(), disposition=None,
+            results_version=0, results_after=0,
         )  # fmt: skip
 
     # -- what follows by itself --------------------------------------------------------------------------------
@@ -293,13 +317,18 @@ class Course:
         return "quarantine"
 
     def _complete_inspection(self) -> Taking:
+        done = None if self.lot is None else by_plan.completed(self.around, self.lot, self.results)
+        if done is None:
+            return None
         judgement = yield from self._judge(gate_of("inspect"))
         if judgement is not None and not judgement.opens:
             return None
-        return self._consequence("inspect", judgement)
+        return self._consequence("inspect", judgement, done)
 
     def _screen(self) -> Taking:
         """A lot has just become inspected: reject it, release it where a reaction says so, or leave it to people."""
+        if self.lot is not None and self.lot.sample is not None and not self.lot.sample.accepted:
+            return self._consequence("reject", None, Completed(rules=[decide.SAMPLE_ACCEPTED]))
         judgement = yield from self._judge("release")
         if judgement is None:
             return None
@@ -335,6 +364,10 @@ class Course:
     def _do(self, reaction: Reaction, lot_id: str) -> None:
         if reaction.do == "hold":
             self._place_hold(reaction.id, reaction.message)
+            return
+        if reaction.do == "change_sampling":
+            changed = SamplingChanged(reaction=reaction.id, severity=reaction.to, text=reaction.message)  # type: ignore[arg-type]
+            self._consequence("change_sampling", None, changed)
             return
         type_, kind = RECORDS[reaction.do]
         data = Opened(f"{kind}/{len(self.tasks) + 1}@{self.lots[lot_id].version + 1}", reaction.id, reaction.message)

@@ -22,6 +22,8 @@ MUST_BE_GUARDED = frozenset({"release", "use_as_is", "ship"})
 ANSWERED_WHEN_CLOSED = frozenset(
     {"hold", "lift_hold", "return", "void_shipment", "revise_specification", "state_fact"}
 )
+#: The rule that a lot is rejected by whose sample has too many nonconforming units.
+SAMPLE_ACCEPTED = "SAMPLE-ACCEPTED"
 #: Where built-in guards say they come from, in place of a rule file.
 BUILT_IN = "built-in"
 
@@ -188,6 +190,11 @@ def outstanding(undelivered: tuple[str, ...]) -> RuleVerdict:
 def child_exists(child: str) -> RuleVerdict:
     """The verdict for a split into a lot that exists already."""
     return _fails("CHILD-IS-NEW", f"lot {child} exists already; a split makes new lots")
+
+
+def no_such_plan(plan: str, item: str) -> RuleVerdict:
+    """The verdict for an inspection plan that is not in force for the item."""
+    return _fails("PLAN-IN-FORCE", f"there is no inspection plan {plan} for {item} in force")
 
 
 def own_ancestor(lot: str) -> RuleVerdict:

@@ -99,6 +99,8 @@ class Measurement(Closed, frozen=True):
     inspected: Annotated[int, Meta(ge=0, le=1_000_000_000)] | None = None
     nonconforming: Annotated[int, Meta(ge=0, le=1_000_000_000)] | None = None
     gauge: Code | None = None
+    #: Why it replaces what was recorded for this characteristic and sample before; both stay in the journal.
+    corrects: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
 
 
 class Inspection(Closed, frozen=True):
@@ -276,6 +278,14 @@ class AgreedDelivery(Closed, frozen=True):
     version: int
 
 
+class PlanChange(Closed, frozen=True):
+    """A lot in work gets another inspection plan, or the newest revision of its own."""
+
+    #: Key of the plan in the reference data.
+    plan: Code
+    reason: Reason
+
+
 class Revision(Closed, frozen=True):
     """A specification that applies to the lot was revised."""
 
@@ -391,6 +401,11 @@ class SpecificationRevised(Event, tag="specification.revised.v1", frozen=True, k
     data: Revision
 
 
+class PlanChanged(Event, tag="inspection_plan.changed.v1", frozen=True, kw_only=True):
+    trigger = "change_plan"
+    data: PlanChange
+
+
 class FactStated(Event, tag="fact.stated.v1", frozen=True, kw_only=True):
     trigger = "state_fact"
     data: FactStatement
@@ -414,7 +429,7 @@ class DeliveryDrifted(Event, tag="delivery.drifted.v1", frozen=True, kw_only=Tru
 AnyEvent = (
     LotReceived | LotProduced | InspectionRecorded | HoldApplied | HoldLifted | LotReleased | LotDispositioned
     | ReinspectionRequested | LotConsumed | LotSplit | LotShipped | ShipmentVoided | LotReturned | LotExpired
-    | LotRetestDue | SpecificationRevised | FactStated
+    | LotRetestDue | SpecificationRevised | FactStated | PlanChanged
 )  # fmt: skip
 
 #: CloudEvents type -> Struct, in the order of the taxonomy.

@@ -8,8 +8,11 @@ from engine.batch import results_in_force
 from engine.clock import Clock, instant
 from engine.errors import LotgateError, NotFound
 from engine.gather import Fact
+from engine.inspection_plan import found_of, incomplete
+from engine.known import Reference
 from engine.lifecycle import TRIGGERS, gate_of, steps
 from engine.lot import Lot, decode_lot
+from engine.reference import read_reference
 from engine.store import writing
 from engine.store.opening import Store
 from engine.surroundings import Surroundings
@@ -52,13 +55,16 @@ def explain(store: Store, rulebook: RuleBook, clock: Clock, lot_id: str, trigger
     """
     if trigger not in TRIGGERS:
         raise UnknownTrigger(f"There is no trigger {trigger!r}; there are {', '.join(TRIGGERS)}.")
-    lot, facts, undelivered, tracks = _load(store, lot_id)
+    lot, facts, undelivered, tracks, reference = _load(store, lot_id)
     gate = gate_of(trigger)
+    around = Surroundings(instant(clock()), today, rulebook, {lot.id: undelivered}, tracks, reference)
     guards = _guards(lot, trigger, today, undelivered)
+    plan = around.plan_of(lot) if trigger == "inspect" else None
+    lacking = None if plan is None else incomplete(found_of(*plan, facts))
+    guards = guards if lacking is None else (*guards, lacking)
     rules: tuple[RuleExplanation, ...] = ()
     opens = True
     if gate is not None and gate in rulebook.gates():
-        around = Surroundings(instant(clock()), today, rulebook, tracks=tracks)
         case = Case(gate, around.facts(lot, None, facts), today)
         rules = rulebook.explain(case)
         opens = rulebook.judge(case).opens
@@ -71,7 +77,7 @@ def explain(store: Store, rulebook: RuleBook, clock: Clock, lot_id: str, trigger
     )  # fmt: skip
 
 
-def _load(store: Store, lot_id: str) -> tuple[Lot, list[Fact], tuple[str, ...], dict[str, Track]]:
+def _load(store: Store, lot_id: str) -> tuple[Lot, list[Fact], tuple[str, ...], dict[str, Track], Reference]:
     statements = writing.Statements(store.dialect)
     with store.reads.connect() as connection:
         row = connection.exec_driver_sql(
@@ -84,7 +90,9 @@ def _load(store: Store, lot_id: str) -> tuple[Lot, list[Fact], tuple[str, ...], 
         records = writing.read_results(cursor, statements, [lot.results_from or lot.id])
         undelivered = writing.read_undelivered(cursor, statements, [lot.id]).get(lot.id, ())
         tracks = read_tracks(cursor, statements, [pair_of(lot.item, lot.supplier)])
-    return lot, results_in_force(lot, records), undelivered, tracks
+        suppliers = [] if lot.supplier is None else [lot.supplier]
+        reference = Reference(read_reference(cursor, statements, [lot.item], suppliers))
+    return lot, results_in_force(lot, records), undelivered, tracks, reference
 
 
 def _guards(lot: Lot, trigger: str, today: int, undelivered: tuple[str, ...]) -> tuple[RuleVerdict, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 from engine import events as ev
 from engine.decoding import DECIMAL_PLACES, scaled
 from engine.lot import Lot
-from engine.stated import typed
+from engine.stated import Stated, together, typed
 from rules.facts import Vocabulary
 
 Fact = dict[str, int | str | bool]
@@ -91,23 +91,25 @@ def result_facts(inspection: str, measurements: Sequence[ev.Measurement]) -> lis
     return facts
 
 
+def with_results(results: Sequence[Fact], inspection: str, measurements: Sequence[ev.Measurement]) -> list[Fact]:
+    """``results`` and what was recorded after them: a correction takes the place of what it corrects."""
+    corrected = {(m.characteristic, m.sample * _SCALE) for m in measurements if m.corrects is not None}
+    kept = [r for r in results if (r["characteristic"], r["sample"]) not in corrected] if corrected else results
+    return [*kept, *result_facts(inspection, measurements)]
+
+
 def hold_facts(lot: Lot) -> list[Fact]:
     """One fact per active hold."""
     return [{"hold": h.hold, "reason": h.reason, "scope": h.scope, "source": h.source} for h in lot.holds]
 
 
-#: Fields of the lot that :func:`lot_fact` fills: nobody else may state them.
-LOT_FIELDS = frozenset(
-    ("id", "item", "revision", "state", "quantity", "unit", "age_days", "recall_open", "inspection_complete",
-     "supplier", "supplier_lot", "receipt", "order", "plant", "location", "disposition", "manufactured_on",
-     "expires_on", "retest_on")
-)  # fmt: skip
-
-
 def gather(
-    lot: Lot, event: Fact | None, results: list[Fact], today: int, vocabulary: Vocabulary, more: Facts | None = None
+    lot: Lot, event: Fact | None, results: list[Fact], today: int, vocabulary: Vocabulary, more: Facts, known: Stated
 ) -> Facts:
-    """Everything a rule of any gate may look at. ``more``: facts of other kinds (engine/surroundings.py)."""
+    """Everything a rule of any gate may look at.
+
+    ``more``: facts of other kinds; ``known``: what reference data states of the lot's item and supplier.
+    """
     facts: Facts = {"lot": [lot_fact(lot, today)]}
     if event is not None:
         facts["event"] = [event]
@@ -115,10 +117,10 @@ def gather(
         facts["result"] = results
     if lot.holds:
         facts["hold"] = hold_facts(lot)
-    if lot.facts:
-        for kind, lines in typed(lot.facts, vocabulary).items():
+    if lot.facts or known:
+        for kind, lines in typed(together(known, lot.facts), vocabulary).items():
             if kind == "lot":
                 facts["lot"][0] = {n: v for line in lines for n, v in line.items()} | facts["lot"][0]
             else:
                 facts[kind] = lines
-    return facts if more is None else facts | more
+    return facts | more

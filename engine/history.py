@@ -15,7 +15,7 @@ from engine import events as ev
 from engine.clock import parse_instant
 from engine.decide import BUILT_IN
 from engine.evidence import Evidence, ResultsUsed
-from engine.gather import Fact, Facts, result_facts
+from engine.gather import Fact, Facts, with_results
 from engine.lifecycle import is_fact
 from engine.lot import decode_data
 from engine.store import history as sql
@@ -26,6 +26,8 @@ from rules.rulebook import Case, RuleVerdict
 #: Decisions that are read at a time.
 CHUNK = 1_000
 _decode_evidence = msgspec.json.Decoder(Evidence).decode
+#: (version, inspection, measurements) of one result record.
+_Record = tuple[int, str, list[ev.Measurement]]
 _decode_measurements = msgspec.json.Decoder(list[ev.Measurement]).decode
 
 
@@ -84,15 +86,14 @@ def decisions_of(store: Store, timezone: tzinfo, lot: str) -> list[PastDecision]
 def _past(connection: Connection, rows: Sequence[DecisionRow], timezone: tzinfo) -> list[PastDecision]:
     evidence = [_decode_evidence(row.evidence) for row in rows]
     wanted = {e.results.lot for e in evidence if e.results is not None}
-    records: dict[str, list[tuple[int, list[Fact]]]] = {}
+    records: dict[str, list[_Record]] = {}
     for lot, version, inspection, text in sql.read_records(connection, wanted) if wanted else ():
-        facts = result_facts(inspection, _decode_measurements(text))
-        records.setdefault(lot, []).append((version, facts))
+        records.setdefault(lot, []).append((version, inspection, _decode_measurements(text)))
     return [_decision(row, e, records, timezone) for row, e in zip(rows, evidence, strict=True)]
 
 
 def _decision(
-    row: DecisionRow, evidence: Evidence, records: dict[str, list[tuple[int, list[Fact]]]], timezone: tzinfo
+    row: DecisionRow, evidence: Evidence, records: dict[str, list[_Record]], timezone: tzinfo
 ) -> PastDecision:
     facts: Facts = dict(evidence.facts or {})
     if evidence.results is not None:
@@ -107,11 +108,12 @@ def _decision(
     )  # fmt: skip
 
 
-def _results(used: ResultsUsed, row: DecisionRow, records: dict[str, list[tuple[int, list[Fact]]]]) -> list[Fact]:
-    found = [
-        fact for version, facts in records.get(used.lot, ()) if used.after < version <= used.upto for fact in facts
-    ]
+def _results(used: ResultsUsed, row: DecisionRow, records: dict[str, list[_Record]]) -> list[Fact]:
+    found: list[Fact] = []
+    for version, inspection, measurements in records.get(used.lot, ()):
+        if used.after < version <= used.upto:
+            found = with_results(found, inspection, measurements)
     if row.refused_data is not None:
         data = decode_data("inspection.recorded.v1", row.refused_data)
-        found += result_facts(data.inspection, data.measurements)
+        found = with_results(found, data.inspection, data.measurements)
     return found

@@ -6,7 +6,7 @@ nothing else. What may not enter: rules, guards (``decide``), clocks, databases.
 
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -42,6 +42,37 @@ class Dispute(Struct, frozen=True):
     since: str
     #: Target -> canonical stock status that it is told instead of one that opens the lot.
     undo: dict[str, str]
+
+
+class AssignedPlan(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The inspection plan of a lot, and the sample that is taken of it (engine/inspection_plan.py)."""
+
+    plan: str
+    #: Revision of the plan in the reference data.
+    revision: int
+    #: Units of the sample; None: each characteristic of the plan says its own.
+    sample_size: int | None = None
+    #: Accept and reject number: nonconforming units up to which, and from which on.
+    accept: int = 0
+    reject: int = 1
+    #: normal, tightened, reduced; None: the plan is not from the tables.
+    severity: str | None = None
+    #: Code letter of the tables.
+    letter: str | None = None
+    #: The outcome counts for the supplier's switching between severities.
+    switching: bool = False
+    #: Acceptance by sampling is discontinued: every unit is inspected.
+    discontinued: bool = False
+
+
+class SampleOutcome(Struct, frozen=True, omit_defaults=True):
+    """What a complete inspection by plan says of the lot."""
+
+    nonconforming: int
+    accepted: bool
+    #: Accepted although more than the accept number were found (reduced inspection): normal inspection comes back.
+    back_to_normal: bool = False
+    switching: bool = False
 
 
 class Lot(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -83,6 +114,10 @@ class Lot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     results_after: int = 0
     #: The lot this one was split off from, while that lot's results stand for it too.
     results_from: str | None = None
+    #: The inspection plan that was assigned; None: rules alone say what is inspected.
+    plan: AssignedPlan | None = None
+    #: What the present inspection said, where it was by plan.
+    sample: SampleOutcome | None = None
     disposition: str | None = None
     #: Customers a concession permits; empty: no restriction.
     restrictions: tuple[str, ...] = ()
@@ -112,6 +147,23 @@ class Completed(ev.Closed, frozen=True):
 
     #: Rules whose verdict caused it, where a rule did.
     rules: list[str] = []
+    #: What the sample said, where the inspection was by plan.
+    sample: SampleOutcome | None = None
+
+
+class PlanAssigned(ev.Closed, frozen=True):
+    """Consequence: an inspection plan was assigned to the lot."""
+
+    assigned: AssignedPlan
+
+
+class SamplingChanged(ev.Closed, frozen=True):
+    """Consequence: a reaction of the rule files changed the sampling of the item from this supplier."""
+
+    #: The reaction that did it.
+    reaction: str
+    severity: Literal["normal", "tightened", "reduced"]
+    text: str
 
 
 class Opened(ev.Closed, frozen=True):
@@ -151,6 +203,8 @@ CONSEQUENCE_TYPES: dict[str, str] = {
     "split": "lot.split.v1",
     "ship": "lot.shipped.v1",
     "split_off": "lot.split_off.v1",
+    "assign_plan": "inspection_plan.assigned.v1",
+    "change_sampling": "sampling.changed.v1",
 }
 
 
@@ -229,7 +283,13 @@ _BIRTHS = {"receive": _received, "produce": _produced, "split_off": _split_off}
 
 
 def _inspected(lot: Lot, step: Step) -> dict[str, Any]:
-    return {"inspection_stands": True}
+    data: Completed = step.data
+    return {"inspection_stands": True, "sample": data.sample}
+
+
+def _planned(lot: Lot, step: Step) -> dict[str, Any]:
+    data: PlanAssigned = step.data
+    return {"plan": data.assigned}
 
 
 def _recorded(lot: Lot, step: Step) -> dict[str, Any]:
@@ -276,6 +336,7 @@ def _again(lot: Lot, step: Step) -> dict[str, Any]:
         "inspection_stands": False,
         "results_after": step.version,
         "results_from": None,
+        "sample": None,
         "restrictions": (),
     }
 
@@ -358,6 +419,7 @@ GATE_SHUT = "release-gate"
 _CHANGES: dict[str, Any] = {
     "inspect": _inspected,
     "dock_to_stock": _inspected,
+    "assign_plan": _planned,
     "record_inspection": _recorded,
     "hold": _held,
     "lift_hold": _lifted,
@@ -389,6 +451,8 @@ _DATA_TYPES: dict[str, Any] = {
     "inspection.completed.v1": Completed,
     "lot.rejected.v1": Completed,
     "lot.split_off.v1": SplitOff,
+    "inspection_plan.assigned.v1": PlanAssigned,
+    "sampling.changed.v1": SamplingChanged,
 } | {type_: Opened for type_, _ in RECORDS.values()}
 #: Every type that a journal entry may have.
 JOURNAL_TYPES: tuple[str, ...] = tuple(_DATA_TYPES)

@@ -20,8 +20,10 @@ from engine.clock import Clock, instant
 from engine.errors import EventInvalid
 from engine.gather import Fact, event_fact
 from engine.genealogy import lot_node
+from engine.known import Reference
 from engine.lifecycle import steps
 from engine.lot import Lot, decode_lot
+from engine.reference import read_reference
 from engine.store import genealogy as stored
 from engine.store import writing
 from engine.store.opening import Store
@@ -146,7 +148,11 @@ class Readinesses:
                 records.setdefault(record[0], []).append(record)
             pairs = {pair_of(lot.item, lot.supplier) for lot in lots.values()}
             tracks = read_tracks(cursor, self._statements, pairs)
-        around = Surroundings(instant(self._clock()), today.toordinal(), rulebook, undelivered, tracks)
+            items, suppliers = {lot.item for lot in lots.values()}, {lot.supplier or "" for lot in lots.values()}
+            reference = Reference(read_reference(cursor, self._statements, items, suppliers - {""}))
+        around = Surroundings(
+            instant(self._clock()), today.toordinal(), rulebook, undelivered, tracks, reference
+        )  # fmt: skip
         results = {
             lot.id: results_in_force(lot, records.get(lot.results_from or lot.id, ())) for lot in lots.values()
         }

@@ -1,6 +1,6 @@
 """The questions that people ask of the track record: scorecards, charts, and limits that they set."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -79,6 +79,26 @@ class SetLimits(Struct, frozen=True, forbid_unknown_fields=True):
     clear: bool = False
 
 
+class OrderSampling(Struct, frozen=True, forbid_unknown_fields=True):
+    """How hard lots of an item from a supplier are inspected from now on: the switching rules go on from there."""
+
+    item: ev.Code
+    severity: Literal["normal", "tightened", "reduced"]
+    #: Who agreed, and to what: kept for ever.
+    reason: Annotated[str, Meta(min_length=1, max_length=500)]
+    supplier: Supplier = ""
+
+
+class Ordered(Struct, frozen=True):
+    """An order that the clock process carries out within a second."""
+
+    item: str
+    supplier: str
+    severity: str
+    ordered_at: str
+    ordered_by: str
+
+
 class Scorecards:
     """Answers for one store."""
 
@@ -112,6 +132,12 @@ class Scorecards:
         text = None if limits is None else msgspec.json.encode(limits).decode()
         stored.set_limits(self._store, pair_of(wanted.item, wanted.supplier), wanted.characteristic, text)
         return self.charts(wanted.item, wanted.supplier, wanted.characteristic)[0]
+
+    def order_sampling(self, wanted: OrderSampling, by: str) -> Ordered:
+        """Have sampling changed; acceptance that was discontinued begins again."""
+        ordered = Ordered(wanted.item, wanted.supplier, wanted.severity, instant(self._clock()), by)
+        stored.add_order(self._store, msgspec.structs.asdict(ordered) | {"reason": wanted.reason})
+        return ordered
 
     def _limits(self, wanted: SetLimits, row: stored.Row, by: str) -> Limits:
         now = instant(self._clock())

@@ -17,7 +17,13 @@ Fields = Mapping[str, str]
 Stated = Mapping[str, Mapping[str, Fields]]
 
 #: Kinds that Lotgate fills itself: nobody states them. Of the lot itself, only fields that the plant added.
-OWN_KINDS = frozenset({"event", "result", "hold", "chart", "scorecard"})
+OWN_KINDS = frozenset({"event", "result", "hold", "chart", "scorecard", "plan", "characteristic"})
+#: Fields of the lot that engine.gather.lot_fact fills: nobody else may state them.
+LOT_FIELDS = frozenset(
+    ("id", "item", "revision", "state", "quantity", "unit", "age_days", "recall_open", "inspection_complete",
+     "supplier", "supplier_lot", "receipt", "order", "plant", "location", "disposition", "manufactured_on",
+     "expires_on", "retest_on")
+)  # fmt: skip
 #: Facts that may stand on one lot.
 MAX_FACTS = 500
 
@@ -75,6 +81,14 @@ def after(stated: Stated, data: ev.FactStatement) -> dict[str, dict[str, dict[st
     if not data.withdrawn:
         facts[data.key] = {name: as_text(value) for name, value in data.fields.items()}
     return {kind: facts for kind, facts in found.items() if facts}
+
+
+def together(first: Stated, second: Stated) -> Stated:
+    """Both; where both state a fact of one kind and key, the second."""
+    if not first or not second:
+        return first or second
+    kinds = dict.fromkeys((*first, *second))
+    return {kind: {**first.get(kind, {}), **second.get(kind, {})} for kind in kinds}
 
 
 def typed(stated: Stated, vocabulary: Vocabulary) -> dict[str, list[dict[str, Value]]]:

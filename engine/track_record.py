@@ -12,10 +12,15 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from engine import events as ev
+from engine.gather import Fact, with_results
+from engine.lot import SampleOutcome, decode_data
+from engine.quality.sampling import Severity
 from engine.quality.scorecard import Scorecard, counted
 from engine.quality.series import LotPoint, Series, extended, point_of
+from engine.quality.switching import Judged, SwitchingState, after
 from engine.store import track_record as stored
 from engine.store import writing
 from engine.store.opening import Store
@@ -23,6 +28,7 @@ from engine.tracks import Track, card_of, pair_of, series_of
 
 log = logging.getLogger("lotgate.track_record")
 
+_SCALE = 1_000_000
 #: Journal entries that one round looks at.
 ROUND = 1_000
 
@@ -56,6 +62,8 @@ class _Inspection(Struct):
     units: int
     nonconforming: int
     at: str
+    #: What its sample said, where that counts for switching.
+    sample: SampleOutcome | None = None
 
 
 class _Counting(Struct):
@@ -67,6 +75,12 @@ class _Counting(Struct):
     #: When each pair was counted last.
     at: dict[str, str] = {}
 
+    def read(self, connection: Any) -> None:
+        """What was counted before."""
+        cards, lines = stored.read_kept(connection, sorted(self.names))
+        self.cards = {pair: card_of(content) for pair, content in cards}
+        self.series = {(pair, name): series_of(content, None) for pair, name, content in lines}
+
     def add(self, inspection: _Inspection) -> None:
         pair = inspection.pair
         self.at[pair] = inspection.at
@@ -75,9 +89,24 @@ class _Counting(Struct):
             self.cards[pair] = counted(
                 card, rejected=inspection.rejected, units=inspection.units, nonconforming=inspection.nonconforming
             )
+            self._switch(inspection)
         for characteristic, point in inspection.point.items():
             key = (pair, characteristic)
             self.series[key] = extended(self.series.get(key, Series()), point)
+
+
+    def _switch(self, inspection: _Inspection) -> None:
+        sample = inspection.sample
+        if sample is not None and sample.switching:
+            card = self.cards[inspection.pair]
+            judged = Judged(sample.accepted, sample.back_to_normal)
+            self.cards[inspection.pair] = replace(card, sampling=after(card.sampling, judged))
+
+    def change(self, pair: str, severity: str, at: str) -> None:
+        """Somebody, or a reaction, says how hard it is inspected from now on."""
+        self.at[pair] = at
+        card = self.cards.get(pair, Scorecard())
+        self.cards[pair] = replace(card, sampling=SwitchingState(Severity(severity)))
 
 
 def count(store: Store) -> int:
@@ -87,21 +116,20 @@ def count(store: Store) -> int:
         page = stored.read_page(connection, before, ROUND)
         if not page:
             return 0
-        inspections = _inspections(connection, [row for row in page if row[4] == "inspect"])
-        counting = _Counting()
-        for row in page:
-            if row[6] is not None:
-                counting.names.setdefault(pair_of(row[6], row[7]), (row[6], row[7] or ""))
-        pairs = sorted({inspection.pair for inspection in inspections})
-        cards, lines = stored.read_kept(connection, pairs)
-    counting.cards = {pair: card_of(content) for pair, content in cards}
-    counting.series = {(pair, name): series_of(content, None) for pair, name, content in lines}
-    for inspection in inspections:
-        counting.add(inspection)
+        steps = [row for row in page if row[4] in ("inspect", "change_sampling") and row[6] is not None]
+        inspections = iter(_inspections(connection, [row for row in steps if row[4] == "inspect"]))
     with store.engine.begin() as connection:
         if not stored.move_position(connection, before, (int(page[-1][0]), int(page[-1][1]))):
             log.info("another process counts already")
             return len(page)
+        counting = _Counting({pair_of(row[6], row[7]): (row[6], row[7] or "") for row in steps})
+        counting.read(connection)
+        for row in steps:
+            if row[4] == "inspect":
+                counting.add(next(inspections))
+            else:
+                changed = decode_data("sampling.changed.v1", row[8])
+                counting.change(pair_of(row[6], row[7]), changed.severity, row[5])
         stored.keep(connection, "scorecards", _card_rows(counting))
         stored.keep(connection, "series", _series_rows(counting))
     return len(page)
@@ -140,19 +168,35 @@ def _inspections(connection: Any, rows: Sequence[Any]) -> list[_Inspection]:
 
 
 def _inspection(row: Any, records: Sequence[tuple[int, str]], turns: Sequence[tuple[int, str]]) -> _Inspection:
-    _, _, lot, version, _, at, item, supplier, _ = row
+    _, _, lot, version, _, at, item, supplier, data = row
     since = max((turn for turn, trigger in turns if turn < version and trigger != "reject"), default=0)
     measured: dict[str, list[float]] = {}
     units = bad = 0
+    results: list[Fact] = []
     for number, text in records:
         if since < number < version:
-            for one in _decode_measurements(text):
-                if one.value is not None:
-                    measured.setdefault(one.characteristic, []).append(float(one.value))
-                if one.conforming is not None:
-                    units, bad = units + 1, bad + (not one.conforming)
-                elif one.inspected is not None and one.nonconforming is not None:
-                    units, bad = units + one.inspected, bad + one.nonconforming
+            results = with_results(results, "", _decode_measurements(text))
+    for one in results:
+        if "value" in one:
+            measured.setdefault(str(one["characteristic"]), []).append(int(one["value"]) / _SCALE)
+        if "conforming" in one:
+            units, bad = units + 1, bad + (not one["conforming"])
+        elif "inspected" in one:
+            units, bad = units + int(one["inspected"]) // _SCALE, bad + int(one["nonconforming"]) // _SCALE
     points = {name: point_of(lot, at, values) for name, values in measured.items()}
     rejected = (version + 1, "reject") in turns
-    return _Inspection(pair_of(item, supplier), points, since == 0, rejected, units, bad, at)
+    sample = decode_data("inspection.completed.v1", data).sample
+    return _Inspection(pair_of(item, supplier), points, since == 0, rejected, units, bad, at, sample)
+
+
+def carry_out_orders(store: Store, now: str) -> int:
+    """Take up what people said of sampling; gives how many orders were done."""
+    with store.engine.begin() as connection:
+        orders = stored.read_orders(connection)
+        counting = _Counting({pair_of(o.item, o.supplier): (o.item, o.supplier) for o in orders})
+        counting.read(connection)
+        for order in orders:
+            counting.change(pair_of(order.item, order.supplier), order.severity, now)
+        stored.keep(connection, "scorecards", _card_rows(counting))
+        stored.finish_orders(connection, [order.id for order in orders], now)
+    return len(orders)

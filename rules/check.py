@@ -32,6 +32,7 @@ GATES = (
 STATES = ("received", "quarantined", "inspected", "released", "blocked", "shipped")
 REACTIONS = (
     "release", "hold", "notify", "escalate", "open_nonconformance", "open_deviation", "open_corrective_action",
+    "change_sampling",
 )  # fmt: skip
 #: The words that each part of a file may have; rules/schema.py makes the editors' schema of them.
 FILE_KEYS = ("rulefile", "owner", "reference", "effective", "rules", "reactions", "tests")
@@ -39,7 +40,9 @@ RULE_KEYS = (
     "id", "title", "gate", "severity", "rationale", "applies_to", "require", "message", "effective", "owner",
     "reference", "on_fail",
 )  # fmt: skip
-REACTION_KEYS = ("id", "title", "after", "when", "do", "message", "effective")
+REACTION_KEYS = ("id", "title", "after", "when", "do", "to", "message", "effective")
+#: What ``change_sampling`` may lead to.
+SAMPLING = ("normal", "tightened", "reduced")
 _FORMS = ("every", "none", "count", "any_of")
 REQUIREMENT_KEYS = (*_FORMS, "where", "check", "row", "at_least", "distinct", "for_each")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
@@ -164,8 +167,13 @@ class Checker:
         message = self._text(entries, "message", node, "" if do == "release" else f"reaction {identity}")
         for match in _PLACEHOLDER.finditer(message):
             self._placeholder(match[1], entries["message"][1].at, set(), [])
+        to = ""
+        if do == "change_sampling":
+            to = self._choice(entries, "to", list(SAMPLING), node, f"reaction {identity}")
+        elif "to" in entries:
+            self.findings.add(entries["to"][0].at, f'reaction {identity}: "to:" is for change_sampling only')
         if len(self.findings.all) == before:
-            self._reactions.append(ReactionRule(identity, title, after, do, when, node.at, *effective, message))
+            self._reactions.append(ReactionRule(identity, title, after, do, when, node.at, *effective, message, to))
 
     def _identity(self, entries: dict[str, tuple[Node, Node]], node: Node) -> str:
         text = self._text(entries, "id", node, "a rule")

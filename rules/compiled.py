@@ -216,6 +216,8 @@ class ReactionRule(Struct, frozen=True):
     effective_to: int | None = None
     #: What people are told; empty only where nobody is told anything (release).
     message: str = ""
+    #: Of change_sampling: normal, tightened, reduced.
+    to: str = ""
 
 
 class RuleSet(Struct):

@@ -79,6 +79,8 @@ class Reaction(Struct, frozen=True):
     do: str
     #: What people are told, with the lot's values in it.
     message: str = ""
+    #: Of change_sampling: normal, tightened, reduced.
+    to: str = ""
 
 
 class RuleBook:
@@ -174,7 +176,7 @@ class RuleBook:
         for rule, checks in self._reactions:
             in_force = (rule.effective_from or 0) <= today and (rule.effective_to is None or today <= rule.effective_to)
             if rule.after == after and in_force and all(check(world).truth is True for check in checks):
-                found.append(Reaction(rule.id, rule.do, told(rule.message, world, self._types)))
+                found.append(Reaction(rule.id, rule.do, told(rule.message, world, self._types), rule.to))
         return tuple(found)
 
 

@@ -168,6 +168,7 @@ def _reaction() -> dict[str, Any]:
             "after": {"enum": list(check.STATES)},
             "when": {"type": "array", "items": {"$ref": "#/$defs/requirement"}},
             "do": {"enum": list(check.REACTIONS)},
+            "to": {"enum": list(check.SAMPLING)},
             "message": _text(),
             "effective": {"$ref": "#/$defs/effective"},
         },

@@ -156,22 +156,26 @@ def _reactions(old: RuleBook, new: RuleBook) -> Iterator[Change]:
     for name, was, is_ in _pairs(old.rules.reactions, new.rules.reactions):
         what = f"reaction {name}"
         if is_ is None:
-            yield Change("removed", what, f"gone; it was: {was.do} after {was.after}")
+            yield Change("removed", what, f"gone; it was: {_deed(was)} after {was.after}")
         elif was is None:
-            yield Change("added", what, f"new: {is_.title} ({is_.do} after {is_.after}{_since(is_)})")
+            yield Change("added", what, f"new: {is_.title} ({_deed(is_)} after {is_.after}{_since(is_)})")
         else:
             yield from (Change("changed", what, words) for words in _reaction_words(was, is_))
 
 
 def _reaction_words(was: ReactionRule, is_: ReactionRule) -> Iterator[str]:
-    if (was.do, was.after) != (is_.do, is_.after):
-        yield f"was {was.do} after {was.after}, is {is_.do} after {is_.after}"
+    if (was.do, was.to, was.after) != (is_.do, is_.to, is_.after):
+        yield f"was {_deed(was)} after {was.after}, is {_deed(is_)} after {is_.after}"
     for name, first, second in (("title", was.title, is_.title), ("message", was.message, is_.message)):
         if first != second:
             yield f'{name} was "{first}", is "{second}"'
     if (was.effective_from, was.effective_to) != (is_.effective_from, is_.effective_to):
         yield f"in force was {_days(was)}, is {_days(is_)}"
     yield from _lines("when", requirement_lines(was.when), requirement_lines(is_.when))
+
+
+def _deed(reaction: ReactionRule) -> str:
+    return f"{reaction.do} to {reaction.to}" if reaction.to else reaction.do
 
 
 # -- tables ------------------------------------------------------------------------------------------------------

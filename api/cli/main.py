@@ -123,7 +123,7 @@ def parser() -> argparse.ArgumentParser:
     recall.add_argument("--csv", action="store_true", help="show: one line a lot, for spreadsheets")
     remote(recall)
     quality = add("quality", "scorecards of suppliers, control charts of what was measured, limits that are set")
-    quality.add_argument("action", choices=("scorecards", "charts", "limits"))
+    quality.add_argument("action", choices=("scorecards", "charts", "limits", "sampling"))
     quality.add_argument("--item", help="only this item; charts, limits: which")
     quality.add_argument("--supplier", help="only this supplier; empty: our own production")
     quality.add_argument("--characteristic", help="only this characteristic; limits: which")
@@ -131,7 +131,17 @@ def parser() -> argparse.ArgumentParser:
     quality.add_argument("--sigma", type=float, help="limits: standard error of a point")
     quality.add_argument("--size", type=count, help="limits: values a lot (any number)")
     quality.add_argument("--clear", action="store_true", help="limits: back to limits that come from the lots")
+    quality.add_argument("--severity", choices=("normal", "tightened", "reduced"), help="sampling: from now on")
+    quality.add_argument("--reason", help="sampling: who agreed, and why")
     remote(quality)
+    reference = add("reference", "inspection plans, and facts of items and suppliers: list, show, load")
+    reference.add_argument("action", choices=("list", "show", "load"))
+    reference.add_argument("what", nargs="?", help="show: the key; load: a file (.csv for facts), or -")
+    reference.add_argument("--kind", default="inspection-plan", choices=("inspection-plan", "fact"))
+    reference.add_argument("--item", help="list: only about this item")
+    reference.add_argument("--on", metavar="DATE", help="list: in force on this day (today)")
+    reference.add_argument("--dry-run", action="store_true", help="load: say what would be, change nothing")
+    remote(reference)
     deliveries = add("deliveries", "show the delivery ledger, or replay dead deliveries")
     deliveries.add_argument("--state", help="only those that are pending, sending, delivered, superseded or dead")
     deliveries.add_argument("--target", help="only this target's: erp or wms")
@@ -209,6 +219,7 @@ _ANSWERS = {
     "targets": "targets.targets", "reconcile": "reconcile.reconcile", "tasks": "tasks.tasks",
     "webhooks": "webhooks.webhooks", "trace": "trace.trace", "recall": "recall.recall", "ready": "ready.ready",
     "sampling": "sampling.sampling", "spc": "spc.spc", "quality": "quality.quality",
+    "reference": "reference.reference",
     "connectors": "connectors.connectors", "verify": "local.verify", "rules": "rules.rules", "keys": "keys.keys",
     "config": "local.config",
 }  # fmt: skip

@@ -17,6 +17,8 @@ def quality(options: argparse.Namespace, settings: Settings) -> int:
         raise Failure("say of which item: --item", WRONG)
     if options.action == "charts":
         return _charts(options, client)
+    if options.action == "sampling":
+        return _order(options, client)
     if options.characteristic is None:
         raise Failure("say of which characteristic: --characteristic", WRONG)
     names = ("item", "supplier", "characteristic", "centre", "sigma", "size")
@@ -25,6 +27,20 @@ def quality(options: argparse.Namespace, settings: Settings) -> int:
         wanted["clear"] = True
     line = client.json(client.call("POST", "/v1/quality/limits", json=wanted))
     print_json(line) if options.json else _print_chart(line)
+    return DONE
+
+
+def _order(options: argparse.Namespace, client: Client) -> int:
+    if options.severity is None or options.reason is None:
+        raise Failure("say how hard it is inspected, and why: --severity and --reason", WRONG)
+    wanted = {"item": options.item, "supplier": options.supplier or "", "severity": options.severity,
+              "reason": options.reason}  # fmt: skip
+    ordered = client.json(client.call("POST", "/v1/quality/sampling", json=wanted))
+    if options.json:
+        print_json(ordered)
+    else:
+        of = ordered["supplier"] or "own production"
+        print(f"{ordered['item']} from {of}: {ordered['severity']} inspection from now on")
     return DONE
 
 

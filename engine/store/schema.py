@@ -228,6 +228,47 @@ track_position = Table(
     Column("position", BigInteger, nullable=False),
 )
 
+#: Reference data: append-only, each revision of a record with the days on which it is in force (engine/reference.py).
+reference = Table(
+    "reference",
+    metadata,
+    Column("position", Identity, primary_key=True, autoincrement=True),
+    Column("kind", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    #: Calendar days, both included; no last day: until another revision begins.
+    Column("effective_from", Text, nullable=False),
+    Column("effective_until", Text),
+    #: What it is about, where it is about an item or a supplier.
+    Column("item", Text),
+    Column("supplier", Text),
+    #: JSON; ``null``: withdrawn.
+    Column("content", Text, nullable=False),
+    #: SHA-256 of the content.
+    Column("digest", Text, nullable=False),
+    Column("recorded_at", Text, nullable=False),
+    Column("recorded_by", Text, nullable=False),
+    UniqueConstraint("kind", "key", "revision", name="reference_revision"),
+)
+Index("reference_by_item", reference.c.item)
+Index("reference_by_supplier", reference.c.supplier)
+
+#: How hard lots of an item from a supplier are inspected, as somebody said (engine/track_record.py).
+sampling_orders = Table(
+    "sampling_orders",
+    metadata,
+    Column("id", Identity, primary_key=True, autoincrement=True),
+    Column("item", Text, nullable=False),
+    Column("supplier", Text, nullable=False),
+    #: normal, tightened, reduced
+    Column("severity", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("ordered_at", Text, nullable=False),
+    Column("ordered_by", Text, nullable=False),
+    #: NULL: the clock process has still to do it.
+    Column("done_at", Text),
+)
+
 #: The delivery ledger: what each target has still to be told (engine/ledger.py).
 deliveries = Table(
     "deliveries",

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, select, text, update
+from sqlalchemy import Connection, insert, select, text, update
 
 from engine.store.feed import SETTLED
 from engine.store.genealogy import read_among
 from engine.store.opening import Store
-from engine.store.schema import scorecards, series, track_position
+from engine.store.schema import sampling_orders, scorecards, series, track_position
 
 _COLUMNS = (
     'j.lot, j.version, j."trigger", j.recorded_at, l.item, l.supplier,'
@@ -112,6 +112,27 @@ def _listed(store: Store, query: Any, table: Any, item: str | None, supplier: st
         query = query.where(table.c.supplier == supplier)
     with store.reads.connect() as connection:
         return list(connection.execute(query))
+
+
+def read_orders(connection: Connection) -> list[Row]:
+    """Orders to change sampling that nobody has done yet, oldest first."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT 1 FROM track_position FOR UPDATE"))
+    return list(
+        connection.execute(select(sampling_orders).where(sampling_orders.c.done_at.is_(None)).order_by(sampling_orders.c.id))
+    )
+
+
+def finish_orders(connection: Connection, ids: Sequence[int], now: str) -> None:
+    """They were done."""
+    if ids:
+        connection.execute(update(sampling_orders).where(sampling_orders.c.id.in_(ids)).values(done_at=now))
+
+
+def add_order(store: Store, row: dict[str, Any]) -> None:
+    """Keep an order to change sampling."""
+    with store.engine.begin() as connection:
+        connection.execute(insert(sampling_orders).values(**row))
 
 
 def set_limits(store: Store, pair: str, characteristic: str, limits: str | None) -> bool:

@@ -144,6 +144,16 @@ class Statements:
         self.links = {end: f"SELECT parent, child FROM links WHERE {among(end)}" for end in ("parent", "child")}
         self.scorecards = f"SELECT pair, content FROM scorecards WHERE {among('pair')}"
         self.series = f"SELECT pair, characteristic, content, limits FROM series WHERE {among('pair')}"
+        self.reference = (
+            "SELECT position, kind, key, revision, effective_from, effective_until, digest FROM reference"
+            f" WHERE {among('item')} UNION ALL"
+            " SELECT position, kind, key, revision, effective_from, effective_until, digest FROM reference"
+            f" WHERE item IS NULL AND {among('supplier')}"
+        )
+        self.reference_content = (
+            "SELECT position, content FROM reference WHERE position "
+            + ("= ANY(%s)" if postgres else "IN (SELECT value FROM json_each(?))")
+        )
         self.unpark = f"DELETE FROM parked WHERE {among('key')}"
         self._tails = {
             "lots": " ON CONFLICT (id) DO UPDATE SET "
@@ -279,6 +289,19 @@ def read_tracks(cursor: Cursor, statements: Statements, pairs: Iterable[str]) ->
     cards = list(cursor.fetchall())
     cursor.execute(statements.series, (keys,))
     return cards, list(cursor.fetchall())
+
+
+def read_reference(cursor: Cursor, statements: Statements, items: Iterable[str], suppliers: Iterable[str]) -> list[Any]:
+    """Records about ``items`` or, of no item, about ``suppliers``: position to digest, without their content."""
+    cursor.execute(statements.reference, (statements.keys(items), statements.keys(suppliers)))
+    return list(cursor.fetchall())
+
+
+def read_reference_content(cursor: Cursor, statements: Statements, positions: list[int]) -> dict[int, str]:
+    """Contents of records by position."""
+    keys = positions if statements.dialect == "postgresql" else _encode(positions).decode()
+    cursor.execute(statements.reference_content, (keys,))
+    return {int(position): str(content) for position, content in cursor.fetchall()}
 
 
 def write(cursor: Cursor, statements: Statements, rows: Rows) -> None:

@@ -1,0 +1,66 @@
+"""The table of operations, continued: shipments, recalls, inspection records, reference data."""
+
+from api.parameters import CURSOR, DRY_RUN, KEY, KIND, LIMIT, RECALL, Operation, Parameter, reading
+from api.recalls import CloseRecall, OpenRecall, RecalledLots
+from api.reference import Imported, Line
+from api.views import Page
+from engine.readiness import Question, ShipmentReadiness
+from engine.recalls import Extent, Recall, RecallView, Selection
+from engine.reference import Kept, Record, Wanted
+from engine.scorecards import ChartLine, Ordered, OrderSampling, ScorecardLine, SetLimits
+
+QUALITY: tuple[Operation, ...] = (
+    Operation(
+        method="post", path="/v1/shipments/readiness", id="shipment_readiness", answers={200: ShipmentReadiness},
+        summary="May this shipment leave now? Every reason; nothing is changed.",
+        body={"application/json": Question}, problems=(408, 413, 415, 422),
+    ),
+    reading("/v1/recalls", "recalls", "Recalls, the newest first.", Page[Recall]),
+    Operation(
+        method="post", path="/v1/recalls", id="open_recall", role="admin", answers={201: Recall, 200: Recall},
+        summary="Hold the lots that a selection names, and everything that was made of them.",
+        body={"application/json": OpenRecall}, problems=(408, 413, 415, 422),
+    ),
+    Operation(
+        method="post", path="/v1/recalls/preview", id="preview_recall", answers={200: Extent},
+        summary="What a recall would touch: a mock recall, which changes nothing.",
+        body={"application/json": Selection}, problems=(408, 413, 415, 422),
+    ),
+    reading("/v1/recalls/{recall}", "recall", "How far a recall is, and what it touches.", RecallView, RECALL),
+    reading("/v1/recalls/{recall}/lots", "recalled_lots", "Lots of a recall.", RecalledLots, RECALL,
+          Parameter("format", "`json` (default) or `csv`: one line a lot.")),
+    Operation(
+        method="post", path="/v1/recalls/{recall}/close", id="close_recall", role="admin", answers={200: Recall},
+        summary="End a recall: its holds are lifted.", parameters=(RECALL,),
+        body={"application/json": CloseRecall}, problems=(404, 408, 413, 415, 422),
+    ),
+    reading("/v1/quality/scorecards", "scorecards", "How items from suppliers have done.", Page[ScorecardLine],
+          Parameter("item", "Only this item."), Parameter("supplier", "Only this supplier; empty: our own.")),
+    reading("/v1/quality/charts", "charts", "Control charts of an item: the newest lots, as rules see them.",
+          Page[ChartLine], Parameter("item", "Which item.", required=True),
+          Parameter("supplier", "Only this supplier; empty: our own production."),
+          Parameter("characteristic", "Only this characteristic."), more=(422,)),
+    Operation(
+        method="post", path="/v1/quality/limits", id="set_limits", role="edit-rules", answers={200: ChartLine},
+        summary="Hold new lots of a chart against limits that are set, or clear them.",
+        body={"application/json": SetLimits}, problems=(404, 408, 413, 415, 422),
+    ),
+    Operation(
+        method="post", path="/v1/quality/sampling", id="order_sampling", role="approve-rules", answers={202: Ordered},
+        summary="Say how hard lots of an item from a supplier are inspected from now on.",
+        body={"application/json": OrderSampling}, problems=(408, 413, 415, 422),
+    ),
+    reading("/v1/reference/{kind}", "records", "Reference data in force on a day.", Page[Record], KIND,
+          Parameter("on", "The day; left out: today."), Parameter("item", "Only about this item."), CURSOR, LIMIT),
+    reading("/v1/reference/{kind}/{key}", "record", "Every revision of a record.", Page[Record], KIND, KEY),
+    Operation(
+        method="put", path="/v1/reference/{kind}/{key}", id="put_record", role="edit-reference",
+        summary="Keep a revision of a record; the same again changes nothing.", parameters=(KIND, KEY, DRY_RUN),
+        body={"application/json": Wanted}, answers={200: Kept, 201: Kept}, problems=(404, 408, 409, 413, 415, 422),
+    ),
+    Operation(
+        method="post", path="/v1/reference/{kind}/import", id="import_records", role="edit-reference",
+        summary="Keep many revisions, a line each; a bad line spoils only itself.", parameters=(KIND, DRY_RUN),
+        body={"application/x-ndjson": Line}, answers={200: Imported}, problems=(404, 408, 413, 415, 422),
+    ),
+)

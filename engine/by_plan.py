@@ -1,0 +1,42 @@
+"""Inspecting a lot by its plan: which one it gets, what does not fit it, what lacks, what the sample says. Pure."""
+
+from collections.abc import Sequence
+
+from engine import decide, inspection_plan
+from engine import events as ev
+from engine.gather import Fact
+from engine.inspection_plan import InspectionPlan
+from engine.lot import Completed, Lot, PlanAssigned
+from engine.surroundings import Surroundings
+from rules.rulebook import RuleVerdict
+
+
+def off_plan(around: Surroundings, lot: Lot, results: Sequence[Fact], data: ev.Inspection) -> tuple[RuleVerdict, ...]:
+    """Every reason why ``data`` does not fit the plan of ``lot``; ``results`` were recorded before it."""
+    plan = around.plan_of(lot)
+    return () if plan is None else inspection_plan.guards(*plan, results, data.measurements)
+
+
+def completed(around: Surroundings, lot: Lot, results: Sequence[Fact]) -> Completed | None:
+    """What the sample says; None while the plan lacks results. Without a plan nothing is said."""
+    plan = around.plan_of(lot)
+    if plan is None:
+        return Completed()
+    found = inspection_plan.found_of(*plan, results)
+    if inspection_plan.incomplete(found) is not None:
+        return None
+    return Completed(sample=inspection_plan.outcome(*plan, found))
+
+
+def changed(around: Surroundings, lot: Lot, name: str) -> PlanAssigned | RuleVerdict:
+    """The plan ``name`` for ``lot``, or why it is not for it."""
+    found = around.reference.in_force("inspection-plan", name, around.day)
+    if found is None or not isinstance(found.content, InspectionPlan):
+        return decide.no_such_plan(name, lot.item)
+    return PlanAssigned(assigned=around.assign(lot, found, found.content))
+
+
+def assigned(around: Surroundings, lot: Lot, kind: str) -> PlanAssigned | None:
+    """The plan of ``kind`` that fits ``lot`` best; None: there is none, and the lot keeps what it has."""
+    found = around.reference.plan_for(lot.item, lot.revision, lot.supplier, kind, around.day)
+    return None if found is None else PlanAssigned(assigned=around.assign(lot, *found))

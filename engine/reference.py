@@ -1,0 +1,243 @@
+"""Reference data: what plants know apart from lots, revision by revision, each with the days on which it is in force.
+
+Kept are inspection plans, and facts of items and suppliers that rules look at (kinds of the vocabulary). A record is
+never changed: another revision takes its place from its first day on, or it is withdrawn from a day on. Decisions see
+what is in force on their day. What may not enter: deciding, HTTP.
+"""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from datetime import date
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from engine import events as ev
+from engine import inspection_plan, stated
+from engine.clock import Clock, instant
+from engine.errors import EventInvalid, LotgateError, NotFound
+from engine.inspection_plan import InspectionPlan
+from engine.known import KINDS, Known, ReferenceFact
+from engine.store import reference as stored
+from engine.store import writing
+from engine.store.opening import Store
+from rules.facts import Vocabulary
+
+Key = Annotated[str, Meta(min_length=1, max_length=64)]
+#: Contents that stay decoded.
+REMEMBERED = 4_096
+
+
+class ReferenceConflict(LotgateError):
+    """A record does not fit beside those there are: days that overlap, a plan for the same lots."""
+
+    code = "reference-conflict"
+    title = "The record does not fit beside those there are"
+    status = 409
+
+
+class Wanted(Struct, frozen=True, forbid_unknown_fields=True):
+    """A revision that somebody wants to be kept."""
+
+    #: First day, and last day if there is one.
+    effective_from: date
+    #: Null: withdrawn from ``effective_from`` on.
+    content: msgspec.Raw
+    effective_until: date | None = None
+
+
+class Record(Struct, frozen=True):
+    """One revision of a record."""
+
+    kind: str
+    key: str
+    revision: int
+    effective_from: str
+    effective_until: str | None
+    #: Null: withdrawn.
+    content: msgspec.Raw
+    recorded_at: str
+    recorded_by: str
+
+
+class Kept(Struct, frozen=True):
+    """What became of a revision: created, unchanged (it was kept before), or checked (a dry run)."""
+
+    outcome: str
+    record: Record
+    #: Undecided lots that it is about; they keep the plan that they have.
+    lots_in_work: int
+
+
+_decoders: dict[str, msgspec.json.Decoder[Any]] = {
+    kind: msgspec.json.Decoder(struct | None) for kind, struct in KINDS.items()
+}
+#: (kind, digest) -> content, the ones that were decoded first in front.
+_decoded: OrderedDict[tuple[str, str], Any] = OrderedDict()
+
+
+def read_reference(
+    cursor: writing.Cursor, statements: writing.Statements, items: Iterable[str], suppliers: Iterable[str]
+) -> list[Known]:
+    """Every revision of what is known about ``items``, and about ``suppliers`` of whatever item."""
+    rows = writing.read_reference(cursor, statements, items, suppliers)
+    contents = {key: _decoded[key] for key in {(row[1], row[6]) for row in rows} & _decoded.keys()}
+    missing = [int(row[0]) for row in rows if (row[1], row[6]) not in contents]
+    texts = writing.read_reference_content(cursor, statements, missing) if missing else {}
+    for row in rows:
+        key, text = (row[1], row[6]), texts.get(int(row[0]))
+        if text is not None and key not in contents:
+            contents[key] = _decoded[key] = _decoders[row[1]].decode(text)
+    while len(_decoded) > REMEMBERED:
+        _decoded.popitem(last=False)
+    return [
+        Known(kind, key, revision, first, last, contents[kind, digest])
+        for _, kind, key, revision, first, last, digest in rows
+    ]
+
+
+class References:
+    """Reference data of one store."""
+
+    def __init__(self, store: Store, clock: Clock, vocabulary: Callable[[], Vocabulary]) -> None:
+        self._store = store
+        self._clock = clock
+        self._vocabulary = vocabulary
+
+    def put(self, kind: str, key: str, wanted: Wanted, by: str, *, dry_run: bool = False) -> Kept:
+        """Keep a revision. The same again changes nothing.
+
+        Raises NotFound for a kind there is not, EventInvalid for a content that does not fit, ReferenceConflict for
+        days that overlap or a plan for lots that another plan is for.
+        """
+        content = self._content(kind, wanted)
+        text = msgspec.json.encode(content).decode()
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        first, now = wanted.effective_from.isoformat(), instant(self._clock())
+        last = None if wanted.effective_until is None else wanted.effective_until.isoformat()
+        if last is not None and last < first:
+            raise EventInvalid(f"It would end on {last}, before it begins.", "/effective_until")
+        with self._store.engine.begin() as connection:
+            stored.begin_writing(connection)
+            rows = stored.read_revisions(connection, kind, key)
+            about = _about(content) if content is not None else _about_row(rows)
+            work = stored.in_work(connection, about[0], about[1]) if about[0] is not None else 0
+            for row in rows:
+                if (row.effective_from, row.effective_until, row.digest) == (first, last, digest):
+                    return Kept("unchanged", _record(row), work)
+            _check_days(rows, first, last)
+            if content is None and not rows:
+                raise NotFound(f"There is no {kind} {key} to withdraw.")
+            if isinstance(content, InspectionPlan):
+                others = stored.read_about(connection, kind, *about)
+                _check_rivals(others, key, content, first)
+            kept = {
+                "kind": kind, "key": key, "revision": len(rows) + 1, "effective_from": first, "effective_until": last,
+                "item": about[0], "supplier": about[1], "content": text, "digest": digest,
+                "recorded_at": now, "recorded_by": by,
+            }  # fmt: skip
+            record = Record(kind, key, len(rows) + 1, first, last, msgspec.Raw(text.encode()), now, by)
+            if dry_run:
+                return Kept("checked", record, work)
+            stored.add(connection, kept)
+        return Kept("created", record, work)
+
+    def check_kind(self, kind: str) -> None:
+        """Raises NotFound for a kind that there is not."""
+        _kind(kind)
+
+    def revisions(self, kind: str, key: str) -> list[Record]:
+        """Every revision of a record, oldest first. Raises NotFound."""
+        _kind(kind)
+        with self._store.reads.connect() as connection:
+            rows = stored.read_revisions(connection, kind, key)
+        if not rows:
+            raise NotFound(f"There is no {kind} {key}.")
+        return [_record(row) for row in rows]
+
+    def page(self, kind: str, day: str, item: str | None, after: str, limit: int) -> tuple[list[Record], str | None]:
+        """Records in force on ``day``, by key, and the key to go on from; others are left out."""
+        _kind(kind)
+        keys = stored.page(self._store, kind, item, after, limit + 1)
+        found = []
+        with self._store.reads.connect() as connection:
+            for key in keys[:limit]:
+                rows = [r for r in stored.read_revisions(connection, kind, key) if r.effective_from <= day]
+                newest = max(rows, key=lambda r: (r.effective_from, r.revision), default=None)
+                ended = newest is None or (newest.effective_until is not None and newest.effective_until < day)
+                if newest is not None and not ended and newest.content != "null":
+                    found.append(_record(newest))
+        return found, keys[limit - 1] if len(keys) > limit else None
+
+    def _content(self, kind: str, wanted: Wanted) -> InspectionPlan | ReferenceFact | None:
+        struct = _kind(kind)
+        if bytes(wanted.content) == b"null":
+            return None
+        try:
+            content = msgspec.json.decode(wanted.content, type=struct)
+        except msgspec.ValidationError as error:
+            raise EventInvalid(str(error), "/content") from None
+        if isinstance(content, InspectionPlan):
+            problem = inspection_plan.problem_of(content)
+        else:
+            problem = _fact_problem(content, self._vocabulary())
+        if problem is not None:
+            raise EventInvalid(problem[1][:1].upper() + problem[1][1:] + ".", "/content" + problem[0])
+        return content
+
+
+def _kind(kind: str) -> type[InspectionPlan | ReferenceFact]:
+    if kind not in KINDS:
+        raise NotFound(f"There is no kind of reference data {kind}; there are {', '.join(KINDS)}.")
+    return KINDS[kind]
+
+
+def _fact_problem(fact: ReferenceFact, vocabulary: Vocabulary) -> tuple[str, str] | None:
+    if fact.item is None and fact.supplier is None:
+        return "/item", "say of which item or supplier"
+    data = ev.FactStatement(kind=fact.kind, fields=fact.fields)
+    problem = stated.problem_of({}, data, vocabulary, stated.LOT_FIELDS)
+    return None if problem is None else ("/fields", problem.rstrip("."))
+
+
+def _about(content: InspectionPlan | ReferenceFact) -> tuple[str | None, str | None]:
+    return content.item, content.supplier
+
+
+def _about_row(rows: list[stored.Row]) -> tuple[str | None, str | None]:
+    return (rows[-1].item, rows[-1].supplier) if rows else (None, None)
+
+
+def _check_days(rows: list[stored.Row], first: str, last: str | None) -> None:
+    for row in rows:
+        began, ended = row.effective_from, row.effective_until
+        where = f"revision {row.revision} is in force from {began}" + (f" to {ended}" if ended else " on")
+        if began == first:
+            raise ReferenceConflict(f"Another begins on the same day: {where}.")
+        earlier_reaches_in = began < first and ended is not None and ended >= first
+        reaches_into_later = began > first and last is not None and last >= began
+        if earlier_reaches_in or reaches_into_later:
+            raise ReferenceConflict(f"The days overlap: {where}.")
+
+
+def _check_rivals(others: list[stored.Row], key: str, plan: InspectionPlan, first: str) -> None:
+    """No other plan may be for the same lots, at the same time or later: nobody could tell which one holds."""
+    newest: dict[str, stored.Row] = {}
+    for row in others:
+        newest[row.key] = row
+    for row in newest.values():
+        if row.key == key or row.content == "null":
+            continue
+        other = msgspec.json.decode(row.content, type=InspectionPlan)
+        ended = row.effective_until is not None and row.effective_until < first
+        if (other.kind, other.revision) == (plan.kind, plan.revision) and not ended:
+            raise ReferenceConflict(f"The plan {row.key} is for the same lots; revise or withdraw that one.")
+
+
+def _record(row: stored.Row) -> Record:
+    return Record(
+        row.kind, row.key, row.revision, row.effective_from, row.effective_until, msgspec.Raw(row.content.encode()),
+        row.recorded_at, row.recorded_by,
+    )  # fmt: skip

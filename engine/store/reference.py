@@ -1,0 +1,57 @@
+"""Reference data, in SQL. What it means is in engine/reference.py."""
+
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, text
+
+from engine.store.opening import Store
+from engine.store.schema import lots, reference
+
+#: Serializes those who write reference data on PostgreSQL; SQLite has one writer anyhow.
+_LOCK = 0x10706A7E
+Row = Any
+"""A row of SQLAlchemy."""
+
+
+def begin_writing(connection: Connection) -> None:
+    """Nobody else writes reference data until this transaction ends."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+
+
+def read_revisions(connection: Connection, kind: str, key: str) -> list[Row]:
+    """Every revision of one record, oldest first."""
+    wanted = (reference.c.kind == kind, reference.c.key == key)
+    return list(connection.execute(select(reference).where(*wanted).order_by(reference.c.revision)))
+
+
+def read_about(connection: Connection, kind: str, item: str | None, supplier: str | None) -> list[Row]:
+    """Every revision of every record of a kind that is about exactly this item and supplier."""
+    wanted = [reference.c.kind == kind]
+    for column, value in ((reference.c.item, item), (reference.c.supplier, supplier)):
+        wanted.append(column.is_(None) if value is None else column == value)
+    return list(connection.execute(select(reference).where(*wanted).order_by(reference.c.key, reference.c.revision)))
+
+
+def add(connection: Connection, row: dict[str, Any]) -> None:
+    """Keep one more revision."""
+    connection.execute(insert(reference).values(**row))
+
+
+def page(store: Store, kind: str, item: str | None, after: str, limit: int) -> list[str]:
+    """Keys of a kind above ``after``, in order."""
+    query = select(reference.c.key).distinct().where(reference.c.kind == kind, reference.c.key > after)
+    if item is not None:
+        query = query.where(reference.c.item == item)
+    with store.reads.connect() as connection:
+        return [str(key) for (key,) in connection.execute(query.order_by(reference.c.key).limit(limit))]
+
+
+def in_work(connection: Connection, item: str, supplier: str | None) -> int:
+    """Lots of an item that are not decided yet."""
+    query = select(func.count()).select_from(lots).where(
+        lots.c.item == item, lots.c.closed.is_(None), lots.c.state.in_(("received", "quarantined", "inspected"))
+    )  # fmt: skip
+    if supplier is not None:
+        query = query.where(lots.c.supplier == supplier)
+    return int(connection.execute(query).scalar_one())

@@ -1,0 +1,109 @@
+"""Reference data, scorecards, charts and limits over HTTP."""
+
+import json
+from typing import Any
+
+import pytest
+
+PLAN = {
+    "item": "TEN-POINT", "supplier": "QUALITY-HTTP", "sampling": {"aql": "0.65"},
+    "characteristics": [{"characteristic": "c01", "unit": "mm", "lower": "9.9", "upper": "10.1"}],
+}  # fmt: skip
+
+
+def put(service: Any, key: str, content: Any, since: str = "2026-01-01", kind: str = "inspection-plan", **params: str) -> Any:
+    body = {"effective_from": since, "content": content}
+    return service.http.put(f"/v1/reference/{kind}/{key}", json=body, params=params)
+
+
+def test_a_plan_is_kept_shown_and_assigned(service: Any, receipt: Any) -> None:
+    tried = put(service, "IP-HTTP", PLAN, dry_run="yes")
+    assert (tried.status_code, tried.json()["outcome"]) == (200, "checked")
+    assert service.http.get("/v1/reference/inspection-plan/IP-HTTP").status_code == 404
+    made = put(service, "IP-HTTP", PLAN)
+    assert (made.status_code, made.json()["outcome"]) == (201, "created")
+    assert put(service, "IP-HTTP", PLAN).json()["outcome"] == "unchanged"
+    (shown,) = service.http.get("/v1/reference/inspection-plan/IP-HTTP").json()["data"]
+    assert shown["content"]["characteristics"][0]["lower"] == "9.9"
+    assert shown["recorded_by"] == "admin"
+    listed = service.http.get("/v1/reference/inspection-plan", params={"item": "TEN-POINT"}).json()["data"]
+    assert "IP-HTTP" in [record["key"] for record in listed]
+    before = service.http.get("/v1/reference/inspection-plan", params={"on": "2025-12-31"}).json()["data"]
+    assert "IP-HTTP" not in [record["key"] for record in before]
+    event = receipt()
+    event["data"] |= {"item": "TEN-POINT", "supplier": "QUALITY-HTTP"}
+    assert service.submit(event).status_code == 201
+    lot = service.http.get(f"/v1/lots/{event['subject']}").json()["lot"]
+    assert lot["plan"]["plan"] == "IP-HTTP"
+    conflict = put(service, "IP-OTHER", PLAN)
+    assert conflict.status_code == 409
+    assert conflict.json()["type"] == "/problems/reference-conflict"
+
+
+def test_pages_of_records_go_on_where_the_last_ended(service: Any) -> None:
+    for number in range(3):
+        content = {"kind": "lot", "item": f"PAGED-{number}", "fields": {}}
+        assert put(service, f"PAGED-{number}", content, kind="fact").status_code == 201
+    found: list[str] = []
+    cursor: dict[str, str] = {}
+    while True:
+        page = service.http.get("/v1/reference/fact", params={"limit": "1"} | cursor).json()
+        found += [record["key"] for record in page["data"]]
+        if page["next"] is None:
+            break
+        cursor = {"cursor": page["next"]}
+    assert [key for key in found if key.startswith("PAGED-")] == ["PAGED-0", "PAGED-1", "PAGED-2"]
+
+
+def test_every_line_of_an_import_is_answered_for(service: Any) -> None:
+    lines = [
+        {"key": "IMP-1", "effective_from": "2026-01-01", "content": PLAN | {"supplier": "IMP-1"}},
+        {"key": "IMP-1", "effective_from": "2026-01-01", "content": PLAN | {"supplier": "IMP-1"}},
+        {"key": "IMP-2", "effective_from": "soon", "content": PLAN},
+        {"key": "IMP-3", "effective_from": "2026-01-01", "content": PLAN | {"sampling": {"aql": "77"}}},
+    ]
+    text = "\n".join([*map(json.dumps, lines), "{", ""])
+    headers = {"Content-Type": "application/x-ndjson"}
+    answer = service.http.post("/v1/reference/inspection-plan/import", content=text, headers=headers)
+    assert answer.status_code == 200
+    found = answer.json()
+    assert (found["created"], found["unchanged"], found["refused"]) == (1, 1, 3)
+    assert [line["outcome"] for line in found["lines"]] == ["created", "unchanged", "refused", "refused", "refused"]
+    assert found["lines"][3]["pointer"] == "/content/sampling"
+    assert "0.010, 0.015" in found["lines"][3]["detail"]
+    wrong = service.http.post("/v1/reference/inspection-plan/import", content="{}", headers={"Content-Type": "text/csv"})
+    assert wrong.status_code == 415
+    assert service.http.post("/v1/reference/colour/import", content="{}", headers=headers).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"effective_from": "2026-01-01", "content": PLAN | {"item": ""}}, 422),
+        ({"effective_from": "2026-01-01"}, 422),
+        ({"effective_from": "2026-02-01", "effective_until": "2026-01-01", "content": PLAN}, 422),
+        ({"effective_from": "2026-01-01", "content": None}, 404),
+        ([], 422),
+    ],
+)
+def test_records_that_do_not_fit_are_refused(service: Any, body: Any, status: int) -> None:
+    answer = service.http.put("/v1/reference/inspection-plan/WRONG", json=body)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_charts_and_limits_are_of_what_was_inspected(service: Any) -> None:
+    assert service.http.get("/v1/quality/charts").status_code == 400
+    empty = service.http.get("/v1/quality/charts", params={"item": "NEVER-WAS"})
+    assert (empty.status_code, empty.json()["data"]) == (200, [])
+    limits = {"item": "NEVER-WAS", "characteristic": "c01", "centre": 10.0, "sigma": 0.1}
+    assert service.http.post("/v1/quality/limits", json=limits).status_code == 404
+    assert service.http.post("/v1/quality/limits", json=limits | {"colour": "red"}).status_code == 422
+    assert isinstance(service.http.get("/v1/quality/scorecards").json()["data"], list)
+
+
+def test_an_order_of_sampling_is_taken(service: Any) -> None:
+    order = {"item": "TEN-POINT", "supplier": "ORDERED", "severity": "tightened", "reason": "8D report"}
+    answer = service.http.post("/v1/quality/sampling", json=order)
+    assert (answer.status_code, answer.json()["ordered_by"]) == (202, "admin")
+    assert service.http.post("/v1/quality/sampling", json=order | {"severity": "harsh"}).status_code == 422
