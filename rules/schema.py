@@ -38,6 +38,7 @@ WORDS = {
     "after": "State that the lot has just come into.",
     "when": "What must be true.",
     "do": "What is done.",
+    "to": "Of change_sampling: how hard the supplier's lots are inspected from now on.",
     "name": "What the test shows.",
     "at": "The day on which it is judged.",
     "given": "The facts, by kind.",

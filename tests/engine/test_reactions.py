@@ -8,8 +8,10 @@ from sqlalchemy import text
 
 from engine.journal import verify
 from engine.pipeline import Pipeline
+from engine.scorecards import Scorecards
 from engine.store.opening import Store
 from engine.store.reading import Reading
+from engine.track_record import count
 from rules.findings import RulePackError
 from rules.judge import TwoChannelJudge
 from rules.rulebook import RuleBook
@@ -118,3 +120,52 @@ def test_a_mistake_in_a_reaction_is_named(rulebook: RuleBook, written: str, inst
     with pytest.raises(RulePackError) as caught:
         RuleBook.from_sources(rulebook.sources | {"reactions.yaml": REACTIONS.replace(written, instead)})
     assert finding in str(caught.value)
+
+
+SAMPLING = """\
+rulefile: 1
+owner: QA
+reference: SOP-SQ-012
+reactions:
+  - id: TIGHTEN
+    title: A blocked lot tightens the sampling of its supplier
+    after: blocked
+    do: change_sampling
+    to: tightened
+    when: [lot.supplier = ACME]
+    message: "{lot.id} was blocked"
+"""
+
+
+def test_a_reaction_changes_how_hard_a_supplier_is_inspected(
+    store: Store, clock: Any, rulebook: RuleBook, plant: Any
+) -> None:
+    book = RuleBook.from_sources(rulebook.sources | {"sampling.yaml": SAMPLING})
+    judge = TwoChannelJudge(book)
+    plant.pipeline.stop()
+    plant.pipeline = Pipeline(store, judge, book, clock)
+    plant.pipeline.start()
+    plant.receive("L1")
+    body = json.loads(plant.inspect("L1", *["75.000"] * 5).body)
+    assert [c["type"] for c in body["consequences"]][-2:] == ["lot.rejected.v1", "sampling.changed.v1"]
+    while count(store):
+        pass
+    (line,) = Scorecards(store, clock).lines("RING-74", "ACME")
+    assert (line.scorecard.sampling.severity.value, line.scorecard.rejected) == ("tightened", 1)
+    plant.pipeline.stop()
+    judge.close()
+    assert verify(Reading(store).journals()).intact
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("do: change_sampling", 'has no "to:"'),
+        ("do: change_sampling\n    to: harsh", '"harsh" is not a to'),
+        ("do: notify\n    to: tightened", '"to:" is for change_sampling only'),
+    ],
+)
+def test_a_reaction_that_does_not_say_where_to_is_refused(rulebook: RuleBook, line: str, words: str) -> None:
+    text = SAMPLING.replace("do: change_sampling\n    to: tightened", line)
+    with pytest.raises(RulePackError, match=words):
+        RuleBook.from_sources(rulebook.sources | {"sampling.yaml": text})
