@@ -40,6 +40,7 @@ from api.readiness import readiness_routes
 from api.recalls import recall_routes
 from api.reference import reference_routes
 from api.rulesets import rule_set_routes
+from api.signing import sign_route
 from api.subscriptions import subscription_routes
 from engine.feed import Feed
 from engine.people import ensure_admin_key, read_keys
@@ -108,6 +109,7 @@ def create_app(settings: Settings) -> Application:
         [
             *(asgi(path, copy_scope=False)(answer) for path, answer in direct.items()),
             commands(engine.committer, patience, permits),
+            sign_route(engine.committer, patience, permits, keys),
             *lot_routes(engine),
             *feed_routes(tail),
             *genealogy_routes(engine),

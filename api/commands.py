@@ -40,6 +40,9 @@ COMMANDS: dict[str, str] = {
     "void-shipment": "shipment.voided.v1",
     "return": "lot.returned.v1",
     "state-fact": "fact.stated.v1",
+    "change-plan": "inspection_plan.changed.v1",
+    "open-record": "quality_record.opened.v1",
+    "change-record": "quality_record.changed.v1",
 }
 #: RFC 8941 string, or the bare form that everybody sends.
 _QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"\Z')
@@ -68,7 +71,7 @@ def commands(committer: Committer, patience: Patience, permits: Permits) -> HTTP
                 f"The key {event.id} was sent before with another command, lot or body; what it did then stands.",
                 "Idempotency-Key",
             )
-        return _answer(decided, minimal=wants_minimal(visit))
+        return answered(decided, minimal=wants_minimal(visit))
 
     return do_command
 
@@ -130,7 +133,8 @@ def idempotency_key(header: bytes | None) -> str:
     return key
 
 
-def _answer(decided: Answer, *, minimal: bool) -> Response[bytes]:
+def answered(decided: Answer, *, minimal: bool = False) -> Response[bytes]:
+    """A decision as the answer to a command."""
     headers: dict[str, str] = {}
     if decided.status < 400:
         headers["location"] = f"/v1/events/{decided.key}"

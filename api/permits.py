@@ -66,6 +66,11 @@ class Permits:
         if principal.plants:
             await self._check_plants(principal, event)
 
+    async def check_lot(self, principal: Principal, lot: str) -> None:
+        """Refuse a lot of a plant that the principal may not change."""
+        if principal.plants:
+            await self._check_lots(principal, [lot])
+
     async def _check_plants(self, principal: Principal, event: Event) -> None:
         lots: list[str] = []
         if isinstance(event, LotReceived | LotProduced):

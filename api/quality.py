@@ -4,17 +4,21 @@ What may not enter: statistics (engine/quality/), SQL.
 """
 
 import asyncio
+import json
 from typing import Any
 
+import msgspec
 from litestar import Request, Response, get, post
 from litestar.handlers import HTTPRouteHandler
 
 from api.body import Patience
-from api.pages import json_answer
+from api.pages import json_answer, page_of
 from api.problems import Refused
-from api.queries import read_query
+from api.queries import limit_of, one_of, position_of, read_query
 from api.said import said
 from api.views import Page
+from engine.quality_lists import records
+from engine.records import KINDS, STATUSES
 from engine.runtime import Front
 from engine.scorecards import OrderSampling, Scorecards, SetLimits
 
@@ -51,4 +55,23 @@ def quality_routes(engine: Front, patience: Patience) -> list[HTTPRouteHandler]:
         visit, wanted = await said(request, patience, OrderSampling, "approve-rules")
         return json_answer(await asyncio.to_thread(scorecards.order_sampling, wanted, visit.principal.name))
 
-    return [list_scorecards, list_charts, set_limits, order_sampling]
+    @get("/v1/quality/records")
+    async def list_quality_records(request: Request[Any, Any, Any]) -> Response[bytes]:
+        """Nonconformances, deviations and corrective actions."""
+        query = read_query(request.scope, ("kind", "status", "lot", "cursor", "limit"))
+        asked = {"kind": one_of(query, "kind", KINDS), "status": one_of(query, "status", STATUSES)}
+        limit, place = limit_of(query), position_of(query)
+        after = None if place is None else _place(place)
+        rows = await asyncio.to_thread(
+            records, engine.store, engine.today(), **asked, lot=query.get("lot"), after=after, limit=limit + 1
+        )
+        return json_answer(page_of(rows, limit, lambda r: json.dumps([r.record.opened_at, r.lot, r.record.record])))
+
+    return [list_scorecards, list_charts, set_limits, order_sampling, list_quality_records]
+
+
+def _place(text: str) -> tuple[str, str, str]:
+    try:
+        return msgspec.json.decode(text, type=tuple[str, str, str])
+    except msgspec.DecodeError:
+        raise Refused("parameter-invalid", "The cursor is not one that an earlier page gave.", "cursor") from None

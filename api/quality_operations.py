@@ -1,9 +1,24 @@
 """The table of operations, continued: shipments, recalls, inspection records, reference data."""
 
-from api.parameters import CURSOR, DRY_RUN, KEY, KIND, LIMIT, RECALL, Operation, Parameter, reading
+from api.parameters import (
+    CURSOR,
+    DRY_RUN,
+    IDEMPOTENCY_KEY,
+    KEY,
+    KIND,
+    LIMIT,
+    LOT,
+    RECALL,
+    Operation,
+    Parameter,
+    reading,
+)
 from api.recalls import CloseRecall, OpenRecall, RecalledLots
 from api.reference import Imported, Line
+from api.signing import Sign
 from api.views import Page
+from engine.answer import Decision
+from engine.quality_lists import RecordLine
 from engine.readiness import Question, ShipmentReadiness
 from engine.recalls import Extent, Recall, RecallView, Selection
 from engine.reference import Kept, Record, Wanted
@@ -44,6 +59,15 @@ QUALITY: tuple[Operation, ...] = (
         method="post", path="/v1/quality/limits", id="set_limits", role="edit-rules", answers={200: ChartLine},
         summary="Hold new lots of a chart against limits that are set, or clear them.",
         body={"application/json": SetLimits}, problems=(404, 408, 413, 415, 422),
+    ),
+    reading("/v1/quality/records", "quality_records", "Nonconformances, deviations and corrective actions.",
+            Page[RecordLine], Parameter("kind", "nonconformance, deviation or corrective_action."),
+            Parameter("status", "One status; left out: those under way."), Parameter("lot", "Only of this lot."),
+            CURSOR, LIMIT),
+    Operation(
+        method="post", path="/v1/lots/{lot}/sign", id="sign", role="sign", answers={201: Decision, 200: Decision},
+        summary="Sign a lot as it is, with the signer's key entered again.", parameters=(LOT, IDEMPOTENCY_KEY),
+        body={"application/json": Sign}, problems=(408, 409, 413, 415, 422, 503),
     ),
     Operation(
         method="post", path="/v1/quality/sampling", id="order_sampling", role="approve-rules", answers={202: Ordered},

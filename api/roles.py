@@ -47,6 +47,8 @@ SENDERS: dict[str, frozenset[str]] = {
     "specification.revised.v1": _GOODS,
     "fact.stated.v1": _INSPECTION,
     "inspection_plan.changed.v1": _INSPECTION,
+    "quality_record.opened.v1": frozenset({"inspect", "hold", "release"}),
+    "quality_record.changed.v1": frozenset({"inspect", "hold", "release"}),
 }
 
 #: Roles that may send at least one type of event.

@@ -23,6 +23,7 @@ from engine.journal import Entry
 from engine.known import Reference
 from engine.lineage import Links
 from engine.lot import Lot
+from engine.records import QualityRecord
 from engine.reference import read_reference
 from engine.store import writing
 from engine.submission import ANY_VERSION, Submission, claims, submission
@@ -102,10 +103,7 @@ class Batch:
 
     def touched(self) -> set[str]:
         """What the batch may change: ids of lots, event keys, business documents."""
-        found: set[str] = set(self._lots)
-        for sub in self.submissions:
-            found |= claims(sub)
-        return found
+        return set(self._lots).union(*(claims(sub) for sub in self.submissions))
 
     def _recognise(self) -> list[int]:
         """Answer replays and known documents; give the indices of the events that are new."""
@@ -188,7 +186,7 @@ class Batch:
             return
         self._about |= about
         around, every = self._around, self._about
-        items, suppliers = {item for item, _ in every}, {supplier for _, supplier in every if supplier is not None}
+        items, suppliers = {i for i, _ in every}, {s for _, s in every if s is not None}
         around.reference = Reference(read_reference(self._cursor, self._statements, items, suppliers))
         if KINDS & around.rulebook.kinds or around.reference.switches:
             around.tracks = read_tracks(self._cursor, self._statements, {pair_of(*one) for one in every})
@@ -376,6 +374,8 @@ class Batch:
             if before is lot:
                 continue
             rows.lots.append(_lot_row(lot))
+            known = before.records if before is not None else ()
+            rows.quality_records += [_record_row(lot_id, r) for r in lot.records if r not in known]
             old = {h.hold for h in before.holds} if before is not None else set()
             new = {h.hold for h in lot.holds}
             for hold in lot.holds:
@@ -479,6 +479,13 @@ def _journal_row(entry: Entry) -> tuple[Any, ...]:
         entry.recorded_at, entry.principal, entry.correlation_id, entry.causation_id, entry.traceparent,
         entry.state_before, entry.state_after, entry.rule_set, entry.data, entry.evidence, entry.prev_hash,
         entry.hash,
+    )  # fmt: skip
+
+
+def _record_row(lot_id: str, record: QualityRecord) -> tuple[Any, ...]:
+    return (
+        lot_id, record.record, record.kind, record.severity, record.status, msgspec.json.encode(record).decode(),
+        record.opened_at, record.owner, record.due_on, record.closed_at,
     )  # fmt: skip
 
 

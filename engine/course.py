@@ -248,7 +248,7 @@ class Course:
         born = replace(
             parent, id=child, version=1, quantity=quantity, parent=parent.id, closed=None, head="",
             received_at=self.around.now, changed_at=self.around.now, sequences={}, lifted=(), disputes=(),
-            results_from=parent.results_from or (parent.id if parent.has_results else None), **changes,
+            signatures=(), results_from=parent.results_from or (parent.id if parent.has_results else None), **changes,
         )  # fmt: skip
         data = SplitOff(parent=parent.id, lot=msgspec.Raw(_encode(born)))
         self._append(child, "consequence", "split_off", CONSEQUENCE_TYPES["split_off"], born.state, data,

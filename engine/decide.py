@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from engine import events as ev
+from engine import records
 from engine.lifecycle import Situation
 from engine.lot import Lot, stays_on_hold
 from rules.compiled import Severity, Verdict
@@ -20,7 +21,8 @@ from rules.rulebook import Judgement, RuleVerdict
 MUST_BE_GUARDED = frozenset({"release", "use_as_is", "ship"})
 #: Triggers that a closed lot still answers: a hold always lands, and shipped goods can come back.
 ANSWERED_WHEN_CLOSED = frozenset(
-    {"hold", "lift_hold", "return", "void_shipment", "revise_specification", "state_fact"}
+    {"hold", "lift_hold", "return", "void_shipment", "revise_specification", "state_fact", "record_opened",
+     "record_changed", "sign"}
 )
 #: The rule that a lot is rejected by whose sample has too many nonconforming units.
 SAMPLE_ACCEPTED = "SAMPLE-ACCEPTED"
@@ -138,6 +140,8 @@ def guards(
         failing.append(expired(lot))
     if trigger in ("consume", "split", "ship", "return"):
         failing.extend(_quantity_guards(lot, event, trigger))
+    if trigger in ("record_opened", "record_changed", "sign"):
+        failing.extend(_record_guards(lot, event))
     if trigger == "ship":
         failing.extend(_shipping_guards(lot, event, undelivered))
     return tuple(failing)
@@ -163,6 +167,37 @@ def _quantity_guards(lot: Lot, event: ev.Event, trigger: str) -> list[RuleVerdic
         ids = [c.lot for c in data.children]
         if len(set(ids)) < len(ids) or lot.id in ids:
             failing.append(_fails("CHILDREN-DIFFER", "every child needs a lot id of its own"))
+    return failing
+
+
+def _record_guards(lot: Lot, event: ev.Event) -> list[RuleVerdict]:
+    if isinstance(event, ev.LotSigned):
+        return _signing_guards(lot, event.data)
+    if isinstance(event, ev.RecordOpened):
+        name = event.data.record
+        there = any(r.record == name for r in lot.records)
+        return [_fails("RECORD-IS-NEW", f"lot {lot.id} has a record {name} already")] if there else []
+    if not isinstance(event, ev.RecordChanged):
+        return []
+    data = event.data
+    record = next((r for r in lot.records if r.record == data.record), None)
+    if record is None:
+        known = ", ".join(r.record for r in lot.records) or "none"
+        return [_fails("RECORD-KNOWN", f"lot {lot.id} has no record {data.record}; it has {known}")]
+    severity = data.severity or record.severity
+    if records.next_status(record.status, data.step, severity) is not None:
+        return []
+    needs = "; a cause and a decision come first" if data.step == "close" and severity != "minor" else ""
+    return [_fails("RECORD-STEP", f"a {severity} {record.kind} that is {record.status} cannot {data.step}{needs}")]
+
+
+def _signing_guards(lot: Lot, data: ev.Signing) -> list[RuleVerdict]:
+    failing = []
+    if (data.version, data.digest) != (lot.version, lot.head):
+        words = f"version {data.version} was signed, and the lot is at version {lot.version}: look again, then sign"
+        failing.append(_fails("SIGNED-AS-IT-IS", words))
+    if any((s.signer, s.meaning) == (data.signer, data.meaning) for s in lot.signatures):
+        failing.append(_fails("SIGNED-ONCE", f"{data.signer} has signed for {data.meaning} already"))
     return failing
 
 

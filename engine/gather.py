@@ -11,6 +11,7 @@ from typing import Any
 from engine import events as ev
 from engine.decoding import DECIMAL_PLACES, scaled
 from engine.lot import Lot
+from engine.records import record_facts, signature_facts
 from engine.stated import Stated, together, typed
 from rules.facts import Vocabulary
 
@@ -117,10 +118,14 @@ def gather(
         facts["result"] = results
     if lot.holds:
         facts["hold"] = hold_facts(lot)
+    if lot.records:
+        facts |= record_facts(lot.records, date.fromordinal(today).isoformat())
+    if lot.signatures:
+        facts["signature"] = signature_facts(lot.signatures, lot.inspectors)
     if lot.facts or known:
         for kind, lines in typed(together(known, lot.facts), vocabulary).items():
             if kind == "lot":
                 facts["lot"][0] = {n: v for line in lines for n, v in line.items()} | facts["lot"][0]
             else:
-                facts[kind] = lines
+                facts[kind] = [*facts.get(kind, []), *lines]
     return facts | more

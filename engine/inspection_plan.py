@@ -14,11 +14,11 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from engine import events as ev
-from engine.lot import AssignedPlan, SampleOutcome
 from engine.quality import sampling
 from engine.quality.sampling import SamplingInvalid, Severity
 from engine.quality.scorecard import Scorecard
 from engine.quality.switching import judge
+from engine.records import AssignedPlan, SampleOutcome
 from rules import units
 from rules.compiled import Severity as RuleSeverity
 from rules.compiled import Verdict

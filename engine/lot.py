@@ -15,6 +15,16 @@ from msgspec.structs import replace
 from engine import events as ev
 from engine import stated
 from engine.lifecycle import ABSENT
+from engine.records import (
+    KINDS,
+    VOIDS,
+    AssignedPlan,
+    QualityRecord,
+    SampleOutcome,
+    Signature,
+    changed,
+    opened,
+)
 
 
 class Hold(Struct, frozen=True, omit_defaults=True):
@@ -42,37 +52,6 @@ class Dispute(Struct, frozen=True):
     since: str
     #: Target -> canonical stock status that it is told instead of one that opens the lot.
     undo: dict[str, str]
-
-
-class AssignedPlan(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The inspection plan of a lot, and the sample that is taken of it (engine/inspection_plan.py)."""
-
-    plan: str
-    #: Revision of the plan in the reference data.
-    revision: int
-    #: Units of the sample; None: each characteristic of the plan says its own.
-    sample_size: int | None = None
-    #: Accept and reject number: nonconforming units up to which, and from which on.
-    accept: int = 0
-    reject: int = 1
-    #: normal, tightened, reduced; None: the plan is not from the tables.
-    severity: str | None = None
-    #: Code letter of the tables.
-    letter: str | None = None
-    #: The outcome counts for the supplier's switching between severities.
-    switching: bool = False
-    #: Acceptance by sampling is discontinued: every unit is inspected.
-    discontinued: bool = False
-
-
-class SampleOutcome(Struct, frozen=True, omit_defaults=True):
-    """What a complete inspection by plan says of the lot."""
-
-    nonconforming: int
-    accepted: bool
-    #: Accepted although more than the accept number were found (reduced inspection): normal inspection comes back.
-    back_to_normal: bool = False
-    switching: bool = False
 
 
 class Lot(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -129,6 +108,12 @@ class Lot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     parent: str | None = None
     #: Newest ``sequence`` per event source.
     sequences: dict[str, str] = {}
+    #: Who recorded results of the present inspection, where the record says so.
+    inspectors: tuple[str, ...] = ()
+    #: Signatures that stand.
+    signatures: tuple[Signature, ...] = ()
+    #: Nonconformances, deviations and corrective actions, in order of their opening.
+    records: tuple[QualityRecord, ...] = ()
     #: Facts that other systems stated: kind -> key -> fields, as texts.
     facts: dict[str, dict[str, dict[str, str]]] = {}
     #: Targets that do not take the lot's status, while others are told less.
@@ -235,6 +220,8 @@ def evolve(lot: Lot | None, step: Step) -> Lot | None:
         lot = _BIRTHS[step.trigger](step)
     else:
         changes["state"] = step.state_after
+        if step.trigger in VOIDS:
+            changes["signatures"] = ()
         change = _CHANGES.get(step.trigger)
         if change is not None:
             changes.update(change(lot, step))
@@ -293,9 +280,12 @@ def _planned(lot: Lot, step: Step) -> dict[str, Any]:
 
 
 def _recorded(lot: Lot, step: Step) -> dict[str, Any]:
-    if lot.results_from is not None:
-        return {"results_version": step.version, "results_from": None, "results_after": 0}
-    return {"results_version": step.version}
+    data: ev.Inspection = step.data
+    who = data.inspector
+    changes: dict[str, Any] = {"results_version": step.version}
+    if who is not None and who not in lot.inspectors:
+        changes["inspectors"] = (*lot.inspectors, who)
+    return changes if lot.results_from is None else changes | {"results_from": None, "results_after": 0}
 
 
 def _held(lot: Lot, step: Step) -> dict[str, Any]:
@@ -337,6 +327,7 @@ def _again(lot: Lot, step: Step) -> dict[str, Any]:
         "results_after": step.version,
         "results_from": None,
         "sample": None,
+        "inspectors": (),
         "restrictions": (),
     }
 
@@ -395,6 +386,30 @@ def _split(lot: Lot, step: Step) -> dict[str, Any]:
     return {"quantity": left, "closed": "split" if left == 0 else None}
 
 
+def _signed(lot: Lot, step: Step) -> dict[str, Any]:
+    data: ev.Signing = step.data
+    signature = Signature(data.signer, data.meaning, data.version, data.digest, step.recorded_at, data.text, data.role)
+    return {"signatures": (*lot.signatures, signature)}
+
+
+def _record_opened(lot: Lot, step: Step) -> dict[str, Any]:
+    return {"records": (*lot.records, opened(step.data, step.recorded_at))}
+
+
+def _record_changed(lot: Lot, step: Step) -> dict[str, Any]:
+    data: ev.RecordStep = step.data
+    return {"records": tuple(changed(r, data, step.recorded_at) if r.record == data.record else r for r in lot.records)}
+
+
+def _record_by_rule(lot: Lot, step: Step) -> dict[str, Any]:
+    data: Opened = step.data
+    kind = data.record.split("/")[0].replace("-", "_")
+    if kind not in KINDS:
+        return {}  # somebody was told, nothing was opened
+    record = QualityRecord(data.record, kind, "major", "open", data.text, step.recorded_at)
+    return {"records": (*lot.records, record)}
+
+
 def _stated(lot: Lot, step: Step) -> dict[str, Any]:
     data: ev.FactStatement = step.data
     return {"facts": stated.after(lot.facts, data)}
@@ -438,6 +453,10 @@ _CHANGES: dict[str, Any] = {
     "return": _returned,
     "split": _split,
     "state_fact": _stated,
+    "sign": _signed,
+    "record_opened": _record_opened,
+    "record_changed": _record_changed,
+    "open_record": _record_by_rule,
     "compensate": _disputed,
     "settle": _settled,
 }

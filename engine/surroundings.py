@@ -9,7 +9,8 @@ from engine import inspection_plan, tracks
 from engine.gather import Fact, Facts, gather
 from engine.inspection_plan import InspectionPlan
 from engine.known import Known, Reference
-from engine.lot import AssignedPlan, Lot
+from engine.lot import Lot
+from engine.records import AssignedPlan
 from engine.tracks import Track, card_of, pair_of, track_facts
 from rules.rulebook import RuleBook
 

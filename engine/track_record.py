@@ -16,11 +16,12 @@ from msgspec.structs import replace
 
 from engine import events as ev
 from engine.gather import Fact, with_results
-from engine.lot import SampleOutcome, decode_data
+from engine.lot import decode_data
 from engine.quality.sampling import Severity
 from engine.quality.scorecard import Scorecard, counted
 from engine.quality.series import LotPoint, Series, extended, point_of
 from engine.quality.switching import Judged, SwitchingState, after
+from engine.records import SampleOutcome
 from engine.store import track_record as stored
 from engine.store import writing
 from engine.store.opening import Store

@@ -18,6 +18,7 @@ from engine.decoding import decode_event
 from engine.drift import DriftLine
 from engine.events import event_key
 from engine.pipeline import Pipeline
+from engine.quality_lists import tell_of_overdue
 from engine.store.opening import Store
 from engine.store.schema import escalations, events, lots, parked
 from engine.submission import submission
@@ -164,3 +165,4 @@ def rounds(store: Store, pipeline: Pipeline, clock: Clock, today: date) -> Itera
     yield "expired lots", expire_lots(store, pipeline, clock, today)
     yield "parked events taken up", take_up_parked(store, pipeline)
     yield "parked events given up", give_up_parked(store, clock)
+    yield "tasks of overdue records", tell_of_overdue(store, clock, today)

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from engine.answer import Answer
-from engine.events import AnyEvent
+from engine.events import Decidable
 from rules.judge import JudgeStatus
 
 HEAD = struct.Struct("!I")
@@ -16,7 +16,7 @@ HEAD = struct.Struct("!I")
 _ARRAY = b"\xdd"
 
 #: number, principal, expected version of the lot, event
-Sent = tuple[int, str, int | None, AnyEvent]
+Sent = tuple[int, str, int | None, Decidable]
 encode = msgspec.msgpack.Encoder().encode
 decode_sent = msgspec.msgpack.Decoder(list[Sent]).decode
 

@@ -14,7 +14,7 @@ FLOORS = ("rules", "engine", "actors", "api")
 DOORS = {
     "durable_rules_engine": {"rules.rete"},
     "durable": set(),
-    "transitions": {"engine.lifecycle"},
+    "transitions": {"engine.lifecycle", "engine.records"},
     "dramatiq": {"actors.broker", "actors.worker"},
     "alembic": {"engine.store.migrate", "engine.store.migrations.env"},
     "litestar": None,

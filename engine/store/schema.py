@@ -228,6 +228,25 @@ track_position = Table(
     Column("position", BigInteger, nullable=False),
 )
 
+#: Nonconformances, deviations and corrective actions of lots, as they stand (engine/records.py).
+quality_records = Table(
+    "quality_records",
+    metadata,
+    Column("lot", Text, nullable=False),
+    Column("record", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    #: JSON of the record.
+    Column("content", Text, nullable=False),
+    Column("opened_at", Text, nullable=False),
+    Column("owner", Text),
+    Column("due_on", Text),
+    Column("closed_at", Text),
+    PrimaryKeyConstraint("lot", "record"),
+)
+Index("quality_records_by_status", quality_records.c.status, quality_records.c.kind, quality_records.c.opened_at)
+
 #: Reference data: append-only, each revision of a record with the days on which it is in force (engine/reference.py).
 reference = Table(
     "reference",

@@ -73,6 +73,7 @@ class Rows(Struct):
     escalations: list[tuple[Any, ...]] = []
     links: list[tuple[Any, ...]] = []
     spreading: list[tuple[Any, ...]] = []
+    quality_records: list[tuple[Any, ...]] = []
 
 
 _COLUMNS: dict[str, tuple[str, ...]] = {
@@ -98,6 +99,9 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
     "escalations": ("kind", "subject", "detail", "opened_at"),
     "links": ("lot", "version", "number", "kind", "parent", "child", "quantity", "unit"),
     "spreading": ("lot", "hold", "cause"),
+    "quality_records": (
+        "lot", "record", "kind", "severity", "status", "content", "opened_at", "owner", "due_on", "closed_at",
+    ),
 }  # fmt: skip
 
 
@@ -158,6 +162,8 @@ class Statements:
         self._tails = {
             "lots": " ON CONFLICT (id) DO UPDATE SET "
             + ", ".join(f"{c} = excluded.{c}" for c in _COLUMNS["lots"] if c not in _FIXED),
+            "quality_records": " ON CONFLICT (lot, record) DO UPDATE SET "
+            + ", ".join(f"{c} = excluded.{c}" for c in _COLUMNS["quality_records"][3:]),
             "parked": " ON CONFLICT (key) DO UPDATE SET waits_for = excluded.waits_for",
         }
         self._shapes: dict[tuple[str, int], str] = {}
@@ -309,7 +315,7 @@ def write(cursor: Cursor, statements: Statements, rows: Rows) -> None:
     if rows.unparked:
         cursor.execute(statements.unpark, (statements.keys(rows.unparked),))
     for name in ("events", "journal", "lots", "results", "deliveries", "holds", "parked", "escalations", "links",
-                 "spreading"):  # fmt: skip
+                 "spreading", "quality_records"):  # fmt: skip
         lines = getattr(rows, name)
         if lines:
             statements.insert(cursor, name, lines)

@@ -41,6 +41,9 @@ SENDERS = {
     "lot.retest_due.v1": set(),
     "specification.revised.v1": {"submit"},
     "fact.stated.v1": {"inspect"},
+    "inspection_plan.changed.v1": {"inspect"},
+    "quality_record.opened.v1": {"inspect", "hold", "release"},
+    "quality_record.changed.v1": {"inspect", "hold", "release"},
 }
 BATCH = {"Content-Type": "application/cloudevents-batch+json"}
 _DATA: dict[str, dict[str, Any]] = {
@@ -63,6 +66,9 @@ _DATA: dict[str, dict[str, Any]] = {
     "lot.retest_due.v1": {"due_on": "2026-01-01"},
     "specification.revised.v1": {"item": "RING-74", "revision": "B"},
     "fact.stated.v1": {"kind": "certificate", "key": "1", "fields": {}},
+    "inspection_plan.changed.v1": {"plan": "P", "reason": {"code": "R"}},
+    "quality_record.opened.v1": {"record": "N", "kind": "deviation", "severity": "minor", "text": "t"},
+    "quality_record.changed.v1": {"record": "N", "step": "close", "text": "t"},
 }  # fmt: skip
 EXAMPLES: dict[str, dict[str, Any]] = {
     kind: {"specversion": "1.0", "id": "1", "source": "matrix", "type": kind, "subject": "1", "data": data}

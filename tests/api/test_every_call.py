@@ -100,7 +100,7 @@ def send(service: Any, operation: Any, sender: Sender, lot: str) -> Any:
             if parameter["in"] == "query":
                 query[parameter["name"]] = text
             else:
-                headers[parameter["name"]] = text.encode("ascii", "replace").decode().replace("\0", "?")
+                headers[parameter["name"]] = text.encode("ascii", "replace").decode().replace("\0", "?").strip() or "?"
     if "heartbeat" in str(call.get("parameters")):
         query["after"] = "nowhere"  # a stream that begins would not end
     query.pop("wait", None)

@@ -28,10 +28,10 @@ from engine.inspection_plan import (
     outcome,
 )
 from engine.journal import verify
-from engine.lot import AssignedPlan
 from engine.pipeline import Pipeline
 from engine.quality.scorecard import Scorecard
 from engine.quality.switching import SwitchingState
+from engine.records import AssignedPlan
 from engine.reference import Kept, ReferenceConflict, References, Wanted
 from engine.scorecards import OrderSampling, Scorecards
 from engine.store.opening import Store

@@ -1,0 +1,327 @@
+"""Data blocks of the events: typed, strict, pure. The envelope and the types are in engine/events.py.
+
+Each block is closed (an unknown field is refused). Quantities and measured values are :class:`decimal.Decimal`, read
+exactly from a JSON number or a decimal string, with at most six decimal places and twelve digits before the point; they
+never pass through a binary float. Dates are calendar days of the plant.
+"""
+
+from datetime import date
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+#: Measurements one event may carry.
+MAX_MEASUREMENTS = 2000
+
+Code = Annotated[str, Meta(min_length=1, max_length=64)]
+LotId = Annotated[str, Meta(min_length=1, max_length=64)]
+Text = Annotated[str, Meta(max_length=500)]
+Reference = Annotated[str, Meta(min_length=1, max_length=255)]
+
+
+class Closed(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """A data block: closed, so that a misspelt field is refused and never silently dropped."""
+
+
+class Quantity(Closed, frozen=True):
+    """An amount with its unit of measure."""
+
+    value: Decimal
+    unit: Annotated[str, Meta(min_length=1, max_length=16)]
+
+
+class Reason(Closed, frozen=True):
+    """Why somebody did something: a code of the plant's list and free words."""
+
+    code: Code
+    text: Text = ""
+
+
+class Receipt(Closed, frozen=True):
+    """Goods received from a supplier."""
+
+    item: Code
+    revision: Code
+    quantity: Quantity
+    supplier: Code
+    #: Receipt line of the receiving system, for example ``GR-1001/10``: the business key of a receipt.
+    receipt: Code
+    supplier_lot: Code | None = None
+    order: Code | None = None
+    plant: Code | None = None
+    location: Code | None = None
+    manufactured_on: date | None = None
+    expires_on: date | None = None
+    retest_on: date | None = None
+
+
+class Input(Closed, frozen=True):
+    """A lot and the quantity of it that went into another."""
+
+    lot: LotId
+    quantity: Quantity
+
+
+class Production(Closed, frozen=True):
+    """A lot that left production; not final in ERP until the gate clears it."""
+
+    item: Code
+    revision: Code
+    quantity: Quantity
+    #: Production order and confirmation number: the business key of a completion.
+    order: Code
+    confirmation: Code
+    plant: Code | None = None
+    location: Code | None = None
+    manufactured_on: date | None = None
+    expires_on: date | None = None
+    retest_on: date | None = None
+    inputs: list[Input] = []
+
+
+class Measurement(Closed, frozen=True):
+    """One recorded result: a measured value, a judged unit, or a count of nonconforming units."""
+
+    characteristic: Code
+    value: Decimal | None = None
+    unit: Annotated[str, Meta(max_length=16)] | None = None
+    sample: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
+    #: Qualitative: did this unit conform?
+    conforming: bool | None = None
+    #: Attribute counts: units inspected, and how many did not conform.
+    inspected: Annotated[int, Meta(ge=0, le=1_000_000_000)] | None = None
+    nonconforming: Annotated[int, Meta(ge=0, le=1_000_000_000)] | None = None
+    gauge: Code | None = None
+    #: Why it replaces what was recorded for this characteristic and sample before; both stay in the journal.
+    corrects: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
+
+
+class Inspection(Closed, frozen=True):
+    """Results of an inspection lot, complete or in part."""
+
+    inspection: Code
+    measurements: Annotated[list[Measurement], Meta(min_length=1, max_length=MAX_MEASUREMENTS)]
+    #: Identity of this record in the laboratory system: the business key of a result record.
+    record: Code | None = None
+    inspector: Code | None = None
+
+
+class HoldOrder(Closed, frozen=True):
+    """A hold: several may stand on a lot at once, each with its owner and reason."""
+
+    hold: Code
+    reason: Reason
+    scope: Literal["lot", "item", "supplier", "order", "parent", "recall"] = "lot"
+    owner: Code | None = None
+
+
+class HoldLift(Closed, frozen=True):
+    """A hold ends; the others stay."""
+
+    hold: Code
+    reason: Reason
+
+
+class Release(Closed, frozen=True):
+    """Quality asks for the lot to be released; the release gate decides."""
+
+    reason: Reason | None = None
+
+
+class Disposition(Closed, frozen=True):
+    """What becomes of a blocked lot."""
+
+    decision: Literal["use_as_is", "rework", "regrade", "return_to_supplier", "scrap"]
+    reason: Reason
+    #: Rework order, RMA or cost centre, by decision.
+    reference: Code | None = None
+    #: Regrade: the item and revision it becomes, and the new lot.
+    item: Code | None = None
+    revision: Code | None = None
+    child: LotId | None = None
+    #: Concession: what the use is limited to.
+    restrictions: list[Code] = []
+
+
+class Reinspection(Closed, frozen=True):
+    """The lot is to be inspected again; earlier results are kept."""
+
+    reason: Reason
+
+
+class Consumption(Closed, frozen=True):
+    """Part or all of a lot went into a production order."""
+
+    quantity: Quantity
+    order: Code
+    #: Confirmation number of the consuming system: the business key.
+    confirmation: Code | None = None
+
+
+class Child(Closed, frozen=True):
+    """A lot that a split makes."""
+
+    lot: LotId
+    quantity: Quantity
+
+
+class Split(Closed, frozen=True):
+    """A lot is divided; quantities are conserved."""
+
+    children: Annotated[list[Child], Meta(min_length=1, max_length=100)]
+    reason: Reason | None = None
+
+
+class Shipment(Closed, frozen=True):
+    """The lot, or a part of it, left for a customer."""
+
+    shipment: Code
+    customer: Code
+    order: Code | None = None
+    #: Left out: the whole lot.
+    quantity: Quantity | None = None
+    #: Partial shipment: the id of the lot that leaves; ``<lot>-<shipment>`` when left out.
+    child: LotId | None = None
+
+
+class ShipmentVoid(Closed, frozen=True):
+    """A shipment was undone before the carrier took it."""
+
+    shipment: Code
+    reason: Reason
+
+
+class Return(Closed, frozen=True):
+    """A customer sent the lot back."""
+
+    rma: Code
+    quantity: Quantity
+    reason: Reason | None = None
+
+
+class Expiry(Closed, frozen=True):
+    """The clock saw the last day of shelf life pass."""
+
+    expired_on: date
+
+
+class Retest(Closed, frozen=True):
+    """The clock saw the retest date come."""
+
+    due_on: date
+
+
+#: A stated value: a text (numbers as decimal text, days as 2026-03-31), a whole number, or true and false.
+Stated = str | bool | int
+
+
+class FactStatement(Closed, frozen=True):
+    """Another system states a fact about the lot, of a kind that the vocabulary of the rules knows."""
+
+    kind: Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,39}$")]
+    #: Tells facts of one kind apart: a certificate's number, a signature's id. Stated again, the fact is replaced.
+    key: Annotated[str, Meta(max_length=64)] = ""
+    fields: Annotated[dict[str, Stated], Meta(max_length=60)] = {}
+    #: The fact is true no longer.
+    withdrawn: bool = False
+
+
+#: What a compensation may tell a target: never anything that opens a lot.
+Shut = Literal["quality", "blocked"]
+
+
+#: permanent: it says never · exhausted: it failed too often · late: it took too long.
+Failure = Literal["permanent", "exhausted", "late"]
+
+
+class RefusedDelivery(Closed, frozen=True):
+    """A target does not take a status of the lot, and was given up; others are told less until it does."""
+
+    target: Code
+    #: Version of the lot that it does not take.
+    version: int
+    failure: Failure
+    detail: Text
+    #: Target -> canonical stock status that it is told instead.
+    undo: dict[str, Shut]
+
+
+#: Kinds of drift that may be repaired by telling a target again.
+Repairable = Literal["differs", "changed-by-hand", "unknown-lot"]
+
+
+class DriftedTarget(Closed, frozen=True):
+    """A target was read back and says something else than it had agreed to; it is told again."""
+
+    target: Code
+    #: differs: it fell behind · changed-by-hand: somebody changed it there · unknown-lot: it does not know the lot.
+    kind: Repairable
+    #: Version of the lot that it had agreed to.
+    version: int
+    #: What was expected and what was read, by the target's own words.
+    expected: dict[str, str]
+    observed: dict[str, str]
+
+
+class AgreedDelivery(Closed, frozen=True):
+    """The target that refused agrees again: everybody is told the true status."""
+
+    target: Code
+    #: Version of the lot that it agreed to.
+    version: int
+
+
+class PlanChange(Closed, frozen=True):
+    """A lot in work gets another inspection plan, or the newest revision of its own."""
+
+    #: Key of the plan in the reference data.
+    plan: Code
+    reason: Reason
+
+
+class RecordOpening(Closed, frozen=True):
+    """A nonconformance, a deviation or a corrective action begins."""
+
+    #: Its number: unique in the lot.
+    record: Code
+    kind: Literal["nonconformance", "deviation", "corrective_action"]
+    severity: Literal["minor", "major", "critical"]
+    text: Annotated[str, Meta(min_length=1, max_length=500)]
+    #: Who has to do it, and by when.
+    owner: Code | None = None
+    due_on: date | None = None
+
+
+class RecordStep(Closed, frozen=True):
+    """A record goes on: it is contained, its cause is found, it is decided, closed, cancelled, opened again."""
+
+    record: Code
+    step: Literal["contain", "investigate", "decide", "close", "cancel", "reopen"]
+    #: investigate: the cause; decide: what is done about it; else a word on it.
+    text: Annotated[str, Meta(min_length=1, max_length=500)]
+    #: Judged otherwise from now on.
+    severity: Literal["minor", "major", "critical"] | None = None
+    owner: Code | None = None
+    due_on: date | None = None
+
+
+class Signing(Closed, frozen=True):
+    """Somebody signs the lot as it is at ``version``; made only by the sign command, which asks who it is again."""
+
+    meaning: Code
+    #: Journal version that was looked at, and the hash of that entry.
+    version: int
+    digest: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    signer: Code
+    #: In which of the signer's roles.
+    role: Code | None = None
+    text: Text = ""
+
+
+class Revision(Closed, frozen=True):
+    """A specification that applies to the lot was revised."""
+
+    item: Code
+    revision: Code
+    reason: Reason | None = None

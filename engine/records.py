@@ -1,0 +1,185 @@
+"""Records that hang on a lot: its plan and sample, signatures, nonconformances, deviations, corrective actions. Pure.
+
+A quality record has a life of its own, run by ``transitions`` as the lot's is: opened, contained, investigated,
+decided, closed. How much of it is needed goes by its severity. A signature is bound to the journal up to the version
+that was signed (its hash), and stands until something changes what was inspected.
+"""
+
+from functools import lru_cache
+from typing import Any, Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+from transitions import Machine
+
+from engine import events as ev
+
+#: Kinds of quality records, in the words of events and of rules.
+Kind = Literal["nonconformance", "deviation", "corrective_action"]
+KINDS: tuple[str, ...] = ("nonconformance", "deviation", "corrective_action")
+#: Kinds of fact that come from here.
+FACTS = frozenset({*KINDS, "signature"})
+#: Steps after which what was signed is not what is there any more: signatures before them are void.
+VOIDS = frozenset({"record_inspection", "change_plan", "rework", "reinspect", "retest_due", "return"})
+_SCALE = 1_000_000
+STATUSES = ("open", "contained", "investigated", "decided", "closed", "cancelled")
+_UNDER_WAY = ("open", "contained", "investigated", "decided")
+#: Step -> states it leads from, state it leads to.
+STEPS: dict[str, tuple[tuple[str, ...], str]] = {
+    "contain": (("open",), "contained"),
+    "investigate": (("open", "contained"), "investigated"),
+    "decide": (("investigated",), "decided"),
+    "close": (_UNDER_WAY, "closed"),
+    "cancel": (_UNDER_WAY, "cancelled"),
+    "reopen": (("closed", "cancelled"), "open"),
+}
+#: What has to be decided before a record of this severity may be closed.
+_CLOSED_FROM = {"minor": _UNDER_WAY, "major": ("decided",), "critical": ("decided",)}
+
+
+class AssignedPlan(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The inspection plan of a lot, and the sample that is taken of it (engine/inspection_plan.py)."""
+
+    plan: str
+    #: Revision of the plan in the reference data.
+    revision: int
+    #: Units of the sample; None: each characteristic of the plan says its own.
+    sample_size: int | None = None
+    #: Accept and reject number: nonconforming units up to which, and from which on.
+    accept: int = 0
+    reject: int = 1
+    #: normal, tightened, reduced; None: the plan is not from the tables.
+    severity: str | None = None
+    #: Code letter of the tables.
+    letter: str | None = None
+    #: The outcome counts for the supplier's switching between severities.
+    switching: bool = False
+    #: Acceptance by sampling is discontinued: every unit is inspected.
+    discontinued: bool = False
+
+
+class SampleOutcome(Struct, frozen=True, omit_defaults=True):
+    """What a complete inspection by plan says of the lot."""
+
+    nonconforming: int
+    accepted: bool
+    #: Accepted although more than the accept number were found (reduced inspection): normal inspection comes back.
+    back_to_normal: bool = False
+    switching: bool = False
+
+
+class Signature(Struct, frozen=True, omit_defaults=True):
+    """Somebody signed the lot as it was at ``version``: who, when, what for."""
+
+    signer: str
+    #: What the signature means: ``release``, ``review``, ``reject``, or another word of the plant.
+    meaning: str
+    #: Journal version that was signed, and the hash of that entry: of everything up to it.
+    version: int
+    digest: str
+    signed_at: str
+    text: str = ""
+    #: In which of the signer's roles.
+    role: str | None = None
+
+
+class QualityRecord(Struct, frozen=True, omit_defaults=True):
+    """A nonconformance, a deviation or a corrective action of the lot."""
+
+    #: Its number: unique in the lot.
+    record: str
+    kind: str
+    severity: str
+    #: open, contained, investigated, decided, closed, cancelled
+    status: str
+    text: str
+    opened_at: str
+    #: Who has to do it, and by when.
+    owner: str | None = None
+    due_on: str | None = None
+    cause: str = ""
+    decision: str = ""
+    closed_at: str | None = None
+
+
+class _Position(Struct):
+    """The plain model that the machine moves."""
+
+    state: str
+
+
+_machine = Machine(
+    model=None,
+    states=list(STATUSES),
+    transitions=[{"trigger": step, "source": list(sources), "dest": to} for step, (sources, to) in STEPS.items()],
+    initial="open",
+    auto_transitions=False,
+    ignore_invalid_triggers=True,
+)
+
+
+@lru_cache(maxsize=1024)
+def next_status(status: str, step: str, severity: str) -> str | None:
+    """Where ``step`` leads; None: it is not possible for a record of this severity in this status."""
+    if step == "close" and status not in _CLOSED_FROM[severity]:
+        return None
+    position = _Position(status)
+    moved = _machine.events[step].trigger(position)
+    return position.state if moved else None
+
+
+def opened(data: ev.RecordOpening, at: str) -> QualityRecord:
+    """A record as somebody opened it."""
+    due = None if data.due_on is None else data.due_on.isoformat()
+    return QualityRecord(data.record, data.kind, data.severity, "open", data.text, at, data.owner, due)
+
+
+def changed(record: QualityRecord, data: ev.RecordStep, at: str) -> QualityRecord:
+    """``record`` after a step that its guard let in."""
+    severity = data.severity or record.severity
+    status = next_status(record.status, data.step, severity)
+    if status is None:
+        raise AssertionError(f"{data.step} does not lead on from {record.status}")
+    changes: dict[str, Any] = {"status": status, "severity": severity}
+    if data.step == "investigate":
+        changes["cause"] = data.text
+    if data.step == "decide":
+        changes["decision"] = data.text
+    if data.owner is not None:
+        changes["owner"] = data.owner
+    if data.due_on is not None:
+        changes["due_on"] = data.due_on.isoformat()
+    changes["closed_at"] = at if status in ("closed", "cancelled") else None
+    return replace(record, **changes)
+
+
+def record_facts(records: tuple[QualityRecord, ...], today: str) -> dict[str, list[dict[str, int | str | bool]]]:
+    """One fact a record, by kind; cancelled ones are none."""
+    found: dict[str, list[dict[str, int | str | bool]]] = {}
+    for one in records:
+        if one.status == "cancelled":
+            continue
+        fact: dict[str, int | str | bool] = {
+            "number": one.record, "severity": one.severity, "status": one.status,
+            "overdue": one.status != "closed" and one.due_on is not None and one.due_on < today,
+        }  # fmt: skip
+        if one.owner is not None:
+            fact["owner"] = one.owner
+        found.setdefault(one.kind, []).append(fact)
+    return found
+
+
+def signature_facts(
+    signatures: tuple[Signature, ...], inspectors: tuple[str, ...]
+) -> list[dict[str, int | str | bool]]:
+    """One fact a signature that stands; ``inspected``: the signer recorded results of the lot."""
+    found: list[dict[str, int | str | bool]] = []
+    for one in signatures:
+        fact: dict[str, int | str | bool] = {
+            "signer": one.signer, "meaning": one.meaning, "version": one.version * _SCALE,
+            "inspected": one.signer in inspectors,
+        }  # fmt: skip
+        if one.role is not None:
+            fact["role"] = one.role
+        found.append(fact)
+    return found
