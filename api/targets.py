@@ -56,29 +56,37 @@ class DriftPage(Struct, frozen=True):
 _pause = msgspec.json.Decoder(Pause)
 
 
+def target_lines(engine: Front) -> list[TargetLine]:
+    """Every target as it stands; asks the database."""
+    counts, oldest = engine.ledger.counts(), engine.ledger.oldest_open()
+    return [_line(engine, name, counts.get(name, {}), oldest.get(name)) for name in engine.committer.targets]
+
+
+def _line(engine: Front, name: str, counts: dict[str, int], oldest: str | None) -> TargetLine:
+    pending, sending, dead = (counts.get(state, 0) for state in ("pending", "sending", "dead"))
+    return TargetLine(engine.ledger.targets.state(name), pending, sending, dead, oldest)
+
+
+def known_target(engine: Front, name: str) -> str:
+    """``name``, when it is a target; raises NotFound."""
+    if name not in engine.committer.targets:
+        words = ", ".join(engine.committer.targets)
+        raise NotFound(f"There is no target {name}; there are {words}.")
+    return name
+
+
 def target_routes(engine: Front, patience: Patience, ring: Callable[[Sequence[str]], None]) -> list[HTTPRouteHandler]:
     """The routes, for Litestar."""
     ledger = engine.ledger
     drift = Drift(engine.store, engine.clock)
 
     def known(name: str) -> str:
-        if name not in engine.committer.targets:
-            words = ", ".join(engine.committer.targets)
-            raise NotFound(f"There is no target {name}; there are {words}.")
-        return name
-
-    def lines() -> list[TargetLine]:
-        counts, oldest = ledger.counts(), ledger.oldest_open()
-        return [line(name, counts.get(name, {}), oldest.get(name)) for name in engine.committer.targets]
-
-    def line(name: str, counts: dict[str, int], oldest: str | None) -> TargetLine:
-        pending, sending, dead = (counts.get(state, 0) for state in ("pending", "sending", "dead"))
-        return TargetLine(ledger.targets.state(name), pending, sending, dead, oldest)
+        return known_target(engine, name)
 
     @get("/v1/targets")
     async def list_targets(request: AnyRequest) -> Response[bytes]:
         """Every target system."""
-        return json_answer(Page(await asyncio.to_thread(lines), None))
+        return json_answer(Page(await asyncio.to_thread(target_lines, engine), None))
 
     @post("/v1/targets/{target:str}/pause", status_code=200)
     async def pause_target(request: AnyRequest, target: str) -> Response[bytes]:

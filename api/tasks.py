@@ -48,8 +48,7 @@ def task_routes(engine: Front, patience: Patience) -> list[HTTPRouteHandler]:
         if body and mode_of(visit.headers) is not Mode.STRUCTURED:
             raise Refused("unsupported-media-type", "The body is application/json.")
         said = _said(body)
-        key = visit.principal.name
-        who = key if said.who is None else f"{said.who} ({key})"
+        who = who_said(visit.principal.name, said.who)
         return json_answer(await asyncio.to_thread(do, number, who, said.note))
 
     @get("/v1/tasks")
@@ -83,6 +82,11 @@ def task_routes(engine: Front, patience: Patience) -> list[HTTPRouteHandler]:
         return await done(request, number_of(task, "task"), tasks.close)
 
     return [list_tasks, show_task, acknowledge_task, close_task]
+
+
+def who_said(key: str, who: str | None) -> str:
+    """Who acknowledges or closes: the holder of the key, or somebody behind a key that several use."""
+    return key if who is None else f"{who} ({key})"
 
 
 def _said(body: bytes) -> Remark:

@@ -1,5 +1,6 @@
 """The console put together: every page under /console, problems as pages. What may not enter: what a page shows."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from litestar import Request, Response, Router
@@ -7,16 +8,21 @@ from litestar import Request, Response, Router
 from api.body import Patience
 from api.console.acts import act_routes
 from api.console.assets import asset_routes
+from api.console.backlog import backlog_routes
 from api.console.board import board_routes
+from api.console.deliveries import delivery_routes
 from api.console.live import live_routes
 from api.console.lot import LotPages, lot_routes
 from api.console.render import Pages
+from api.console.tasks import task_pages
 from api.feed import Tail
 from api.permits import Permits
 from engine.runtime import Front
 
 
-def console(engine: Front, patience: Patience, permits: Permits, tail: Tail) -> Router:
+def console(
+    engine: Front, patience: Patience, permits: Permits, tail: Tail, ring: Callable[[Sequence[str]], None]
+) -> Router:
     """The routes, for Litestar."""
     pages = Pages(engine)
     lots = LotPages(engine, pages)
@@ -32,6 +38,9 @@ def console(engine: Front, patience: Patience, permits: Permits, tail: Tail) -> 
             *lot_routes(engine, lots),
             *act_routes(engine.committer, patience, permits, lots),
             *live_routes(tail),
+            *backlog_routes(engine, pages),
+            *delivery_routes(engine, pages, patience, ring),
+            *task_pages(engine, pages, patience),
         ],
         exception_handlers={Exception: problem},
     )

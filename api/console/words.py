@@ -10,6 +10,7 @@ from engine.lot import decode_data
 _LABELS = {
     "not_applicable": "does not apply",
     "not_effective": "not in effect",
+    "delivery-dead": "delivery given up",
     "not_ready": "not ready",
     "half-open": "trying",
     "rolled_back": "rolled back",

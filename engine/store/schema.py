@@ -47,10 +47,16 @@ lots = Table(
     Column("head", Text, nullable=False),
     #: The whole Lot as JSON.
     Column("snapshot", Text, nullable=False),
+    #: Instant of the commit that brought it into its state.
+    Column("state_since", Text, nullable=False, server_default=""),
     Index("lots_by_state", "state", "id"),
     Index("lots_by_item", "item", "id"),
     Index("lots_by_supplier", "supplier", "id"),
 )
+Index("lots_waiting", lots.c.state, lots.c.state_since, lots.c.id,
+      sqlite_where=text("closed IS NULL"), postgresql_where=text("closed IS NULL"))  # fmt: skip
+Index("lots_by_order", lots.c.order_number, lots.c.id,
+      sqlite_where=text("order_number IS NOT NULL"), postgresql_where=text("order_number IS NOT NULL"))  # fmt: skip
 
 #: Every event that was answered with a decision, and that answer: what makes submission idempotent.
 events = Table(

@@ -88,7 +88,7 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
     ),
     "lots": (
         "id", "version", "state", "item", "revision", "supplier", "plant", "order_number", "quantity", "unit",
-        "expires_on", "closed", "received_at", "changed_at", "head", "snapshot",
+        "expires_on", "closed", "received_at", "changed_at", "head", "snapshot", "state_since",
     ),
     "results": ("lot", "version", "inspection", "measurements"),
     "deliveries": ("lot", "version", "target", "payload", "due_at", "created_at"),
@@ -161,7 +161,10 @@ class Statements:
         self.unpark = f"DELETE FROM parked WHERE {among('key')}"
         self._tails = {
             "lots": " ON CONFLICT (id) DO UPDATE SET "
-            + ", ".join(f"{c} = excluded.{c}" for c in _COLUMNS["lots"] if c not in _FIXED),
+            + ", ".join(f"{c} = excluded.{c}" for c in _COLUMNS["lots"] if c not in _FIXED | {"state_since"})
+            # A lot that stays in its state has been in it since then.
+            + ", state_since = CASE WHEN lots.state = excluded.state THEN lots.state_since"
+            " ELSE excluded.state_since END",
             "quality_records": " ON CONFLICT (lot, record) DO UPDATE SET "
             + ", ".join(f"{c} = excluded.{c}" for c in _COLUMNS["quality_records"][3:]),
             "parked": " ON CONFLICT (key) DO UPDATE SET waits_for = excluded.waits_for",

@@ -262,11 +262,11 @@ def test_a_hundred_thousand_lots_make_no_page_slow(own: Any, receipt: Make) -> N
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) "
             "INSERT INTO lots SELECT 'BULK-' || printf('%06d', i), version, CASE i % 3 WHEN 0 THEN 'released' ELSE state END, "
             "item, revision, 'S-' || (i % 50), plant, 'PO-' || (i % 5000), quantity, unit, expires_on, closed, received_at, "
-            "changed_at, head, snapshot FROM n, lots WHERE id = ?",
+            "changed_at, head, snapshot, state_since FROM n, lots WHERE id = ?",
             (lot,),
         )
     with own.client(own.key) as http:
-        for path in ("/console", "/console?state=quarantined", "/console?q=PO-4711", "/console?q=bulk-09", page_of(lot)):
+        for path in ("/console", "/console?state=quarantined", "/console?q=PO-4711", "/console?q=bulk-09", "/console/backlog", page_of(lot)):
             assert quickest(http, path) < 0.2, path
         assert "100\N{NARROW NO-BREAK SPACE}001" in http.get("/console").text
         assert listed(http, "/console?order=PO-7", pages=1) == [f"BULK-{n:06}" for n in range(7, 100_001, 5000)]
