@@ -131,7 +131,7 @@ def _steps(engine: Front, patience: Patience) -> list[HTTPRouteHandler]:
     async def activate_rule_set(request: AnyRequest, digest: str) -> Response[bytes]:
         """Put an approved set in force, now or later."""
         by, wanted = await read(request, "approve-rules", Activate)
-        at = None if wanted.at is None else _instant(wanted.at, engine)
+        at = None if wanted.at is None else instant_of(wanted.at, engine)
 
         def activate() -> RuleSetLine:
             return sets.activate(path_part(digest), by, wanted.comment, at)
@@ -161,7 +161,7 @@ def _decoded(body: bytes, kind: type[Body]) -> Body:
         raise EventInvalid(str(error)) from None
 
 
-def _instant(text: str, engine: Front) -> str:
+def instant_of(text: str, engine: Front) -> str:
     """An instant as Lotgate writes it, of an instant or of a day in the plant's time zone."""
     try:
         if len(text) == 10:

@@ -13,6 +13,8 @@ from api.problems import Refused
 
 #: Bytes of an ordinary form; forms with rule files say how much they take.
 MAX_FORM_BYTES = 64 * 1024
+#: The field whose text counts to its last white space: a file.
+WHOLE = "content"
 _MEDIA_TYPE = b"application/x-www-form-urlencoded"
 
 
@@ -30,7 +32,8 @@ async def read_form(request: AnyRequest, patience: Patience, most: int = MAX_FOR
     except (UnicodeDecodeError, ValueError):
         raise Refused("malformed", "The form is not UTF-8.") from None
     # Browsers send line ends as CR LF; nobody typed the CR.
-    return {name: value.replace("\r\n", "\n").strip() for name, value in pairs if value.strip()}
+    found = {name: value.replace("\r\n", "\n") for name, value in pairs if value.strip()}
+    return {name: value if name == WHOLE else value.strip() for name, value in found.items()}
 
 
 def wanted(form: dict[str, str], name: str, what: str) -> str:

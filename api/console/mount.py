@@ -13,15 +13,25 @@ from api.console.board import board_routes
 from api.console.deliveries import delivery_routes
 from api.console.live import live_routes
 from api.console.lot import LotPages, lot_routes
+from api.console.readiness import readiness_pages
+from api.console.recalls import recall_pages
 from api.console.render import Pages
+from api.console.rules import rule_pages
+from api.console.system import system_routes
 from api.console.tasks import task_pages
 from api.feed import Tail
+from api.health import Health
 from api.permits import Permits
 from engine.runtime import Front
 
 
 def console(
-    engine: Front, patience: Patience, permits: Permits, tail: Tail, ring: Callable[[Sequence[str]], None]
+    engine: Front,
+    patience: Patience,
+    permits: Permits,
+    tail: Tail,
+    health: Health,
+    ring: Callable[[Sequence[str]], None],
 ) -> Router:
     """The routes, for Litestar."""
     pages = Pages(engine)
@@ -41,6 +51,10 @@ def console(
             *backlog_routes(engine, pages),
             *delivery_routes(engine, pages, patience, ring),
             *task_pages(engine, pages, patience),
+            *readiness_pages(engine, pages),
+            *recall_pages(engine, pages, patience),
+            *rule_pages(engine, pages, patience),
+            *system_routes(engine, health, pages),
         ],
         exception_handlers={Exception: problem},
     )

@@ -59,6 +59,10 @@ ROOMS = (
     Room("/console/backlog", "Backlog", "backlog"),
     Room("/console/tasks", "Tasks", "tasks"),
     Room("/console/deliveries", "Deliveries", "deliveries"),
+    Room("/console/readiness", "Readiness", "readiness"),
+    Room("/console/recalls", "Recalls", "recalls"),
+    Room("/console/rules", "Rules", "rules"),
+    Room("/console/system", "System", "system"),
 )
 
 

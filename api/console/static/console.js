@@ -127,3 +127,71 @@ document.addEventListener("keydown", (event) => {
   else if (event.key === "g") went = Date.now();
   else if (rooms[event.key] && Date.now() - went < 1500) location.href = rooms[event.key];
 });
+
+// -- writing rules -----------------------------------------------------------------------------------------------
+
+const editor = byId("editor");
+if (editor) {
+  const content = byId("content");
+  const gutter = editor.querySelector(".gutter");
+  const summary = editor.querySelector(".summary");
+  const spots = editor.querySelector(".spots");
+  const marks = { error: "fail", warning: "unknown", test: "fail" };
+  let bad = new Set();
+  let timer = 0;
+  let asked = 0;
+
+  const number = () => {
+    const lines = content.value.split("\n").length;
+    gutter.replaceChildren(...Array.from({ length: lines }, (_, n) => {
+      const line = document.createElement("span");
+      line.textContent = String(n + 1);
+      if (bad.has(n + 1)) line.className = "bad";
+      return line;
+    }));
+    gutter.scrollTop = content.scrollTop;
+  };
+  const go = (line, column) => {
+    const start = content.value.split("\n").slice(0, line - 1).reduce((sum, text) => sum + text.length + 1, 0) + column - 1;
+    content.focus();
+    content.setSelectionRange(start, start);
+    content.scrollTop = Math.max(0, (line - 8) * parseFloat(getComputedStyle(content).lineHeight));
+  };
+  const item = (spot, here) => {
+    const row = document.createElement("li");
+    const mark = document.createElement("span");
+    mark.className = "verdict " + marks[spot.level];
+    mark.textContent = spot.level;
+    const place = document.createElement(here ? "button" : "span");
+    place.className = here ? "quiet place" : "place";
+    place.textContent = here ? `line ${spot.line}, column ${spot.column}` : spot.file ? `${spot.file}:${spot.line}` : "";
+    if (here) { place.type = "button"; place.addEventListener("click", () => go(spot.line, spot.column)); }
+    const words = document.createElement("span");
+    words.textContent = " " + spot.words;
+    const hint = document.createElement("span");
+    hint.className = "soft";
+    hint.textContent = spot.hint ? " " + spot.hint : "";
+    row.append(mark, " ", place, words, hint);
+    return row;
+  };
+  const lint = async () => {
+    const mine = ++asked;
+    const form = new FormData(editor);
+    const name = String(form.get("file") || "").trim() || "new.yaml";
+    const body = new URLSearchParams({ base: String(form.get("base")), file: name, content: content.value });
+    try {
+      const answer = await fetch(editor.dataset.lint, { method: "POST", body });
+      if (mine !== asked) return;
+      if (!answer.ok) { summary.textContent = "It could not be looked at (" + answer.status + ")."; return; }
+      const looked = await answer.json();
+      summary.textContent = looked.summary;
+      bad = new Set(looked.spots.filter((spot) => spot.file === name && spot.level !== "warning").map((spot) => spot.line));
+      spots.replaceChildren(...looked.spots.slice(0, 100).map((spot) => item(spot, spot.file === name)));
+      number();
+    } catch { summary.textContent = "No connection: it is not looked at now."; }
+  };
+  content.addEventListener("input", () => { number(); clearTimeout(timer); timer = setTimeout(lint, 400); });
+  content.addEventListener("scroll", () => { gutter.scrollTop = content.scrollTop; });
+  number();
+  lint();
+}

@@ -1,0 +1,112 @@
+"""Recalls in the browser: looked at beforehand, opened, watched, closed. What may not enter: holding, arithmetic."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+from litestar import Response, get, post
+from litestar.handlers import HTTPRouteHandler
+
+from api.answers import require, visit_of
+from api.body import Patience
+from api.console.forms import read_form, wanted
+from api.console.render import AnyRequest, Pages, part, to
+from api.door import path_part
+from api.genealogy import csv_of
+from api.queries import read_query
+from engine import events as ev
+from engine.errors import EventInvalid
+from engine.recalls import RecallId, Recalls, Selection
+from engine.runtime import Front
+
+_HOME = "/console/recalls"
+_SELECTORS = ("lots", "supplier", "item", "revision", "order", "plant", "received_from", "received_until")
+#: Lots that a page lists; the file has them all.
+_LISTED = 500
+
+
+def recall_pages(engine: Front, pages: Pages, patience: Patience) -> list[HTTPRouteHandler]:
+    """The routes, for Litestar."""
+    recalls = Recalls(engine.store, engine.clock)
+
+    @get(_HOME)
+    async def overview(request: AnyRequest) -> Response[bytes]:
+        """Every recall, and what a new one would touch."""
+        asked = read_query(request.scope, (*_SELECTORS, "preview"), blank=True)
+        said = {name: value for name, value in asked.items() if name in _SELECTORS}
+
+        def look() -> dict[str, Any]:
+            extent, fault = None, None
+            if "preview" in asked:
+                try:
+                    extent = recalls.preview(_selection(said))
+                except EventInvalid as error:
+                    fault = error.detail
+            return {"recalls": recalls.lines(), "extent": extent, "fault": fault, "said": said}
+
+        return pages.page(request, "recalls.html", selectors=_SELECTORS, **await asyncio.to_thread(look))
+
+    @get(_HOME + "/{recall:str}")
+    async def one(request: AnyRequest, recall: str) -> Response[bytes]:
+        """One recall: how far it is, what it touches."""
+
+        def look() -> dict[str, Any]:
+            name = path_part(recall)
+            found = recalls.lots(name)
+            return {"view": recalls.view(name), "lots": found[:_LISTED], "all_lots": len(found)}
+
+        return pages.page(request, "recall.html", **await asyncio.to_thread(look))
+
+    @get(_HOME + "/{recall:str}/lots.csv")
+    async def lots(request: AnyRequest, recall: str) -> Response[bytes]:
+        """Its lots, for the people who have to find them."""
+        text = csv_of(await asyncio.to_thread(recalls.lots, path_part(recall)))
+        named = {"content-disposition": 'attachment; filename="recall.csv"'}
+        return Response(text, media_type="text/csv", headers=named)
+
+    @post(_HOME, status_code=200)
+    async def begin(request: AnyRequest) -> Response[None]:
+        """Hold the lots and everything that was made of them."""
+        visit = visit_of(request.scope)
+        require(visit, "admin")
+        form = await read_form(request, patience)
+        reason = ev.Reason(code=wanted(form, "reason", "The reason")[:64], text=form.get("text", "")[:500])
+        # The page's own token names it: sent twice, it is the same recall.
+        name = form.get("id") or "R-" + wanted(form, "token", "The token of the page")[:8].strip("-_.")
+        selection = _selection({key: form[key] for key in _SELECTORS if key in form})
+        recall, _ = await asyncio.to_thread(recalls.open, selection, reason, visit.principal.name, _named(name))
+        return to(f"{_HOME}/{part(recall.id)}")
+
+    @post(_HOME + "/{recall:str}/close", status_code=200)
+    async def close(request: AnyRequest, recall: str) -> Response[None]:
+        """It is over: its holds are lifted."""
+        visit = visit_of(request.scope)
+        require(visit, "admin")
+        form = await read_form(request, patience)
+        note = wanted(form, "note", "What was found")[:500]
+        await asyncio.to_thread(recalls.close, path_part(recall), visit.principal.name, note)
+        return to(f"{_HOME}/{recall}")
+
+    return [overview, one, lots, begin, close]
+
+
+def _selection(said: dict[str, str]) -> Selection:
+    """What a form selects; raises EventInvalid. A day means its beginning in UTC."""
+    wanted_: dict[str, Any] = dict(said)
+    if "lots" in said:
+        wanted_["lots"] = said["lots"].split()
+    for name in ("received_from", "received_until"):
+        if len(wanted_.get(name, "")) == len("2026-11-24"):
+            wanted_[name] += "T00:00:00Z"
+    try:
+        return msgspec.convert(wanted_, Selection)
+    except msgspec.ValidationError as error:
+        raise EventInvalid(str(error)) from None
+
+
+def _named(text: str) -> str:
+    try:
+        return msgspec.convert(text, RecallId)
+    except msgspec.ValidationError:
+        words = "The name of a recall is 1 to 40 letters, digits, and . _ - after the first."
+        raise EventInvalid(words, "/id") from None
