@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, Response, sync_playwright
+from playwright.sync_api import Browser, Page, Response, expect, sync_playwright
 
 from tests.api.conftest import Service, hold, own, receipt, service  # noqa: F401  # fixtures
 
 CHROMIUM = Path(os.environ.get("LOTGATE_CHROMIUM", "/usr/bin/chromium"))
 #: A busy machine is given time; what is looked for is there much sooner.
 PATIENCE_MS = 30_000
+expect.set_options(timeout=PATIENCE_MS)
 #: What a whole page may transfer.
 MAX_PAGE_BYTES = 200_000
 

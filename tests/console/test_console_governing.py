@@ -1,0 +1,191 @@
+"""Rules, recalls, readiness and the system, in a browser: written, tried, approved, and watched while they work."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import expect
+
+from rules.lint.drafts import look_at
+from rules.rulebook import SHIPPED, RuleBook
+from tests.console.conftest import MAX_PAGE_BYTES
+from tests.console.test_console_lots import inspect, reader, submit
+
+Make = Callable[..., dict[str, Any]]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_a_rule_is_written_staged_approved_put_in_force_and_rolled_back(service: Any, visitor: Any) -> None:
+    first = visitor()
+    anna = first.open("/console/rules/active/edit?file=release/release.yaml")
+    was = service.http.get("/v1/rules/active").json()["line"]["digest"]
+    text = anna.locator("#content")
+    expect(anna.locator("#findings .summary")).to_contain_text("expectations met, 0 not; 0 errors")
+    source = text.input_value()
+    assert source == service.http.get("/v1/rules/active").json()["files"]["release/release.yaml"]
+    text.fill(source.replace("lot.expires_on >= today", "lot.expires_onn >= today"))
+    line = source[: source.index("lot.expires_on >= today")].count("\n") + 1
+    spot = anna.locator("#findings .spots li").first
+    expect(spot).to_contain_text(f"line {line}, column")
+    expect(spot).to_contain_text("expires_on")
+    expect(anna.locator(".gutter .bad").first).to_have_text(str(line))
+    spot.locator("button").click()
+    at = anna.evaluate("document.getElementById('content').selectionStart")
+    assert source[:at].count("\n") + 1 == line
+    text.fill(source.replace("title: No hold stands on the lot", "title: No hold stands"))
+    expect(anna.locator("#findings .summary")).to_contain_text("0 errors")
+    anna.locator("input[name=comment]").fill("shorter")
+    anna.get_by_role("button", name="Stage the set").click()
+    expect(anna.locator(".head .state").first).to_have_text("staged")
+    expect(anna.locator("main")).to_contain_text("rule NO-ACTIVE-HOLD")
+    expect(anna.locator("#act-approve")).to_be_attached()
+    staged = anna.url.split("?")[0].rpartition("/")[2]
+    anna.locator("#act-approve summary").click()
+    anna.locator("#act-approve button").click()
+    expect(anna.locator("main")).to_contain_text("somebody else has to approve it")
+    bela = visitor(reader(service, "console-bela", '["approve-rules"]'))
+    page = bela.open(f"/console/rules/{staged}")
+    page.locator("#act-approve summary").click()
+    page.locator("#act-approve button").click()
+    expect(page.locator(".head .state").first).to_have_text("approved")
+    page.locator("#act-activate summary").click()
+    page.locator("#act-activate button").click()
+    expect(page.locator(".head .state").first).to_have_text("active")
+    now = service.http.get("/v1/rules/active").json()
+    assert now["line"]["digest"] != was
+    assert now["line"]["approved_by"] == "console-bela"
+    assert [s["by"] for s in now["steps"]] == ["admin", "console-bela", "console-bela"]
+    page = bela.open("/console/rules")
+    page.locator("#roll-back summary").click()
+    page.locator("#roll-back input[name=comment]").fill("back")
+    page.locator("#roll-back button").click()
+    expect(page.locator(".flash")).to_contain_text("in force again")
+    assert service.http.get("/v1/rules/active").json()["line"]["digest"] == was
+    # The author's own approval was answered 409, of which the browser complains.
+    assert [c for c in first.complaints if "409" not in c] == []
+    first.complaints.clear()
+
+
+def test_a_set_that_cannot_be_loaded_is_not_stored_and_says_what_to_mend(service: Any) -> None:
+    before = len(service.http.get("/v1/rules").json()["data"])
+    form = {"token": "t", "file": "release/release.yaml", "content": "rulefile: 1\nrules:\n  - idd: X\n"}
+    answer = service.http.post("/console/rules/active/stage", data=form)
+    assert answer.status_code == 422
+    assert "It cannot be loaded" in answer.text
+    assert "idd: X" in answer.text
+    assert len(service.http.get("/v1/rules").json()["data"]) == before
+    key = reader(service, "console-looker", '["read"]')
+    with service.client(key) as http:
+        assert http.post("/console/rules/active/stage", data=form).status_code == 403
+
+
+def test_a_look_at_a_draft_finds_what_loading_lint_and_tests_find() -> None:
+    files = RuleBook.load(SHIPPED).sources
+    good = look_at(files)
+    assert (good.loads, good.good, good.failed) == (True, True, ())
+    broken = look_at(files | {"release/release.yaml": "rulefile: 1\nrules: [{id: X}]\n"})
+    assert (broken.loads, broken.good) == (False, False)
+    assert all(remark.location.line for remark in broken.remarks)
+    name, text = "release/release.yaml", files["release/release.yaml"]
+    failing = look_at(files | {name: text.replace("SHELF-LIFE-LEFT: fail", "SHELF-LIFE-LEFT: pass")})
+    assert failing.loads
+    assert not failing.good
+    [test] = failing.failed
+    assert (test.file, "expected pass" in test.words) == (name, True)
+
+
+@pytest.fixture
+def clock(service: Any) -> Iterator[None]:
+    """The clock process beside the service."""
+    environment = {**os.environ, "LOTGATE_HOME": str(service.home), "LOTGATE_REDIS_URL": "none",
+                   "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}  # fmt: skip
+    with (service.home / "clock.log").open("ab") as log:
+        program = [sys.executable, "-m", "api.cli.main", "clock"]
+        process = subprocess.Popen(program, cwd=service.home, env=environment, stdout=log, stderr=log)
+    yield
+    process.terminate()
+    process.wait(20)
+
+
+def test_a_recall_is_previewed_opened_and_watched_until_all_is_held(
+    service: Any, visitor: Any, receipt: Make, clock: None
+) -> None:
+    raw = submit(service, receipt("raw", supplier_lot="HEAT-7", order="PO-RECALL"))["lot"]
+    amount = {"value": "10", "unit": "ea"}
+    made = {"item": "RING-74", "revision": "A", "quantity": amount, "order": f"MO-{raw}"[:64], "confirmation": "C-1",
+            "inputs": [{"lot": raw, "quantity": amount}]}  # fmt: skip
+    child = f"{raw}-child"
+    submit(service, {"specversion": "1.0", "id": f"p-{raw}", "source": "mes", "type": "lot.produced.v1",
+                     "subject": child, "data": made})  # fmt: skip
+    person = visitor()
+    page = person.open("/console/recalls?order=PO-RECALL&preview=yes")
+    extent = service.http.post("/v1/recalls/preview", json={"order": "PO-RECALL"}).json()
+    assert (extent["selected"], extent["lots"]) == (1, 2)
+    expect(page.locator("#preview .tile").nth(0)).to_have_text("1lots selected")
+    expect(page.locator("#preview .tile").nth(1)).to_have_text("2with what was made of them")
+    expect(page.locator("#preview table")).to_contain_text(f"{extent['balance'][0]['made']} ea")
+    assert person.offences() == []
+    page.locator("#open-recall summary").click()
+    page.locator("#open-recall input[name=reason]").fill("CRACKS")
+    page.locator("#open-recall button").click()
+    expect(page.locator(".head .state").first).to_have_text("open")
+    expect(page.locator("#recall table.rows")).to_contain_text(child)
+    identity = page.url.rpartition("/")[2]
+    lots = service.http.get(f"/v1/recalls/{identity}/lots").json()["data"]
+    assert {lot["id"]: lot["state"] for lot in lots} == {raw: "blocked", child: "blocked"}
+    with service.client(service.key) as http:
+        sheet = http.get(f"/console/recalls/{identity}/lots.csv")
+        assert sheet.text == http.get(f"/v1/recalls/{identity}/lots?format=csv").text
+    page.locator("#close-recall summary").click()
+    page.locator("#close-recall input[name=note]").fill("false alarm")
+    page.locator("#close-recall button").click()
+    expect(page.locator(".head .state").first).to_have_text("closed")
+    assert service.http.get(f"/v1/recalls/{identity}").json()["recall"]["note"] == "false alarm"
+
+
+def test_readiness_on_the_page_is_that_of_the_api(service: Any, visitor: Any, receipt: Make) -> None:
+    lot = submit(service, receipt("ready"))["lot"]
+    inspect(service, lot, *["74.000"] * 5)
+    asked = {"shipment": "S-1", "customer": "C-1", "lines": [{"lot": lot}, {"lot": "nobody"}]}
+    answer = service.http.post("/v1/shipments/readiness", json=asked).json()
+    page = visitor().open("/console/readiness")
+    page.locator("input[name=shipment]").fill("S-1")
+    page.locator("input[name=customer]").fill("C-1")
+    page.locator("textarea[name=lots]").fill(f"{lot}\nnobody")
+    page.get_by_role("button", name="Ask").click()
+    expect(page.locator("#answer .head .state")).to_have_text(answer["readiness"].replace("_", " "))
+    rows = page.locator("#answer tbody tr")
+    for row, line in zip(rows.all(), answer["lines"], strict=True):
+        for one in line["against"]:
+            expect(row).to_contain_text(one["rule"])
+            expect(row).to_contain_text(one["message"])
+    page.goto(service.url + f"/console/readiness?shipment=S&customer=C&lots={quote(lot)}%0A{quote(lot)}")
+    expect(page.locator("[role=alert]")).to_contain_text("twice")
+
+
+def test_the_system_page_says_what_readyz_says(service: Any, visitor: Any) -> None:
+    page = visitor().open("/console/system")
+    ready = service.http.get("/readyz").json()
+    for name, check in ready["checks"].items():
+        expect(page.locator("#system tr", has_text=name).first).to_contain_text(check["status"])
+    key = reader(service, "console-plain", '["read"]')
+    with service.client(key) as http:
+        assert "settings, secrets masked" not in http.get("/console/system").text
+    assert "settings, secrets masked" in service.http.get("/console/system").text
+    assert service.key not in service.http.get("/console/system").text
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_governing_pages_are_accessible_and_light(service: Any, visitor: Any, theme: Any) -> None:
+    person = visitor(color_scheme=theme)
+    for path in ("/console/rules", "/console/rules/active", "/console/rules/active/edit?file=release/release.yaml",
+                 "/console/readiness", "/console/recalls", "/console/system"):  # fmt: skip
+        page = person.open(path)
+        page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+        assert person.transferred() < MAX_PAGE_BYTES
+        assert person.offences() == [], path
