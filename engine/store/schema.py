@@ -55,6 +55,8 @@ lots = Table(
 )
 Index("lots_waiting", lots.c.state, lots.c.state_since, lots.c.id,
       sqlite_where=text("closed IS NULL"), postgresql_where=text("closed IS NULL"))  # fmt: skip
+Index("lots_by_plant", lots.c.plant, lots.c.id,
+      sqlite_where=text("plant IS NOT NULL"), postgresql_where=text("plant IS NOT NULL"))  # fmt: skip
 Index("lots_by_order", lots.c.order_number, lots.c.id,
       sqlite_where=text("order_number IS NOT NULL"), postgresql_where=text("order_number IS NOT NULL"))  # fmt: skip
 

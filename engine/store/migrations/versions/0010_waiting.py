@@ -1,4 +1,4 @@
-"""Since when each lot is in its state, for whoever asks what waits; and lots by order."""
+"""Since when each lot is in its state, for whoever asks what waits; and lots by order and by plant."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -17,5 +17,7 @@ def upgrade() -> None:
     op.create_index(
         "lots_waiting", "lots", ["state", "state_since", "id"], sqlite_where=alive, postgresql_where=alive
     )
+    placed = sa.text("plant IS NOT NULL")
+    op.create_index("lots_by_plant", "lots", ["plant", "id"], sqlite_where=placed, postgresql_where=placed)
     ordered = sa.text("order_number IS NOT NULL")
     op.create_index("lots_by_order", "lots", ["order_number", "id"], sqlite_where=ordered, postgresql_where=ordered)
