@@ -13,6 +13,7 @@ from api.console.board import board_routes
 from api.console.deliveries import delivery_routes
 from api.console.live import live_routes
 from api.console.lot import LotPages, lot_routes
+from api.console.quality import quality_pages
 from api.console.readiness import readiness_pages
 from api.console.recalls import recall_pages
 from api.console.render import Pages
@@ -51,6 +52,7 @@ def console(
             *backlog_routes(engine, pages),
             *delivery_routes(engine, pages, patience, ring),
             *task_pages(engine, pages, patience),
+            *quality_pages(engine, pages),
             *readiness_pages(engine, pages),
             *recall_pages(engine, pages, patience),
             *rule_pages(engine, pages, patience),

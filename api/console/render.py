@@ -59,6 +59,7 @@ ROOMS = (
     Room("/console/backlog", "Backlog", "backlog"),
     Room("/console/tasks", "Tasks", "tasks"),
     Room("/console/deliveries", "Deliveries", "deliveries"),
+    Room("/console/quality", "Quality", "quality"),
     Room("/console/readiness", "Readiness", "readiness"),
     Room("/console/recalls", "Recalls", "recalls"),
     Room("/console/rules", "Rules", "rules"),
