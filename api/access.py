@@ -84,7 +84,10 @@ class KeyRing:
 
     def find(self, key: bytes) -> Principal | None:
         """Whose key this is, or None."""
-        digest = hashlib.sha256(key).digest()
+        return self.holder(hashlib.sha256(key).digest())
+
+    def holder(self, digest: bytes) -> Principal | None:
+        """Whose key has this SHA-256, or None."""
         held = self._holders.get(digest)
         if held is None or not hmac.compare_digest(held[0], digest):
             return None

@@ -41,10 +41,12 @@ from api.recalls import recall_routes
 from api.reference import reference_routes
 from api.rulesets import rule_set_routes
 from api.signing import sign_route
+from api.sessions import SessionRing
 from api.subscriptions import subscription_routes
 from engine.feed import Feed
 from engine.people import ensure_admin_key, read_keys
 from engine.runtime import TARGETS, Front, open_front
+from engine.sessions import Sessions
 from engine.settings import Settings
 
 log = logging.getLogger("lotgate.api")
@@ -76,13 +78,16 @@ def create_app(settings: Settings) -> Application:
         log.warning("made an administrator's key and wrote it to %s", made)
     keys = KeyRing(lambda: read_keys(engine.store, engine.clock))
     keys.load()
+    sessions = SessionRing(Sessions(engine.store, engine.clock), keys)
+    sessions.load()
     patience = Patience()
     health = Health(engine, bell.state)
     tail = Tail(Feed(engine.store), lambda: health.draining)
 
     @contextlib.asynccontextmanager
     async def life(_: Litestar) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(work) for work in (keys.keep_fresh(), patience.sweep(), tail.run())]
+        works = (keys.keep_fresh(), sessions.keep_fresh(), patience.sweep(), tail.run())
+        tasks = [asyncio.create_task(work) for work in works]
         await engine.committer.start()
         workers = (
             run_in_threads(settings, engine.ledger, bell) if settings.redis_url == WITHOUT_REDIS else None
@@ -121,7 +126,7 @@ def create_app(settings: Settings) -> Application:
             *rule_set_routes(engine, patience),
             *subscription_routes(engine, patience),
             *health_routes(health, engine),
-            console(engine, patience, permits, tail, health, bell.ring),
+            console(engine, patience, permits, sessions, tail, health, bell.ring),
             healthz,
             openapi_document,
             *schema_routes(),
@@ -136,7 +141,7 @@ def create_app(settings: Settings) -> Application:
         logging_config=None,
     )
     hot = {path.encode(): answer for path, answer in direct.items()}
-    return Application(Door(litestar, keys, hot, permits, rates), health, engine)
+    return Application(Door(litestar, keys, sessions, hot, permits, rates), health, engine)
 
 
 def _stop(engine: Front, workers: Workers | None, bell: Doorbell) -> None:

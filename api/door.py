@@ -20,6 +20,8 @@ from api.access import KeyRing, Principal
 from api.permits import Permits
 from api.problems import Headers, Refused, encode
 from api.rates import Rates
+from api.sessions import PREFIX as CONSOLE
+from api.sessions import SessionRing, SignedIn
 from api.telemetry import REFUSED
 
 #: All header names and values together.
@@ -29,7 +31,7 @@ MAX_HEADER_BYTES = 32 * 1024
 PUBLIC = frozenset((b"/healthz", b"/readyz", b"/problems"))
 _PUBLIC_PREFIX = b"/problems/"
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}\Z")
-_BOUNDARY_HEADERS = (b"authorization", b"x-api-key", b"content-type", b"if-match", b"idempotency-key")
+_BOUNDARY_HEADERS = (b"authorization", b"x-api-key", b"cookie", b"content-type", b"if-match", b"idempotency-key")
 
 #: These count their events themselves: what is a hold is known when it is read.
 _COUNTED_LATER = frozenset((b"/v1/events", b"/v1/events/batch"))
@@ -44,18 +46,27 @@ class Visit(Struct):
     #: Lower-case names; none that Lotgate acts on occurs twice.
     headers: dict[bytes, bytes]
     request_id: bytes
+    #: A browser's session; None where a key was sent.
+    signed_in: SignedIn | None = None
 
 
 class Door:
     """ASGI application in front of Litestar."""
 
     def __init__(
-        self, app: ASGIApp, keys: KeyRing, direct: Mapping[bytes, ASGIApp], permits: Permits, rates: Rates
+        self,
+        app: ASGIApp,
+        keys: KeyRing,
+        sessions: SessionRing,
+        direct: Mapping[bytes, ASGIApp],
+        permits: Permits,
+        rates: Rates,
     ) -> None:
         self._app = app
         #: Paths that need no routing: the hot path, which writes all of its headers itself.
         self._direct = direct
         self._keys = keys
+        self._sessions = sessions
         self._permits = permits
         self._rates = rates
         # Unique across processes and restarts without asking the kernel for randomness each time.
@@ -83,7 +94,7 @@ class Door:
             try:
                 if limited and raw_path not in _COUNTED_LATER and not raw_path.endswith(b"/hold"):
                     self._rates.charge(principal.name)
-                if principal.plants:
+                if principal.plants and not _is_console(raw_path):
                     await self._permits.check_request(principal, request)
             except Refused as refused:
                 await _refuse(refused.code, refused.detail, raw_path, visit.request_id, send, refused.headers)
@@ -108,19 +119,25 @@ class Door:
         total = 0
         for name, value in raw:
             total += len(name) + len(value)
-        principal = self._keys.authenticate(headers)
-        visit = Visit(principal or NOBODY, headers, request_id)
+        principal, signed_in = self._keys.authenticate(headers), None
+        console = _is_console(scope["raw_path"])
+        if console and principal is None:
+            signed_in = self._sessions.of(headers)
+            principal = None if signed_in is None else signed_in.principal
+        visit = Visit(principal or NOBODY, headers, request_id, signed_in)
         if total > MAX_HEADER_BYTES:
             return visit, (
                 "headers-too-large",
                 f"The headers have {total} bytes; {MAX_HEADER_BYTES} are accepted.",
             )
-        if principal is None and not _is_public(scope["raw_path"]):
+        # The console has a guard of its own, which says the same in pages (api/console/entry.py).
+        public = console or _is_public(scope["raw_path"])
+        if principal is None and not public:
             return visit, (
                 "unauthenticated",
                 "Send a valid key: Authorization: Bearer <key>, or X-API-Key: <key>.",
             )
-        if principal is not None and not principal.may("read") and not _is_public(scope["raw_path"]):
+        if principal is not None and not principal.may("read") and not public:
             return visit, ("forbidden", f"The key {principal.name} has no role that opens anything.")
         if len(headers) != len(raw):
             repeated = _repeated([name for name, _ in raw])
@@ -134,6 +151,10 @@ class Door:
 
 def _is_public(raw_path: bytes) -> bool:
     return raw_path in PUBLIC or raw_path.startswith(_PUBLIC_PREFIX)
+
+
+def _is_console(raw_path: bytes) -> bool:
+    return raw_path.startswith(CONSOLE) and raw_path[len(CONSOLE) : len(CONSOLE) + 1] in (b"", b"/")
 
 
 def _repeated(names: list[bytes]) -> bytes | None:

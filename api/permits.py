@@ -27,6 +27,8 @@ _OWN = "lotgate/"
 _RECORDS = frozenset((b"journal", b"results", b"holds", b"deliveries", b"explain"))
 _LISTS = frozenset((b"/v1/lots", b"/v1/feed", b"/v1/changes"))
 _EVENTS = frozenset((b"/v1/events", b"/v1/events/batch"))
+#: Signing out; that something happened, not what; where a lot that was named exactly is, which is checked there.
+_HARMLESS_PAGES = frozenset((b"/console/logout", b"/console/live", b"/console/find"))
 _HARMLESS = frozenset((b"/healthz", b"/readyz", b"/problems"))
 
 #: Gives the plant of each lot that is known; may block.
@@ -52,6 +54,15 @@ def check_event(principal: Principal, event: Event) -> None:
 def matches(source: str, pattern: str) -> bool:
     """Is ``source`` what ``pattern`` says: a source, or the beginning of some with ``*`` at its end?"""
     return source.startswith(pattern[:-1]) if pattern.endswith("*") else source == pattern
+
+
+def _as_api(path: bytes) -> bytes:
+    """The address of the API that shows the same as this page of the console."""
+    if path == b"/console":
+        return b"/v1/lots"
+    if path in _HARMLESS_PAGES:
+        return b"/healthz"
+    return path.replace(b"/console/", b"/v1/", 1) if path.startswith(b"/console/lots/") else path
 
 
 class Permits:
@@ -95,7 +106,7 @@ class Permits:
 
     async def check_request(self, principal: Principal, scope: HTTPScope) -> None:
         """Refuse a request of a principal that is limited to plants, unless it is known to stay inside them."""
-        path, method = scope["raw_path"], str(scope["method"])
+        path, method = _as_api(scope["raw_path"]), str(scope["method"])
         if method == "OPTIONS" or path in _HARMLESS or path.startswith((b"/problems/", b"/schema/")):
             return
         reads = method in ("GET", "HEAD")

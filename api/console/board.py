@@ -7,6 +7,7 @@ from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
+from api.answers import visit_of
 from api.console.render import AnyRequest, Pages, links, lot_path, to
 from api.pages import page_of
 from api.queries import one_of, position_of, read_query
@@ -35,21 +36,27 @@ def board_routes(engine: Front, pages: Pages) -> list[HTTPRouteHandler]:
     reading = engine.reading
 
     @get("/console")
-    async def board(request: AnyRequest) -> Response[bytes]:
-        """Lots by state."""
+    async def board(request: AnyRequest) -> Response[Any]:
+        """Lots by state; for a key that is limited to plants, those of one of them."""
         asked = read_query(request.scope, (*_FILTERS, "q", "cursor"), blank=True)
         state = one_of(asked, "state", _STATES)
         after, text = position_of(asked) or "", asked.get("q")
+        mine = sorted(visit_of(request.scope).principal.plants)
+        if mine:
+            text = None
         wanted = {name: asked.get(name) for name in _FILTERS}
 
         def look() -> tuple[dict[str, int], list[LotLine]]:
+            # How many lots there are in other plants is none of a limited key's business.
+            counts = {} if mine else reading.counts()
             if text is not None:
-                return reading.counts(), reading.search(text, after=after, limit=ROWS + 1)
-            return reading.counts(), reading.lots(**wanted, after=after, limit=ROWS + 1)
+                return counts, reading.search(text, after=after, limit=ROWS + 1)
+            return counts, reading.lots(**wanted, after=after, limit=ROWS + 1)
 
         counts, rows = await asyncio.to_thread(look)
         page = page_of(rows, ROWS, lambda row: row.id)
-        return pages.page(request, "board.html", **_shown(page, counts, asked, wanted, state))
+        shown = _shown(page, counts, asked, wanted, state)
+        return pages.page(request, "board.html", plants=mine, **shown | {"text": text})
 
     @get("/console/find")
     async def find(request: AnyRequest) -> Response[None]:
@@ -57,6 +64,8 @@ def board_routes(engine: Front, pages: Pages) -> list[HTTPRouteHandler]:
         text = read_query(request.scope, ("q",), blank=True).get("q", "").strip()
         if not text:
             return to("/console")
+        if visit_of(request.scope).principal.plants:
+            return to(lot_path(text))  # which says whether the key may see it
         known = await asyncio.to_thread(reading.plants, [text])
         if text in known:
             return to(lot_path(text))

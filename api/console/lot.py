@@ -20,7 +20,7 @@ from api.door import path_part
 from api.lots import lot_view
 from api.queries import number_of, read_query
 from engine.runtime import Front
-from engine.tracing import Genealogy, Trace
+from engine.tracing import Direction, Genealogy, Trace
 
 #: Entries of the journal that one page shows.
 ENTRIES = 50
@@ -59,8 +59,8 @@ class LotPages:
         entries = engine.reading.journal(name, after=max(0, upto - ENTRIES), limit=min(ENTRIES, upto))
         records = engine.reading.results(name, limit=_RECORDS)
         present = [line for line in records if line.version > found.results_after]
-        children = self._genealogy.trace([name], "forward", depth=1, nodes=_RELATIVES)
-        parents = self._genealogy.trace([name], "backward", depth=1, nodes=_RELATIVES)
+        # Relatives may be of other plants.
+        whole = not me.plants
         told = engine.ledger.lines(lot=name, limit=_DELIVERIES)
         return {
             "view": view, "lot": found, "standing": STANDING.get(found.state, ""),
@@ -72,9 +72,14 @@ class LotPages:
             "earlier_records": len(records) - len(present),
             "holds": engine.reading.holds(name),
             "deliveries": told[::-1][:20], "all_deliveries": len(told),
-            "children": _others(children, name), "parents": _others(parents, name),
+            "whole": whole,
+            "children": self._relatives(name, "forward") if whole else [],
+            "parents": self._relatives(name, "backward") if whole else [],
             "mine": permitted(me),
         }  # fmt: skip
+
+    def _relatives(self, name: str, direction: Direction) -> list[Any]:
+        return _others(self._genealogy.trace([name], direction, depth=1, nodes=_RELATIVES), name)
 
 
 def lot_routes(engine: Front, lots: LotPages) -> list[HTTPRouteHandler]:

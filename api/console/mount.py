@@ -11,6 +11,7 @@ from api.console.assets import asset_routes
 from api.console.backlog import backlog_routes
 from api.console.board import board_routes
 from api.console.deliveries import delivery_routes
+from api.console.entry import entry_routes, guard
 from api.console.live import live_routes
 from api.console.lot import LotPages, lot_routes
 from api.console.quality import quality_pages
@@ -23,6 +24,7 @@ from api.console.tasks import task_pages
 from api.feed import Tail
 from api.health import Health
 from api.permits import Permits
+from api.sessions import SessionRing
 from engine.runtime import Front
 
 
@@ -30,6 +32,7 @@ def console(
     engine: Front,
     patience: Patience,
     permits: Permits,
+    sessions: SessionRing,
     tail: Tail,
     health: Health,
     ring: Callable[[Sequence[str]], None],
@@ -45,6 +48,7 @@ def console(
         "/",
         route_handlers=[
             *asset_routes(),
+            *entry_routes(pages, sessions, patience),
             *board_routes(engine, pages),
             *lot_routes(engine, lots),
             *act_routes(engine.committer, patience, permits, lots),
@@ -58,5 +62,6 @@ def console(
             *rule_pages(engine, pages, patience),
             *system_routes(engine, health, pages),
         ],
+        before_request=guard(permits, sessions),
         exception_handlers={Exception: problem},
     )

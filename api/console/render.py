@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import Request, Response
+from markupsafe import Markup
 from msgspec import Struct
 
 from api.access import Principal
@@ -22,6 +23,7 @@ from api.answers import visit_of
 from api.conditional import has_tag
 from api.console import words
 from api.console.assets import address
+from api.door import NOBODY, Visit
 from api.problems import explain
 from engine.clock import parse_instant
 from engine.runtime import Front
@@ -91,7 +93,8 @@ class Pages:
         """A page; 304 to whoever has it already."""
         visit = visit_of(request.scope)
         text = self._templates.get_template(name).render(
-            me=visit.principal, here=request.scope["path"], token=_FRESH, signed_in=True, **context
+            me=visit.principal, here=request.scope["path"], token=_FRESH, signed_in=visit.principal is not NOBODY,
+            session=visit.signed_in, seal=_seal(visit), **context,
         )
         tag = f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
         headers = {**HEADERS, "etag": tag}
@@ -124,6 +127,13 @@ class Pages:
 
     def _local(self, text: str) -> datetime:
         return parse_instant(text).astimezone(self._engine.timezone)
+
+
+def _seal(visit: Visit) -> Markup:
+    """What every form of a session carries; nothing where a key was sent."""
+    if visit.signed_in is None:
+        return Markup()
+    return Markup('<input type="hidden" name="csrf" value="{}">').format(visit.signed_in.csrf)
 
 
 def to(path: str) -> Response[None]:

@@ -495,6 +495,18 @@ api_keys = Table(
     Column("revoked_at", Text),
 )
 
+#: Browsers that are signed in (engine/sessions.py): hashes only.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("token_hash", Text, primary_key=True),
+    #: The key that it was opened with, and ends with.
+    Column("key_hash", Text, nullable=False),
+    Column("began_at", Text, nullable=False),
+    Column("seen_at", Text, nullable=False),
+    Column("ends_at", Text, nullable=False),
+)
+
 #: Rule sets that were staged or have judged, whole, by digest: so that an old decision can be judged again.
 rule_sets = Table(
     "rule_sets",

@@ -178,7 +178,7 @@ if (editor) {
     const mine = ++asked;
     const form = new FormData(editor);
     const name = String(form.get("file") || "").trim() || "new.yaml";
-    const body = new URLSearchParams({ base: String(form.get("base")), file: name, content: content.value });
+    const body = new URLSearchParams({ base: String(form.get("base")), file: name, content: content.value, csrf: String(form.get("csrf") || "") });
     try {
       const answer = await fetch(editor.dataset.lint, { method: "POST", body });
       if (mine !== asked) return;
