@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Select, func, select, union
 
 from engine.errors import NotFound
 from engine.journal import Entry
@@ -134,17 +134,18 @@ class Reading:
 
         What somebody typed in small letters is looked for in capitals too. Each look is one look at an index.
         """
-        found: dict[str, LotLine] = {}
+        looks = []
         for word in dict.fromkeys((text, text.upper())):
             # The last code point there is: everything that begins with the word comes before, where order is by bytes.
             begins: ColumnElement[bool] = lots.c.id.between(word, word + "\U0010ffff")
             if self._store.dialect == "postgresql":
                 begins = lots.c.id.startswith(word, autoescape=True)
-            same = (lots.c.item == word, lots.c.supplier == word, lots.c.order_number == word)
-            for condition in (begins, *same):
-                query = select(*_LOT_COLUMNS).where(lots.c.id > after, condition).order_by(lots.c.id).limit(limit)
-                found |= {row.id: LotLine(*row) for row in self._rows(query)}
-        return [found[name] for name in sorted(found)][:limit]
+            for condition in (begins, lots.c.item == word, lots.c.supplier == word, lots.c.order_number == word):
+                look = select(*_LOT_COLUMNS).where(lots.c.id > after, condition).order_by(lots.c.id).limit(limit)
+                looks.append(select(look.subquery()))
+        # The database orders, so that the next page begins where this one ends, whatever its collation.
+        found = union(*looks).subquery()
+        return [LotLine(*row) for row in self._rows(select(found).order_by(found.c.id).limit(limit))]
 
     def lot(self, lot_id: str) -> Lot:
         """The lot as it stands; raises NotFound."""
