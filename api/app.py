@@ -40,8 +40,8 @@ from api.readiness import readiness_routes
 from api.recalls import recall_routes
 from api.reference import reference_routes
 from api.rulesets import rule_set_routes
-from api.signing import sign_route
 from api.sessions import SessionRing
+from api.signing import sign_route
 from api.subscriptions import subscription_routes
 from engine.feed import Feed
 from engine.people import ensure_admin_key, read_keys
