@@ -126,7 +126,7 @@ def create_app(settings: Settings) -> Application:
             *rule_set_routes(engine, patience),
             *subscription_routes(engine, patience),
             *health_routes(health, engine),
-            console(engine, patience, permits, sessions, tail, health, bell.ring),
+            console(engine, patience, permits, keys, sessions, tail, health, bell.ring),
             healthz,
             openapi_document,
             *schema_routes(),

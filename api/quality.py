@@ -61,7 +61,7 @@ def quality_routes(engine: Front, patience: Patience) -> list[HTTPRouteHandler]:
         query = read_query(request.scope, ("kind", "status", "lot", "cursor", "limit"))
         asked = {"kind": one_of(query, "kind", KINDS), "status": one_of(query, "status", STATUSES)}
         limit, place = limit_of(query), position_of(query)
-        after = None if place is None else _place(place)
+        after = None if place is None else place_of(place)
         rows = await asyncio.to_thread(
             records, engine.store, engine.today(), **asked, lot=query.get("lot"), after=after, limit=limit + 1
         )
@@ -70,7 +70,8 @@ def quality_routes(engine: Front, patience: Patience) -> list[HTTPRouteHandler]:
     return [list_scorecards, list_charts, set_limits, order_sampling, list_quality_records]
 
 
-def _place(text: str) -> tuple[str, str, str]:
+def place_of(text: str) -> tuple[str, str, str]:
+    """Where a page of records begins; raises Refused for a cursor not made here."""
     try:
         return msgspec.json.decode(text, type=tuple[str, str, str])
     except msgspec.DecodeError:

@@ -10,7 +10,7 @@ from litestar import Request, Response, post
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
 
-from api.access import KeyRing
+from api.access import KeyRing, Principal
 from api.answers import visit_of
 from api.body import Patience
 from api.commands import answered, idempotency_key
@@ -45,20 +45,23 @@ def sign_route(committer: Committer, patience: Patience, permits: Permits, keys:
         """Sign a lot as it is."""
         await permits.check_lot(visit_of(request.scope).principal, path_part(lot))
         visit, wanted = await said(request, patience, Sign, "sign")
+        key = idempotency_key(visit.headers.get(b"idempotency-key"))
+        event = signature_of(wanted, visit.principal, keys, path_part(lot), key)
         name = visit.principal.name
-        signer = keys.find(wanted.key.encode())
-        if signer is None or signer.name != name or not signer.may("sign"):
-            raise Refused("forbidden", f"The key that was entered is not one that {name} signs with.", "/key")
-        if wanted.role is not None and wanted.role not in signer.roles:
-            raise Refused("forbidden", f"{name} does not have the role {wanted.role}.", "/role")
-        data = ev.Signing(
-            meaning=wanted.meaning, version=wanted.version, digest=wanted.digest, signer=name[:64], role=wanted.role,
-            text=wanted.text,
-        )  # fmt: skip
-        event = ev.LotSigned(
-            specversion="1.0", id=idempotency_key(visit.headers.get(b"idempotency-key")), source=f"api/{name}",
-            subject=path_part(lot), data=data,
-        )  # fmt: skip
         return answered(await committer.submit(event, name, None))
 
     return sign_lot
+
+
+def signature_of(wanted: Sign, principal: Principal, keys: KeyRing, lot: str, key: str) -> ev.LotSigned:
+    """The event that a signature is, once it is sure who signs. Raises Refused."""
+    name, signer = principal.name, keys.find(wanted.key.encode())
+    if signer is None or signer.name != name or not signer.may("sign"):
+        raise Refused("forbidden", f"The key that was entered is not one that {name} signs with.", "/key")
+    if wanted.role is not None and wanted.role not in signer.roles:
+        raise Refused("forbidden", f"{name} does not have the role {wanted.role}.", "/role")
+    data = ev.Signing(
+        meaning=wanted.meaning, version=wanted.version, digest=wanted.digest, signer=name[:64], role=wanted.role,
+        text=wanted.text,
+    )  # fmt: skip
+    return ev.LotSigned(specversion="1.0", id=key, source=f"api/{name}", subject=lot, data=data)

@@ -11,6 +11,7 @@ import msgspec
 from litestar import Response, post
 from litestar.handlers import HTTPRouteHandler
 
+from api.access import KeyRing
 from api.answers import require, visit_of
 from api.body import Patience
 from api.commands import COMMANDS, stated_event
@@ -21,6 +22,7 @@ from api.door import path_part
 from api.permits import Permits
 from api.problems import Refused
 from api.roles import SENDERS
+from api.signing import Sign, signature_of
 from engine.answer import Answer, Problem
 from engine.committer import Committer
 from engine.errors import EventInvalid
@@ -30,9 +32,28 @@ _decode = msgspec.json.Decoder(Problem).decode
 
 
 def act_routes(
-    committer: Committer, patience: Patience, permits: Permits, lots: LotPages
+    committer: Committer, patience: Patience, permits: Permits, keys: KeyRing, lots: LotPages
 ) -> list[HTTPRouteHandler]:
     """The routes, for Litestar."""
+
+    @post("/console/lots/{lot:str}/sign", status_code=200)
+    async def sign(request: AnyRequest, lot: str) -> Response[Any]:
+        """Sign the lot as it was shown, with one's own key once more."""
+        visit, name = visit_of(request.scope), path_part(lot)
+        require(visit, "sign")
+        form = await read_form(request, patience)
+        await permits.check_lot(visit.principal, name)
+        kept = {field: value for field, value in form.items() if field != "key"} | {"command": "sign"}
+        try:
+            wanted_ = msgspec.convert(_signing(form), Sign, strict=False)
+            event = signature_of(wanted_, visit.principal, keys, name, key_of(form, "sign"))
+        except (msgspec.ValidationError, Refused) as error:
+            words = error.detail if isinstance(error, Refused) else str(error)
+            return await lots.show(request, name, status=422, refused=Unfit(words), typed=kept)
+        answer = await committer.submit(event, visit.principal.name, None)
+        if answer.status < 400:
+            return to(f"{lot_path(name)}?done=sign")
+        return await lots.show(request, name, status=answer.status, refused=_problem(answer), typed=kept)
 
     @post("/console/lots/{lot:str}/{command:str}", status_code=200)
     async def act(request: AnyRequest, lot: str, command: str) -> Response[Any]:
@@ -58,7 +79,7 @@ def act_routes(
             request, name, status=answer.status, refused=_problem(answer), typed=form | {"command": command}
         )
 
-    return [act]
+    return [sign, act]
 
 
 class Unfit(msgspec.Struct, frozen=True):
@@ -77,7 +98,7 @@ def _problem(answer: Answer) -> Problem:
 def _seen(form: Form, command: str) -> int | None:
     """The version that the person had in sight; a hold lands whatever happened meanwhile."""
     version = form.get("version", "")
-    return None if command == "hold" or not version.isdecimal() else int(version)
+    return None if command in ("hold", "open-record") or not version.isdecimal() else int(version)
 
 
 def _reason(form: Form) -> dict[str, str]:
@@ -112,6 +133,30 @@ def _dispose(form: Form) -> dict[str, Any]:
     return data
 
 
+_NUMBERS = {"nonconformance": "NC", "deviation": "DEV", "corrective_action": "CA"}
+
+
+def _open_record(form: Form) -> dict[str, Any]:
+    token, kind = wanted(form, "token", "The token of the page"), wanted(form, "kind", "What it is")
+    data: dict[str, Any] = {
+        "record": form.get("record") or f"{_NUMBERS.get(kind, 'R')}-{token[:8]}", "kind": kind,
+        "severity": wanted(form, "severity", "How grave it is"), "text": wanted(form, "text", "What was found"),
+    }  # fmt: skip
+    return data | {name: form[name] for name in ("owner", "due_on") if name in form}
+
+
+def _change_record(form: Form) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        "record": wanted(form, "record", "The record"), "step": wanted(form, "step", "The step"),
+        "text": wanted(form, "text", "A word on it"),
+    }  # fmt: skip
+    return data | {name: form[name] for name in ("severity", "owner", "due_on") if name in form}
+
+
+def _signing(form: Form) -> dict[str, Any]:
+    return {name: form[name] for name in ("meaning", "version", "digest", "key", "text") if name in form}
+
+
 #: Command -> makes the data block out of a form.
 FORMS: dict[str, Callable[[Form], dict[str, Any]]] = {
     "hold": _hold,
@@ -119,4 +164,6 @@ FORMS: dict[str, Callable[[Form], dict[str, Any]]] = {
     "release": _release,
     "reinspect": _again,
     "dispose": _dispose,
+    "open-record": _open_record,
+    "change-record": _change_record,
 }

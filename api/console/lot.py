@@ -19,6 +19,7 @@ from api.console.why import STANDING, outlook
 from api.door import path_part
 from api.lots import lot_view
 from api.queries import number_of, read_query
+from engine.records import STEPS as RECORD_STEPS
 from engine.runtime import Front
 from engine.tracing import Direction, Genealogy, Trace
 
@@ -75,7 +76,7 @@ class LotPages:
             "whole": whole,
             "children": self._relatives(name, "forward") if whole else [],
             "parents": self._relatives(name, "backward") if whole else [],
-            "mine": permitted(me),
+            "mine": permitted(me), "record_steps": record_steps,
         }  # fmt: skip
 
     def _relatives(self, name: str, direction: Direction) -> list[Any]:
@@ -95,6 +96,11 @@ def lot_routes(engine: Front, lots: LotPages) -> list[HTTPRouteHandler]:
         )
 
     return [lot_page]
+
+
+def record_steps(status: str) -> list[str]:
+    """Steps that a quality record may take from where it stands."""
+    return [step for step, (sources, _) in RECORD_STEPS.items() if status in sources]
 
 
 def permitted(me: Principal) -> frozenset[str]:

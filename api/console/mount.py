@@ -5,6 +5,7 @@ from typing import Any
 
 from litestar import Request, Response, Router
 
+from api.access import KeyRing
 from api.body import Patience
 from api.console.acts import act_routes
 from api.console.assets import asset_routes
@@ -17,6 +18,7 @@ from api.console.lot import LotPages, lot_routes
 from api.console.quality import quality_pages
 from api.console.readiness import readiness_pages
 from api.console.recalls import recall_pages
+from api.console.records import record_pages
 from api.console.render import Pages
 from api.console.rules import rule_pages
 from api.console.system import system_routes
@@ -32,6 +34,7 @@ def console(
     engine: Front,
     patience: Patience,
     permits: Permits,
+    keys: KeyRing,
     sessions: SessionRing,
     tail: Tail,
     health: Health,
@@ -51,12 +54,13 @@ def console(
             *entry_routes(pages, sessions, patience),
             *board_routes(engine, pages),
             *lot_routes(engine, lots),
-            *act_routes(engine.committer, patience, permits, lots),
+            *act_routes(engine.committer, patience, permits, keys, lots),
             *live_routes(tail),
             *backlog_routes(engine, pages),
             *delivery_routes(engine, pages, patience, ring),
             *task_pages(engine, pages, patience),
             *quality_pages(engine, pages),
+            *record_pages(engine, pages),
             *readiness_pages(engine, pages),
             *recall_pages(engine, pages, patience),
             *rule_pages(engine, pages, patience),

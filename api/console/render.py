@@ -60,6 +60,7 @@ ROOMS = (
     Room("/console", "Lots", "lots"),
     Room("/console/backlog", "Backlog", "backlog"),
     Room("/console/tasks", "Tasks", "tasks"),
+    Room("/console/records", "Records", "records"),
     Room("/console/deliveries", "Deliveries", "deliveries"),
     Room("/console/quality", "Quality", "quality"),
     Room("/console/readiness", "Readiness", "readiness"),

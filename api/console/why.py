@@ -15,7 +15,12 @@ from rules.explain import RuleExplanation
 from rules.rulebook import RuleBook
 
 #: Steps that the clock and other systems take; nobody looks for them on a page.
-_NOT_SHOWN = frozenset({"expire", "retest_due", "state_fact", "revise_specification"})
+_NOT_SHOWN = frozenset(
+    {
+        "expire", "retest_due", "state_fact", "revise_specification", "record_opened", "record_changed", "sign",
+        "change_plan", "change_sampling",
+    }
+)  # fmt: skip
 #: What everybody waits for in a state.
 _GOAL = {"received": "release", "quarantined": "release", "inspected": "release", "blocked": "release",
          "released": "ship"}  # fmt: skip

@@ -34,6 +34,10 @@ STEPS = {
     "void_shipment": "Void shipment",
     "return": "Take back from customer",
     "split": "Split",
+    "sign": "Sign",
+    "change_plan": "Change the inspection plan",
+    "open-record": "Open a record",
+    "change-record": "Record's step",
 }
 
 
@@ -131,6 +135,11 @@ _SENTENCES: dict[str, Any] = {
     "lot.retest_due.v1": lambda d: f"Retest due on {d.due_on}",
     "specification.revised.v1": lambda d: f"Specification revised: {d.item} rev {d.revision}",
     "fact.stated.v1": _stated,
+    "inspection_plan.assigned.v1": lambda d: f"Inspection plan {d.assigned.plan} assigned",
+    "inspection_plan.changed.v1": lambda d: f"Inspection plan changed to {d.plan}{_why(d)}",
+    "quality_record.opened.v1": lambda d: f"{label(d.kind).capitalize()} {d.record} opened: {d.text}",
+    "quality_record.changed.v1": lambda d: f"{d.record}: {d.step}: {d.text}",
+    "lot.signed.v1": lambda d: f"Signed by {d.signer}: {label(d.meaning)}, version {d.version}",
     "delivery.refused.v1": lambda d: f"{d.target} refuses version {d.version}: {d.detail}",
     "delivery.agreed.v1": lambda d: f"{d.target} agrees again, version {d.version}",
     "delivery.drifted.v1": lambda d: f"{d.target} said something else ({label(d.kind)}) and is told again",

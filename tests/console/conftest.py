@@ -57,11 +57,14 @@ class Visitor:
                    for part in self.answers)  # fmt: skip
 
     def offences(self) -> list[str]:
-        """What axe finds that is serious, in words."""
+        """What axe finds that is serious, in words: everything in the light, and what can be read in the dark."""
+        self.page.emulate_media(color_scheme="light")
         found = Axe().run(self.page).response["violations"]
+        self.page.emulate_media(color_scheme="dark")
+        dark = Axe().run(self.page, options={"runOnly": ["color-contrast"]}).response["violations"]
         return [
             f"{one['id']}: {one['help']}: {node['html'][:120]} {node['failureSummary'][:200]}"
-            for one in found if one["impact"] in ("serious", "critical") for node in one["nodes"]
+            for one in found + dark if one["impact"] in ("serious", "critical") for node in one["nodes"]
         ]  # fmt: skip
 
 

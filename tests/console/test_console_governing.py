@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from playwright.sync_api import expect
 from rules.lint.drafts import look_at
 from rules.rulebook import SHIPPED, RuleBook
 from tests.console.conftest import MAX_PAGE_BYTES
-from tests.console.test_console_lots import inspect, reader, submit
+from tests.console.test_console_lots import inspect, page_of, reader, submit
 
 Make = Callable[..., dict[str, Any]]
 ROOT = Path(__file__).resolve().parents[2]
@@ -180,12 +181,75 @@ def test_the_system_page_says_what_readyz_says(service: Any, visitor: Any) -> No
     assert service.key not in service.http.get("/console/system").text
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_governing_pages_are_accessible_and_light(service: Any, visitor: Any, theme: Any) -> None:
-    person = visitor(color_scheme=theme)
+def test_governing_pages_are_accessible_and_light(service: Any, visitor: Any) -> None:
+    person = visitor()
     for path in ("/console/rules", "/console/rules/active", "/console/rules/active/edit?file=release/release.yaml",
-                 "/console/readiness", "/console/recalls", "/console/system"):  # fmt: skip
+                 "/console/readiness", "/console/quality", "/console/system"):  # fmt: skip
         page = person.open(path)
         page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
         assert person.transferred() < MAX_PAGE_BYTES
         assert person.offences() == [], path
+
+
+def test_charts_and_scorecards_on_the_page_are_those_of_the_api(
+    service: Any, visitor: Any, receipt: Make, clock: None
+) -> None:
+    for n in range(4):
+        lot = submit(service, receipt(str(n)))["lot"]
+        inspect(service, lot, *[f"{74 + n / 1000 + k / 10000:.4f}" for k in range(5)])
+    asked = {"item": "RING-74", "supplier": "ACME"}
+    deadline = time.monotonic() + 60
+    while not (cards := service.http.get("/v1/quality/scorecards", params=asked).json()["data"]) or (
+        cards[0]["scorecard"]["lots"] < 4
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    person = visitor()
+    page = person.open("/console/quality?item=RING-74&supplier=ACME")
+    [chart] = service.http.get("/v1/quality/charts", params=asked).json()["data"]
+    row = page.locator("#rows tbody tr")
+    expect(row.locator("td.number").first).to_have_text(str(cards[0]["scorecard"]["lots"]))
+    drawing = page.locator("svg.control")
+    signals = sum(1 for p in chart["points"] if p["signals"])
+    assert drawing.locator("circle").count() + drawing.locator("rect.out").count() == len(chart["points"])
+    assert drawing.locator("rect.out").count() >= signals
+    expect(page.locator("details table")).to_contain_text(chart["points"][-1]["lot"])
+    assert person.offences() == []
+
+
+def test_a_lot_is_signed_and_a_record_lives_in_the_browser(service: Any, visitor: Any, receipt: Make) -> None:
+    lot = submit(service, receipt("sign"))["lot"]
+    key = reader(service, "console-signer", '["sign", "release", "inspect"]')
+    person = visitor(key)
+    page = person.open(page_of(lot))
+    shown = service.http.get(f"/v1/lots/{lot}").json()["lot"]
+    page.locator("#act-sign summary").click()
+    page.locator("#act-sign input[name=key]").fill(service.key)
+    page.get_by_role("button", name="Sign lot").click()
+    expect(page.locator("#refused")).to_contain_text("is not one that console-signer signs with")
+    assert page.locator("#act-sign input[name=key]").input_value() == ""
+    page.locator("#act-sign select").select_option("review")
+    page.locator("#act-sign input[name=key]").fill(key)
+    page.get_by_role("button", name="Sign lot").click()
+    expect(page.locator("#signatures")).to_contain_text("console-signer: review")
+    [signature] = service.http.get(f"/v1/lots/{lot}").json()["lot"]["signatures"]
+    assert (signature["version"], signature["digest"]) == (shown["version"], shown["head"])
+    expect(page.locator("#signatures .place")).to_have_text(shown["head"])
+    page.locator("#act-record summary").click()
+    page.locator("#act-record input[name=text]").fill("scratches on 3 of 100")
+    page.locator("#act-record input[name=record]").fill("NC-7")
+    page.get_by_role("button", name="Open it").click()
+    expect(page.locator("#records .state")).to_have_text("open")
+    page.locator("#records summary").click()
+    page.locator("#records select[name=step]").select_option("contain")
+    page.locator("#records input[name=text]").fill("sorted")
+    page.get_by_role("button", name="Go on with NC-7").click()
+    expect(page.locator("#records .state")).to_have_text("contained")
+    page = person.open(f"/console/records?lot={lot}")
+    [line] = service.http.get("/v1/quality/records", params={"lot": lot}).json()["data"]
+    expect(page.locator("#rows tbody tr")).to_contain_text(line["record"]["record"])
+    expect(page.locator("#rows .state")).to_have_text(line["record"]["status"])
+    assert person.offences() == []
+    # The wrong key was answered 422, of which the browser complains.
+    assert [c for c in person.complaints if "422" not in c] == []
+    person.complaints.clear()

@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
-import pytest
 from playwright.sync_api import expect
 
 from engine.people import hash_of
@@ -208,13 +207,12 @@ def test_a_form_of_another_site_and_a_key_that_reads_do_nothing(service: Any, vi
     assert service.http.get(f"/v1/lots/{quote(lot, safe='')}/holds").json()["data"] == []
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_board_and_lot_are_accessible_and_light(service: Any, visitor: Any, receipt: Make, hold: Make, theme: Any) -> None:
-    lot = submit(service, receipt(f"axe-{theme}"))["lot"]
+def test_board_and_lot_are_accessible_and_light(service: Any, visitor: Any, receipt: Make, hold: Make) -> None:
+    lot = submit(service, receipt("axe"))["lot"]
     inspect(service, lot, "74.010", "74.060", "73.990", "74.000", "74.001")
     submit(service, hold(lot, "H-AXE"))
     for path in ("/console", page_of(lot)):
-        person = visitor(color_scheme=theme)
+        person = visitor()
         page = person.open(path)
         expect(page.locator("#pulse")).to_contain_text("Live")
         assert person.transferred() < MAX_PAGE_BYTES

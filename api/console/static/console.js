@@ -75,7 +75,8 @@ async function live() {
       if (news.status === 401) { say("Signed out", "off"); return; }
       if (!news.ok) throw new Error(String(news.status));
       after = (await news.json()).next;
-      const page = await fetch(location.href, { headers: tag ? { "If-None-Match": tag } : {} });
+      // What was refused stands at the address of its form, which shows nothing by itself.
+      const page = await fetch(document.body.dataset.live || location.href, { headers: tag ? { "If-None-Match": tag } : {} });
       if (page.status === 200) {
         tag = page.headers.get("ETag") || "";
         takeOver(await page.text());

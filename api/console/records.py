@@ -1,0 +1,44 @@
+"""Nonconformances, deviations and corrective actions of all lots. What may not enter: SQL, their steps."""
+
+import asyncio
+import json
+from typing import Any
+
+from litestar import Response, get
+from litestar.handlers import HTTPRouteHandler
+
+from api.console.render import AnyRequest, Pages, links
+from api.pages import page_of
+from api.quality import place_of
+from api.queries import one_of, position_of, read_query
+from engine.quality_lists import records
+from engine.records import KINDS, STATUSES
+from engine.runtime import Front
+
+_ROWS = 100
+_HOME = "/console/records"
+
+
+def record_pages(engine: Front, pages: Pages) -> list[HTTPRouteHandler]:
+    """The routes, for Litestar."""
+
+    @get(_HOME)
+    async def show(request: AnyRequest) -> Response[bytes]:
+        """Records, oldest first; without a status those under way."""
+        asked = read_query(request.scope, ("kind", "status", "lot", "cursor"), blank=True)
+        wanted = {"kind": one_of(asked, "kind", KINDS), "status": one_of(asked, "status", STATUSES)}
+        place = position_of(asked)
+        after = None if place is None else place_of(place)
+
+        def look() -> dict[str, Any]:
+            rows = records(
+                engine.store, engine.today(), **wanted, lot=asked.get("lot"), after=after, limit=_ROWS + 1
+            )
+            page = page_of(rows, _ROWS, lambda r: json.dumps([r.record.opened_at, r.lot, r.record.record]))
+            more = wanted | {"lot": asked.get("lot")}
+            onward = page.next and links(_HOME, more | {"cursor": page.next})
+            return {"page": page, "onward": onward, "asked": more, "kinds": KINDS, "statuses": STATUSES}
+
+        return pages.page(request, "records.html", **await asyncio.to_thread(look))
+
+    return [show]
