@@ -61,7 +61,7 @@ def make_broker(settings: Settings) -> RedisBroker:
 class Doorbell:
     """Rings for targets, from a thread of its own."""
 
-    def __init__(self, settings: Settings, *, targets: Sequence[str] = ("erp", "wms")) -> None:
+    def __init__(self, settings: Settings, *, targets: Sequence[str] | None = None) -> None:
         self._off = settings.redis_url == "none"
         self._wanted: set[str] = set()
         self._lock = threading.Lock()
@@ -70,7 +70,7 @@ class Doorbell:
         self._problem = ""
         self._listeners: list[Any] = []
         self._broker = None if self._off else make_broker(settings)
-        for target in targets if self._broker is not None else ():
+        for target in (settings.target_names if targets is None else targets) if self._broker is not None else ():
             self._broker.declare_queue(target)  # type: ignore[union-attr]
         self._thread = threading.Thread(target=self._work, name="doorbell", daemon=True)
         self._thread.start()

@@ -296,6 +296,8 @@ def check_connectors(targets: tuple[str, ...], settings: Settings) -> None:
     """Raises ConnectorInvalid when the connector file of a target cannot be used."""
     for target in targets:
         connector = load(settings.connectors / f"{target}.yaml", settings)
+        if connector.name != target:
+            raise ConnectorInvalid(f"{target}.yaml: name: it says {connector.name}, and is the file of target {target}")
         for where, words in strangers(connector.policy, targets):
             raise ConnectorInvalid(f"{target}.yaml: {where}: {words}")
 
@@ -305,6 +307,7 @@ class Deliverers:
 
     def __init__(self, targets: tuple[str, ...], settings: Settings, ledger: Ledger) -> None:
         self.stopping = threading.Event()
+        self.targets = targets
         self._by_target = {t: Deliverer(t, settings, ledger, self.stopping) for t in targets}
 
     def run(self, target: str) -> int:

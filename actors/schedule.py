@@ -7,7 +7,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from msgspec import Struct
@@ -22,6 +22,7 @@ from engine.family import pass_holds_on
 from engine.ledger import Ledger
 from engine.notices import Notices
 from engine.recalls import carry_out
+from engine.rerouting import look_again, route_again
 from engine.runtime import Engine, open_engine
 from engine.settings import Settings
 from engine.subscriptions import is_subscription
@@ -43,6 +44,8 @@ COUNT_PATIENCE_SECONDS = 1.0
 NOTICE_SECONDS = 1.0
 READ_BACK_SECONDS = 2.0
 MAKE_UP_SECONDS = 15.0
+#: Routes change when the process starts anew.
+ONCE_SECONDS = 86_400.0
 #: A Procfile runner kills after 5 s; whoever talks with another system gets this long to end.
 STOP_SECONDS = 3.0
 #: A target that is behind by more than this is somebody's business.
@@ -59,10 +62,10 @@ class Task(Struct):
     next_at: float = 0.0
 
 
-def sweep(ledger: Ledger, bell: Doorbell) -> None:
+def sweep(ledger: Ledger, bell: Doorbell, targets: Sequence[str]) -> None:
     """Ring for every target that has something due: lost messages, ended leases, an emptied Redis."""
-    # Subscriptions have no doorbell: workers look for them themselves.
-    due = [target for target in ledger.due() if not is_subscription(target)]
+    # Others have no doorbell: workers look for subscriptions themselves, and the clock for what nobody takes.
+    due = [target for target in ledger.due() if target in targets]
     if due:
         bell.ring(due)
 
@@ -109,6 +112,18 @@ def pass_on(engine: Engine) -> None:
     until = time.monotonic() + FAMILY_PATIENCE_SECONDS
     while (number := pass_holds_on(engine.store, engine.pipeline)) and time.monotonic() < until:
         log.info("holds on families: %d placed or lifted", number)
+
+
+def route(engine: Engine) -> None:
+    """Find targets for lots that none took."""
+    if number := route_again(engine.store, engine.ledger, engine.pipeline.routes):
+        log.warning("%d lots that no target took were routed again", number)
+
+
+def greet_targets(engine: Engine) -> None:
+    """Owe targets that are new what they have never heard of."""
+    if number := look_again(engine.store, engine.ledger, engine.pipeline.routes):
+        log.info("targets are owed %d lots that they were not told of before", number)
 
 
 def count_inspections(engine: Engine) -> None:
@@ -185,10 +200,11 @@ def main(settings: Settings) -> int:
     engine = open_engine(settings, ring=bell.ring)
     ledger, now, deciding = engine.ledger, engine.clock, threading.Lock()
     tasks = [
-        Task("sweep", SWEEP_SECONDS, lambda: sweep(ledger, bell)),
+        Task("sweep", SWEEP_SECONDS, lambda: sweep(ledger, bell, engine.pipeline.targets)),
         Task("late", LATE_LOOK_SECONDS, lambda: escalate_late(ledger, now())),
         Task("settled tasks", LATE_LOOK_SECONDS, lambda: close_settled(ledger, now())),
         Task("subscriptions", MAKE_UP_SECONDS, lambda: make_up(ledger)),
+        Task("routes", SWEEP_SECONDS, lambda: route(engine)),
         Task("compensations", SWEEP_SECONDS, lambda: _alone(deciding, compensate_all, engine)),
         Task("families", FAMILY_SECONDS, lambda: _alone(deciding, pass_on, engine)),
         Task("recalls", RECALL_SECONDS, lambda: _alone(deciding, recall, engine)),
@@ -200,6 +216,7 @@ def main(settings: Settings) -> int:
     reading = Reconciler(settings, Drift(engine.store, now), ledger, now, engine.pipeline, deciding, stop.is_set)
     asides = [
         [Task("notices", NOTICE_SECONDS, lambda: _plan(teller))],
+        [Task("targets", ONCE_SECONDS, lambda: greet_targets(engine))],
         *([_telling(teller, channel, stop)] for channel in teller.channels),
         *([_reading_back(reading, target)] for target in engine.pipeline.targets),
     ]

@@ -19,7 +19,6 @@ from actors.webhooks import Subscribers
 from engine.clock import system_clock
 from engine.errors import StoreNotMigrated
 from engine.ledger import Ledger
-from engine.runtime import TARGETS
 from engine.settings import Settings
 from engine.store.migrate import check
 from engine.store.opening import Store, open_store
@@ -58,19 +57,20 @@ def main(settings: Settings) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    check_connectors(TARGETS, settings)
+    targets = settings.target_names
+    check_connectors(targets, settings)
     warm_structs()
     store = open_store(settings.database_url, settings.home)
     _until_migrated(store, stop)
     ledger = Ledger(store, system_clock)
-    deliverers = Deliverers(TARGETS, settings, ledger)
+    deliverers = Deliverers(targets, settings, ledger)
     looks = Workers(deliverers, LOOK_BESIDE_REDIS_SECONDS)
     subscribers = Subscribers(settings, ledger, deliverers.stopping)
     broker = make_broker(settings)
-    declare(broker, deliverers, TARGETS)
-    worker = Worker(broker, worker_threads=max(settings.worker_threads, len(TARGETS)), worker_timeout=POLL_MS)
+    declare(broker, deliverers, targets)
+    worker = Worker(broker, worker_threads=max(settings.worker_threads, len(targets)), worker_timeout=POLL_MS)
     worker.start()
-    log.info("the worker delivers to %s", ", ".join(TARGETS))
+    log.info("the worker delivers to %s", ", ".join(targets))
     stop.wait()
     deliverers.stopping.set()
     # Whoever delivers sees that and ends, actor or look: this only waits, for both at the same time.
@@ -105,8 +105,10 @@ class Workers:
         self._deliverers = deliverers
         self._subscribers = subscribers
         self._look_seconds = look_seconds
-        self._wake = {target: threading.Event() for target in TARGETS}
-        self._threads = [threading.Thread(target=self._work, args=(t,), name=f"sync-{t}", daemon=True) for t in TARGETS]
+        self._wake = {target: threading.Event() for target in deliverers.targets}
+        self._threads = [
+            threading.Thread(target=self._work, args=(t,), name=f"sync-{t}", daemon=True) for t in deliverers.targets
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -138,7 +140,7 @@ class Workers:
 
 def run_in_threads(settings: Settings, ledger: Ledger, bell: Doorbell) -> Workers:
     """The actors as threads of this process, rung by ``bell``."""
-    deliverers = Deliverers(TARGETS, settings, ledger)
+    deliverers = Deliverers(settings.target_names, settings, ledger)
     workers = Workers(deliverers, subscribers=Subscribers(settings, ledger, deliverers.stopping))
     bell.listen(workers.ring)
     return workers

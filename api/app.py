@@ -45,7 +45,7 @@ from api.signing import sign_route
 from api.subscriptions import subscription_routes
 from engine.feed import Feed
 from engine.people import ensure_admin_key, read_keys
-from engine.runtime import TARGETS, Front, open_front
+from engine.runtime import Front, open_front
 from engine.sessions import Sessions
 from engine.settings import Settings
 
@@ -70,7 +70,7 @@ def create_app(settings: Settings) -> Application:
     Nothing is served before all of that has worked; the errors are those of ``open_front``.
     """
     if settings.redis_url == WITHOUT_REDIS:
-        check_connectors(TARGETS, settings)
+        check_connectors(settings.target_names, settings)
     bell = Doorbell(settings)
     engine = open_front(settings, ring=bell.ring)
     made = ensure_admin_key(engine.store, settings.home, engine.clock)

@@ -60,7 +60,7 @@ PREFER = Parameter("Prefer", "`return=minimal`: answers without their decisions.
 DELIVERY = Parameter("delivery", "Number of the delivery.", {"type": "integer", "minimum": 1}, "path", True)
 DIGEST = Parameter("digest", "`active`, a digest, or its first digits.", place="path", required=True)
 TARGET = Parameter("target", "Only this target.")
-TARGET_NAME = Parameter("target", "Its name: erp or wms.", place="path", required=True)
+TARGET_NAME = Parameter("target", "Its name, such as erp or wms.", place="path", required=True)
 TASK = Parameter("task", "Number of the task.", {"type": "integer", "minimum": 1}, "path", True)
 SUBSCRIPTION = Parameter("subscription", "Its id: `hook-` and 8 digits.", place="path", required=True)
 RECALL = Parameter("recall", "Its id.", place="path", required=True)

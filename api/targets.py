@@ -22,6 +22,7 @@ from api.views import Page
 from engine.drift import KINDS, Drift, DriftLine, Reading
 from engine.errors import EventInvalid, NotFound
 from engine.runtime import Front
+from engine.subscriptions import is_subscription
 from engine.targets import TargetState
 
 AnyRequest = Request[Any, Any, Any]
@@ -59,7 +60,10 @@ _pause = msgspec.json.Decoder(Pause)
 def target_lines(engine: Front) -> list[TargetLine]:
     """Every target as it stands; asks the database."""
     counts, oldest = engine.ledger.counts(), engine.ledger.oldest_open()
-    return [_line(engine, name, counts.get(name, {}), oldest.get(name)) for name in engine.committer.targets]
+    # What is owed to no target, or to one that is not configured any more, is shown too.
+    others = sorted(name for name in counts if name not in engine.committer.targets and not is_subscription(name))
+    names = (*engine.committer.targets, *others)
+    return [_line(engine, name, counts.get(name, {}), oldest.get(name)) for name in names]
 
 
 def _line(engine: Front, name: str, counts: dict[str, int], oldest: str | None) -> TargetLine:

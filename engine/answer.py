@@ -11,6 +11,7 @@ from msgspec import Struct
 from engine import decide
 from engine.course import Course
 from engine.lifecycle import ABSENT, allowed
+from engine.routing import Routes
 from engine.submission import Submission
 from rules.rulebook import RuleVerdict
 
@@ -149,7 +150,7 @@ def identity(submission: Submission) -> Identity:
     return Identity(event.source, event.id, str(event.__struct_config__.tag))
 
 
-def answer_of(course: Course, targets: tuple[str, ...]) -> Answer:
+def answer_of(course: Course, routes: Routes) -> Answer:
     """The answer to a course that has run."""
     if course.refusal is not None:
         return _refused(course, course.refusal)
@@ -160,10 +161,10 @@ def answer_of(course: Course, targets: tuple[str, ...]) -> Answer:
         version = course.before.version if course.before else None
         same = course.unchanged
         return notice(course.submission, same.outcome, 200, same.detail, course.around.now, version=version)
-    return _applied(course, targets)
+    return _applied(course, routes)
 
 
-def _applied(course: Course, targets: tuple[str, ...]) -> Answer:
+def _applied(course: Course, routes: Routes) -> Answer:
     sub, lot = course.submission, course.lot
     if lot is None:
         raise AssertionError("an applied event left no lot")
@@ -186,7 +187,7 @@ def _applied(course: Course, targets: tuple[str, ...]) -> Answer:
         [
             Told(target, told, status.version)
             for told, status in course.told.items()
-            for target in course.told_only.get(told, targets)
+            for target in course.told_to(told, routes)
         ],
     )
     return Answer(201, _encode(decision), sub.key, lot.id, lot.version)

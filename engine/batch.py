@@ -25,6 +25,7 @@ from engine.lineage import Links
 from engine.lot import Lot
 from engine.records import QualityRecord
 from engine.reference import read_reference
+from engine.routing import Routes
 from engine.store import writing
 from engine.submission import ANY_VERSION, Submission, claims, submission
 from engine.surroundings import Surroundings
@@ -48,13 +49,13 @@ class Batch:
         submissions: Sequence[Submission],
         cursor: writing.Cursor,
         statements: writing.Statements,
-        targets: tuple[str, ...],
+        routes: Routes,
         surroundings: Callable[[Mapping[str, tuple[str, ...]]], Surroundings],
     ) -> None:
         self.submissions = submissions
         self._cursor = cursor
         self._statements = statements
-        self._targets = targets
+        self._routes = routes
         #: The moment of the decision, given the targets that have not acknowledged.
         self._surroundings = surroundings
         self._lots: dict[str, Lot] = {}
@@ -258,7 +259,7 @@ class Batch:
             if entry.trigger == "hold" and entry.kind == "event":
                 arrived.append(f"hold:{entry.lot}|{sub.event.data.hold}")  # type: ignore[attr-defined]
         if index is not None:
-            self._answers[index] = answer_of(course, self._targets)
+            self._answers[index] = answer_of(course, self._routes)
 
     def _note_family(self, entry: Entry) -> None:
         links = links_of(entry)
@@ -302,7 +303,7 @@ class Batch:
         now = self._around.now
         told: dict[tuple[str, str], tuple[int, str]] = {}
         for index, course in self._ran:
-            answer = answer_of(course, self._targets) if index is None else self._answers[index]
+            answer = answer_of(course, self._routes) if index is None else self._answers[index]
             self._event_row(rows, index, course.submission, answer, now)
             rows.journal += [_journal_row(e) for e in course.entries]
             rows.results += course.records
@@ -336,7 +337,7 @@ class Batch:
         """Add what ``course`` has to be told: the newest of the batch, by lot and target."""
         for lot_id, status in course.told.items():
             text = encode_status(status).decode()
-            for target in course.told_only.get(lot_id, self._targets):
+            for target in course.told_to(lot_id, self._routes):
                 other = course.told_instead.get((lot_id, target))
                 told[lot_id, target] = (status.version, text if other is None else encode_status(other).decode())
 

@@ -19,17 +19,8 @@ from engine.evidence import Judged, ResultsUsed, evidence, expected_lot, gate_de
 from engine.gather import Fact, Facts, event_fact, with_results
 from engine.journal import GENESIS, Entry, entry_hash, step_of
 from engine.lifecycle import ABSENT, Situation, allowed, follow, gate_of, is_fact
-from engine.lot import (
-    CONSEQUENCE_TYPES,
-    RECORDS,
-    Completed,
-    Lot,
-    Opened,
-    PlanAssigned,
-    SamplingChanged,
-    SplitOff,
-    evolve,
-)
+from engine.lot import CONSEQUENCE_TYPES, RECORDS, Completed, Lot, Opened, PlanAssigned, SamplingChanged, SplitOff, evolve
+from engine.routing import Routes
 from engine.submission import Submission, child_of_shipment
 from engine.surroundings import Surroundings
 from rules.rulebook import Case, Judgement, Reaction, RuleVerdict
@@ -97,6 +88,11 @@ class Course:
     def lot(self) -> Lot | None:
         """The subject as it stands now."""
         return self.lots.get(self.submission.event.subject)
+
+    def told_to(self, lot: str, routes: Routes) -> tuple[str, ...]:
+        """Who is told of ``lot``."""
+        only = self.told_only.get(lot)
+        return routes.of(self.lots[lot]) if only is None else only
 
     def run(self) -> Judging:
         """Decide. Yields cases to judge; everything else is left in the attributes."""

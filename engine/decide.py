@@ -14,6 +14,7 @@ from engine import events as ev
 from engine import records
 from engine.lifecycle import Situation
 from engine.lot import Lot, stays_on_hold
+from engine.routing import UNROUTED, is_unrouted
 from rules.compiled import Severity, Verdict
 from rules.rulebook import Judgement, RuleVerdict
 
@@ -218,8 +219,10 @@ def expired(lot: Lot) -> RuleVerdict:
 
 def outstanding(undelivered: tuple[str, ...]) -> RuleVerdict:
     """The verdict for a lot whose status some targets have not acknowledged."""
-    names = " and ".join(undelivered)
-    return _fails("TARGETS-AGREE", f"{names} did not acknowledge the lot's present status yet")
+    names = " and ".join(name for name in undelivered if not is_unrouted(name))
+    words = [f"{names} did not acknowledge the lot's present status yet"] if names else []
+    words += [f"no target of kind {name.removeprefix(UNROUTED)} takes it" for name in undelivered if is_unrouted(name)]
+    return _fails("TARGETS-AGREE", "; ".join(words))
 
 
 def child_exists(child: str) -> RuleVerdict:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from engine.answer import Answer
 from engine.batch import Batch, Judging
+from engine.routing import Routes
 from engine.store import writing
 from engine.submission import Submission
 from engine.surroundings import Surroundings
@@ -37,14 +38,14 @@ class Flight:
         connection: Any,
         statements: writing.Statements,
         judge: Judge,
-        targets: tuple[str, ...],
+        routes: Routes,
         surroundings: Callable[[Mapping[str, tuple[str, ...]]], Surroundings],
     ) -> None:
         self.connection = connection
         self._cursor = connection.cursor()
         self._statements = statements
         self._judge = judge
-        self._batch = Batch(submissions, self._cursor, statements, targets, surroundings)
+        self._batch = Batch(submissions, self._cursor, statements, routes, surroundings)
         self._way: Judging | None = None
         self._pending: Any = None
 

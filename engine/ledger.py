@@ -25,6 +25,7 @@ from engine.clock import Clock, instant
 from engine.compensation import Refused, want
 from engine.effects import StockStatus
 from engine.errors import NotFound
+from engine.routing import is_unrouted
 from engine.store.opening import Store
 from engine.store.schema import deliveries, targets
 from engine.subscriptions import Subscriptions, is_subscription
@@ -158,7 +159,7 @@ class Ledger:
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
-        self._clock = clock
+        self._clock = self.now = clock
         #: Which targets are paused or resting.
         self.targets = Targets(store, clock)
         self.tasks = Tasks(store, clock)
@@ -304,6 +305,10 @@ class Ledger:
         self.dead(delivery, f"it claims to know a newer version than was ever decided here: {error}", exchange)
         return False
 
+    def superseded(self, delivery: Delivery) -> bool:
+        """Others are owed it instead. False: the lease was lost."""
+        return self._settle([delivery], state="superseded", last_error=None) == 1
+
     def release(self, claimed: Sequence[Delivery]) -> int:
         """Give back what was claimed and not attempted (a worker that stops): due at once, attempt not counted."""
         return self._settle(claimed, state="pending", attempts=deliveries.c.attempts - 1)
@@ -347,6 +352,11 @@ class Ledger:
                 if name is None:
                     return found
                 found.append(str(name))
+
+    def dead_targets(self) -> list[str]:
+        """Targets that have dead letters."""
+        with self._store.reads.connect() as connection:
+            return [str(t) for t in connection.execute(select(deliveries.c.target).where(_DEAD).distinct()).scalars()]
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Deliveries by target and state, of those that are owed: pending, sending, dead. Settled ones are history."""
@@ -420,6 +430,8 @@ class Ledger:
     def acknowledged(self, lot: str) -> list[Acknowledged]:
         """Per target, the newest status sent and the newest it agreed to."""
         rows = [row for row in self.lines(lot=lot, limit=10_000) if not is_subscription(row.target)]
+        # What nobody took and somebody takes now is past.
+        rows = [row for row in rows if not is_unrouted(row.target) or row.state != "superseded"]
         found = []
         for target in sorted({row.target for row in rows}):
             mine = [row for row in rows if row.target == target]

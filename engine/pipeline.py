@@ -27,6 +27,7 @@ from engine.clock import Clock, instant
 from engine.errors import LotgateError, Overloaded, StoreUnavailable
 from engine.flight import Flight, Judge
 from engine.inbox import Inbox, LocalInbox, Waiting
+from engine.routing import USUAL_ROUTES, Routes
 from engine.store import writing
 from engine.submission import Submission, claims, submission
 from engine.surroundings import Surroundings
@@ -97,7 +98,7 @@ class Pipeline:
         judge: Judge,
         rulebook: RuleBook,
         clock: Clock,
-        targets: tuple[str, ...] = ("erp", "wms"),
+        routes: Routes = USUAL_ROUTES,
         *,
         ring: Callable[[Sequence[str]], None] | None = None,
         timezone: tzinfo = UTC,
@@ -106,7 +107,8 @@ class Pipeline:
     ) -> None:
         self.judge: Judge = judge
         self.rulebook = rulebook
-        self.targets = targets
+        self.targets = routes.targets
+        self.routes = routes
         self.counts = Counts()
         self._store = store
         self._clock = clock
@@ -312,7 +314,7 @@ class Pipeline:
         return answers
 
     def _flight(self, submissions: Sequence[Submission], connection: Any) -> Flight:
-        return Flight(submissions, connection, self._statements, self.judge, self.targets, self._surroundings)
+        return Flight(submissions, connection, self._statements, self.judge, self.routes, self._surroundings)
 
     def _count(self, submissions: Sequence[Submission], answers: Sequence[Answer], seconds: float) -> None:
         counts = self.counts

@@ -15,6 +15,7 @@ from engine.clock import Clock, system_clock
 from engine.committer import Committer
 from engine.ledger import Ledger
 from engine.pipeline import Pipeline
+from engine.routing import load_routes
 from engine.rulesets import RuleSets
 from engine.settings import Settings
 from engine.store.feed import settle_order
@@ -25,9 +26,6 @@ from engine.structs import warm_structs
 from engine.trial import trial
 from rules.judge import TwoChannelJudge
 from rules.rulebook import RuleBook
-
-#: The systems that are told; each has a connector file of the same name.
-TARGETS = ("erp", "wms")
 
 
 class Engine(Struct):
@@ -84,7 +82,8 @@ def open_engine(
     judge = start_judge(rulebook)
     changeover = Changeover(sets, clock, rulebook, start_judge)
     timezone = ZoneInfo(settings.timezone)
-    pipeline = Pipeline(store, judge, rulebook, clock, TARGETS, ring=ring, timezone=timezone, changeover=changeover)
+    routes = load_routes(settings)
+    pipeline = Pipeline(store, judge, rulebook, clock, routes, ring=ring, timezone=timezone, changeover=changeover)
     changeover.start()
     return Engine(settings, store, pipeline, changeover, Ledger(store, clock), Reading(store), clock, timezone)
 
@@ -135,7 +134,7 @@ def open_front(
     Raises what :func:`open_engine` raises, and CommitterFailed.
     """
     warm_structs()
-    committer = Committer(settings, TARGETS, ring=ring, max_waiting=settings.max_waiting)
+    committer = Committer(settings, settings.target_names, ring=ring, max_waiting=settings.max_waiting)
     try:
         store = open_store(settings.database_url, settings.home)
         migrate(store)

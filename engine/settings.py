@@ -4,6 +4,7 @@ The only module that reads the environment. A variable is ``LOTGATE_<FIELD>``; `
 that holds a secret; ``LOTGATE_CONFIG`` names a TOML file whose keys are the fields. The environment wins.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,9 @@ SHIPPED_CONNECTORS = Path(__file__).resolve().parent.parent / "actors" / "connec
 ADMIN_KEY_FILE = "admin.key"
 #: ``LOTGATE_SECRET_<NAME>`` is the secret that connector files call ``${secret.<name>}``.
 SECRET_PREFIX = PREFIX + "SECRET_"
+#: ``LOTGATE_URL_<NAME>`` is the address that connector files call ``${url.<name>}``.
+URL_PREFIX = PREFIX + "URL_"
+_TARGET = re.compile("[a-z][a-z0-9_]*")
 #: Fields that may hold a secret: read from a file with ``_FILE``, and never shown.
 SECRETS = (
     "database_url", "redis_url", "api_key", "smtp_url", "notify_webhook", "notify_webhook_secret", "webhook_key",
@@ -48,6 +52,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     connectors: Path = SHIPPED_CONNECTORS
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65535)] = 8000
+    #: The systems that are told, with commas between; each has a connector file of its name.
+    targets: str = "erp, wms"
     #: Where the targets' connector files find their systems. Not set: the sandbox systems, on the next two ports.
     erp_url: str = "http://127.0.0.1:8001"
     wms_url: str = "http://127.0.0.1:8002"
@@ -81,6 +87,13 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     api_key: str = ""
     #: Secrets that connector files name, by their name in lower case.
     secrets: dict[str, str] = {}
+    #: Addresses that connector files name, by their name in lower case.
+    urls: dict[str, str] = {}
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """The systems that are told, in order."""
+        return tuple(name.strip() for name in self.targets.split(","))
 
     @property
     def base_url(self) -> str:
@@ -92,6 +105,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 def load_settings(environment: Mapping[str, str]) -> Settings:
     """Settings from ``environment``. Raises SettingInvalid, naming variable, value and expected form."""
     settings = _convert(_values(environment))
+    _check_targets(settings)
     nowhere = sandboxed(environment)
     urls = {f"{name}_url": f"http://127.0.0.1:{settings.port + n}" for n, name in enumerate(("erp", "wms"), 1)}
     settings = msgspec.structs.replace(settings, **{f: url for f, url in urls.items() if f[:-4] in nowhere})
@@ -107,7 +121,8 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
 def sandboxed(environment: Mapping[str, str]) -> tuple[str, ...]:
     """Targets that sandbox systems stand in for, because no setting says where the real ones are."""
     values = _values(environment)
-    return tuple(name for name in ("erp", "wms") if f"{name}_url" not in values)
+    names = _convert(values).target_names
+    return tuple(name for name in ("erp", "wms") if name in names and f"{name}_url" not in values)
 
 
 def _values(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -119,10 +134,20 @@ def _values(environment: Mapping[str, str]) -> dict[str, Any]:
             values[name] = environment[variable]
         elif name in SECRETS and variable + "_FILE" in environment:
             values[name] = _secret(variable, environment[variable + "_FILE"])
-    named = _named_secrets(environment)
-    if named:
-        values["secrets"] = {**values.get("secrets", {}), **named}
+    named = {"secrets": _named_secrets(environment), "urls": _named(environment, URL_PREFIX)}
+    for name, found in named.items():
+        if found:
+            values[name] = {**values.get(name, {}), **found}
     return values
+
+
+def _check_targets(settings: Settings) -> None:
+    names = settings.target_names
+    if not all(_TARGET.fullmatch(name) for name in names) or len(set(names)) < len(names):
+        raise SettingInvalid(
+            f"LOTGATE_TARGETS is {settings.targets!r}; expected different names of small letters, digits and _, with"
+            " commas between, such as erp, wms."
+        )
 
 
 def as_json(settings: Settings) -> bytes:
@@ -141,6 +166,7 @@ def shown(settings: Settings) -> dict[str, str]:
     for name in SECRETS:
         values[name] = _masked(values[name])
     values["secrets"] = ", ".join(f"{name}=***" for name in sorted(settings.secrets))
+    values["urls"] = ", ".join(f"{name}={_masked(url)}" for name, url in sorted(settings.urls.items()))
     return values
 
 
@@ -182,6 +208,11 @@ def _named_secrets(environment: Mapping[str, str]) -> dict[str, str]:
         elif variable.removesuffix("_FILE") not in environment:
             found[name.removesuffix("_FILE").lower()] = _secret(variable.removesuffix("_FILE"), value)
     return found
+
+
+def _named(environment: Mapping[str, str], prefix: str) -> dict[str, str]:
+    """Every variable that begins with ``prefix``, by the rest of its name in lower case."""
+    return {v.removeprefix(prefix).lower(): value for v, value in environment.items() if v.startswith(prefix)}
 
 
 def _convert(values: dict[str, Any]) -> Settings:

@@ -21,6 +21,7 @@ from actors.connectors.readback import wrong as wrong_read_back
 from actors.connectors.template import STATUS, Place, fill, flaws, names_in, place_of
 from engine.effects import StockStatus
 from engine.errors import LotgateError
+from engine.routing import Kind, Takes
 from engine.settings import Settings
 
 #: Canonical stock statuses; every connector maps each of them.
@@ -119,6 +120,10 @@ class Connector(Struct, frozen=True, forbid_unknown_fields=True):
     register_batch: Batch | None = None
     limits: Limits = Limits()
     breaker: Rests = Rests()
+    #: Targets of one kind share the lots between them; none: its name.
+    kind: Kind | None = None
+    #: Lots that fit one of these; none: every lot.
+    takes: tuple[Takes, ...] | None = None
     #: What follows when it does not take a status.
     policy: Policy = Policy()
     #: How it is asked what it says, for reconciliation.
@@ -223,7 +228,8 @@ def _read(path: Path) -> tuple[Any, yaml.Node]:
 
 
 def _own(settings: Settings) -> dict[str, str]:
-    return {f"settings.{name}": str(getattr(settings, name)) for name in ("erp_url", "wms_url")}
+    named = {f"url.{name}": url for name, url in settings.urls.items()}
+    return named | {f"settings.{name}": str(getattr(settings, name)) for name in ("erp_url", "wms_url")}
 
 
 def _wrong(connector: Connector, settings: Settings, used: set[str]) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,6 @@ from actors.connectors.http import preview
 from api.cli.main import DONE, FOUND, WRONG, Failure, print_json
 from engine.effects import stock_status
 from engine.ledger import key_of
-from engine.runtime import TARGETS
 from engine.settings import Settings
 from engine.store.opening import open_store
 from engine.store.reading import Reading
@@ -24,7 +23,7 @@ def connectors(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _check(options: argparse.Namespace, settings: Settings) -> int:
-    lines = [_checked(target, settings) for target in TARGETS]
+    lines = [_checked(target, settings) for target in settings.target_names]
     if options.json:
         print_json(lines)
     else:
@@ -44,7 +43,8 @@ def _checked(target: str, settings: Settings) -> dict[str, Any]:
 
 
 def _try(options: argparse.Namespace, settings: Settings) -> int:
-    files: list[Connector] = [load(settings.connectors / f"{target}.yaml", settings) for target in TARGETS]
+    names = settings.target_names
+    files: list[Connector] = [load(settings.connectors / f"{target}.yaml", settings) for target in names]
     store = open_store(settings.database_url, settings.home)
     try:
         status = stock_status(Reading(store).lot(options.lot))

@@ -1,4 +1,4 @@
-"""``lotgate targets``: how ERP and WMS do, and the switch that stops telling one of them."""
+"""``lotgate targets``: how the targets do, and the switch that stops telling one of them."""
 
 import argparse
 from urllib.parse import quote
@@ -9,11 +9,11 @@ from engine.settings import Settings
 
 
 def targets(options: argparse.Namespace, settings: Settings) -> int:
-    """How ERP and WMS do; or pause and resume one of them."""
+    """How the targets do; or pause and resume one of them."""
     client = Client(options, settings)
     if options.action:
         if not options.target:
-            raise Failure(f"say which target to {options.action}: erp or wms", WRONG)
+            raise Failure(f"say which target to {options.action}: its name, such as erp", WRONG)
         path = f"/v1/targets/{quote(options.target, safe='')}/{options.action}"
         body = {"json": {"reason": options.reason}} if options.action == "pause" else {}
         state = client.json(client.call("POST", path, **body))

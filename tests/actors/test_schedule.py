@@ -17,7 +17,7 @@ def rung(owing: Any) -> list[str]:
     heard: list[str] = []
     bell = Doorbell(load_settings({"LOTGATE_REDIS_URL": "none"}))
     bell.listen(heard.append)
-    sweep(owing.ledger, bell)
+    sweep(owing.ledger, bell, ("erp", "wms"))
     bell.close()
     return heard
 

@@ -253,7 +253,7 @@ def test_targets_are_paused_with_a_reason_and_resumed(lotgate: Callable[..., Sai
         (("deliveries", "--dry-run"), 2, "--dry-run goes with --replay"),
         (("deliveries", "--replay", "1", "--dry-run"), 2, "--dry-run goes with `--replay all`"),
         (("deliveries", "--replay", "all", "--state", "dead"), 2, "--state does not go with it"),
-        (("targets", "pause"), 2, "say which target to pause: erp or wms"),
+        (("targets", "pause"), 2, "say which target to pause: its name, such as erp"),
         (("targets", "pause", "mes"), 1, "There is no target mes"),
         (("submit", "/no/such/file"), 2, "/no/such/file cannot be read: No such file or directory"),
         (("submit", "/"), 2, "/ cannot be read: Is a directory"),

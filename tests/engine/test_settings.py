@@ -63,3 +63,15 @@ def test_a_file_with_an_unknown_key_or_no_toml_is_refused(tmp_path: Path) -> Non
 def test_a_secret_is_not_in_the_message_about_it(tmp_path: Path) -> None:
     settings = load_settings({"LOTGATE_API_KEY": "topsecret"})
     assert "topsecret" not in str(shown(settings))
+
+
+def test_targets_are_names_with_commas_between() -> None:
+    settings = load_settings({"LOTGATE_TARGETS": "erp_berlin,erp_lyon , wms", "LOTGATE_URL_LYON": "http://lyon:1"})
+    assert settings.target_names == ("erp_berlin", "erp_lyon", "wms")
+    assert settings.urls == {"lyon": "http://lyon:1"}
+
+
+@pytest.mark.parametrize("targets", ["", "erp,", "erp,erp", "ERP", "hook-1", "unrouted-erp", "erp wms"])
+def test_targets_that_cannot_be_are_refused(targets: str) -> None:
+    with pytest.raises(SettingInvalid, match="LOTGATE_TARGETS"):
+        load_settings({"LOTGATE_TARGETS": targets})
