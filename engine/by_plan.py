@@ -1,14 +1,15 @@
 """Inspecting a lot by its plan: which one it gets, what does not fit it, what lacks, what the sample says. Pure."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from engine import decide, inspection_plan
 from engine import events as ev
 from engine.gather import Fact
 from engine.inspection_plan import InspectionPlan
-from engine.lot import Completed, Lot, PlanAssigned
+from engine.lot import Completed, Lot, PlanAssigned, SamplingChanged
 from engine.surroundings import Surroundings
-from rules.rulebook import RuleVerdict
+from rules.rulebook import Reaction, RuleVerdict
 
 
 def off_plan(around: Surroundings, lot: Lot, results: Sequence[Fact], data: ev.Inspection) -> tuple[RuleVerdict, ...]:
@@ -40,3 +41,9 @@ def assigned(around: Surroundings, lot: Lot, kind: str) -> PlanAssigned | None:
     """The plan of ``kind`` that fits ``lot`` best; None: there is none, and the lot keeps what it has."""
     found = around.reference.plan_for(lot.item, lot.revision, lot.supplier, kind, around.day)
     return None if found is None else PlanAssigned(assigned=around.assign(lot, *found))
+
+
+def sampling_changed(reaction: Reaction) -> SamplingChanged:
+    """What a reaction says of how hard the supplier's lots are inspected from now on."""
+    severity: Any = reaction.to  # one of the three: the rule files are checked
+    return SamplingChanged(reaction=reaction.id, severity=severity, text=reaction.message)

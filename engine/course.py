@@ -19,7 +19,7 @@ from engine.evidence import Judged, ResultsUsed, evidence, expected_lot, gate_de
 from engine.gather import Fact, Facts, event_fact, with_results
 from engine.journal import GENESIS, Entry, entry_hash, step_of
 from engine.lifecycle import ABSENT, Situation, allowed, follow, gate_of, is_fact
-from engine.lot import CONSEQUENCE_TYPES, RECORDS, Completed, Lot, Opened, PlanAssigned, SamplingChanged, SplitOff, evolve
+from engine.lot import CONSEQUENCE_TYPES, RECORDS, Completed, Lot, Opened, PlanAssigned, SplitOff, evolve
 from engine.routing import Routes
 from engine.submission import Submission, child_of_shipment
 from engine.surroundings import Surroundings
@@ -362,7 +362,7 @@ class Course:
             self._place_hold(reaction.id, reaction.message)
             return
         if reaction.do == "change_sampling":
-            changed = SamplingChanged(reaction=reaction.id, severity=reaction.to, text=reaction.message)  # type: ignore[arg-type]
+            changed = by_plan.sampling_changed(reaction)
             self._consequence("change_sampling", None, changed)
             return
         type_, kind = RECORDS[reaction.do]
