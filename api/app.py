@@ -17,6 +17,7 @@ from actors.deliver import check_connectors
 from actors.worker import Workers, run_in_threads
 from api.access import KeyRing
 from api.asyncapi import schema_routes
+from api.audit import audit_routes
 from api.batch import PATH as EVENTS_BATCH
 from api.batch import BatchPath
 from api.body import MAX_EVENT_BYTES, Patience
@@ -116,6 +117,7 @@ def create_app(settings: Settings) -> Application:
             commands(engine.committer, patience, permits),
             sign_route(engine.committer, patience, permits, keys),
             *lot_routes(engine),
+            *audit_routes(engine),
             *feed_routes(tail),
             *genealogy_routes(engine),
             *ledger_routes(engine, patience, bell.ring),

@@ -270,6 +270,13 @@ _ROWS = (
         "`lotgate connectors check` names the file, the line and the column.",
     ),
     ProblemType(
+        "route-invalid",
+        "Which lots a target takes cannot be read",
+        500,
+        "The file of a target says in `kind` or `takes` what cannot be read; Lotgate does not start with it.",
+        "Mend the place that `detail` names; `lotgate connectors check` reads the file again.",
+    ),
+    ProblemType(
         "overloaded",
         "Lotgate has more events waiting than it accepts",
         503,

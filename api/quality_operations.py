@@ -1,5 +1,7 @@
 """The table of operations, continued: shipments, recalls, inspection records, reference data."""
 
+from msgspec import Raw
+
 from api.parameters import (
     CURSOR,
     DRY_RUN,
@@ -48,6 +50,11 @@ QUALITY: tuple[Operation, ...] = (
         method="post", path="/v1/recalls/{recall}/close", id="close_recall", role="admin", answers={200: Recall},
         summary="End a recall: its holds are lifted.", parameters=(RECALL,),
         body={"application/json": CloseRecall}, problems=(404, 408, 413, 415, 422),
+    ),
+    Operation(
+        method="get", path="/v1/lots/{lot}/audit", id="export_lot", answers={200: Raw}, problems=(404,),
+        summary="The complete evidence of a lot as a zip archive.", parameters=(LOT,),
+        answer_media_type="application/zip",
     ),
     reading("/v1/quality/scorecards", "scorecards", "How items from suppliers have done.", Page[ScorecardLine],
           Parameter("item", "Only this item."), Parameter("supplier", "Only this supplier; empty: our own.")),

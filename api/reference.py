@@ -9,7 +9,7 @@ from datetime import date
 from typing import Any
 
 import msgspec
-from litestar import Request, Response, get, post, put
+from litestar import Request, Response, get, post, put, route
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
@@ -96,6 +96,11 @@ def reference_routes(engine: Front, patience: Patience) -> list[HTTPRouteHandler
         answer.status_code = 201 if kept.outcome == "created" else 200
         return answer
 
+    @route("/v1/reference/{kind:str}/{key:str}", http_method="OPTIONS", status_code=204)
+    async def record_methods(kind: str, key: str) -> Response[None]:
+        """What a record understands."""
+        return Response(None, status_code=204, headers={"allow": "GET, OPTIONS, PUT"})
+
     @post("/v1/reference/{kind:str}/import", status_code=200)
     async def import_records(request: Request[Any, Any, Any], kind: str) -> Response[bytes]:
         """Keep many revisions, a line each."""
@@ -112,7 +117,7 @@ def reference_routes(engine: Front, patience: Patience) -> list[HTTPRouteHandler
         await asyncio.to_thread(references.check_kind, name)
         return json_answer(await asyncio.to_thread(_import, references, name, lines, by, trial))
 
-    return [list_records, show_record, put_record, import_records]
+    return [list_records, show_record, put_record, record_methods, import_records]
 
 
 def _import(references: References, kind: str, lines: list[tuple[int, bytes]], by: str, trial: bool) -> Imported:

@@ -180,6 +180,11 @@ def parser() -> argparse.ArgumentParser:
     connectors = add("connectors", "check connector files, or show what a lot would be told, without sending it")
     connectors.add_argument("action", choices=("check", "try"))
     connectors.add_argument("lot", nargs="?", help="with try: the lot's id")
+    audit = add("audit", "the evidence of a lot as one archive, and its verification without a service")
+    audit.add_argument("action", choices=("export", "verify"))
+    audit.add_argument("what", help="export: the lot; verify: the archive")
+    audit.add_argument("--out", metavar="FILE", help="export: where to (<lot>.zip)")
+    remote(audit)
     verify = add("verify", "verify the journal: hash chain, versions, and that folding it gives the stored state")
     verify.add_argument("--lot", help="only this lot")
     from api.cli.rules import add_words
@@ -220,7 +225,8 @@ _ANSWERS = {
     "webhooks": "webhooks.webhooks", "trace": "trace.trace", "recall": "recall.recall", "ready": "ready.ready",
     "sampling": "sampling.sampling", "spc": "spc.spc", "quality": "quality.quality",
     "reference": "reference.reference",
-    "connectors": "connectors.connectors", "verify": "local.verify", "rules": "rules.rules", "keys": "keys.keys",
+    "connectors": "connectors.connectors", "verify": "local.verify", "audit": "audit.audit",
+    "rules": "rules.rules", "keys": "keys.keys",
     "config": "local.config",
 }  # fmt: skip
 

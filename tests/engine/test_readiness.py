@@ -1,6 +1,7 @@
 """May it leave now: ready only when nothing is against it, and every reason is said."""
 
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -71,8 +72,8 @@ def test_quantities_units_and_shelf_life_are_those_of_the_shipment(plant: Any, s
         return [one.rule for one in ask(plant, store, rulebook, line, **more).lines[0].against]
 
     assert why() == []
-    assert why(Line("L1", ev.Quantity(value=ev.Decimal(101), unit="ea"))) == ["QUANTITY-AVAILABLE"]
-    assert why(Line("L1", ev.Quantity(value=ev.Decimal(5), unit="kg"))) == ["UNIT-OF-LOT"]
+    assert why(Line("L1", ev.Quantity(value=Decimal(101), unit="ea"))) == ["QUANTITY-AVAILABLE"]
+    assert why(Line("L1", ev.Quantity(value=Decimal(5), unit="kg"))) == ["UNIT-OF-LOT"]
     assert why(deliver_on=date(2027, 3, 1)) == []
     assert why(deliver_on=date(2027, 3, 2)) == ["SHELF-LIFE-ON-DELIVERY"]
     assert why(deliver_on=date(2027, 2, 1), remaining_days=28) == []
