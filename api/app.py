@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from actors.broker import Doorbell
 from actors.deliver import check_connectors
+from actors.lookup import Lookup
 from actors.worker import Workers, run_in_threads
 from api.access import KeyRing
 from api.asyncapi import schema_routes
@@ -24,6 +25,7 @@ from api.body import MAX_EVENT_BYTES, Patience
 from api.commands import commands
 from api.console.mount import console
 from api.door import Door
+from api.elsewhere import elsewhere_routes
 from api.events import PATH as EVENTS
 from api.events import EventPath
 from api.feed import PATH as FEED
@@ -84,6 +86,7 @@ def create_app(settings: Settings) -> Application:
     patience = Patience()
     health = Health(engine, bell.state)
     tail = Tail(Feed(engine.store), lambda: health.draining)
+    lookup = Lookup(settings, engine.store, engine.clock)
 
     @contextlib.asynccontextmanager
     async def life(_: Litestar) -> AsyncIterator[None]:
@@ -101,6 +104,7 @@ def create_app(settings: Settings) -> Application:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await engine.committer.stop()
+            lookup.close()
             await asyncio.to_thread(_stop, engine, workers, bell)
 
     permits = Permits(engine.reading.plants)
@@ -118,6 +122,7 @@ def create_app(settings: Settings) -> Application:
             sign_route(engine.committer, patience, permits, keys),
             *lot_routes(engine),
             *audit_routes(engine),
+            *elsewhere_routes(lookup),
             *feed_routes(tail),
             *genealogy_routes(engine),
             *ledger_routes(engine, patience, bell.ring),

@@ -2,6 +2,7 @@
 
 from msgspec import Raw
 
+from actors.lookup import Elsewhere
 from api.parameters import (
     CURSOR,
     DRY_RUN,
@@ -56,6 +57,8 @@ QUALITY: tuple[Operation, ...] = (
         summary="The complete evidence of a lot as a zip archive.", parameters=(LOT,),
         answer_media_type="application/zip",
     ),
+    reading("/v1/lots/{lot}/systems", "ask_systems", "What ERP, WMS and the others say of a lot now.", Elsewhere, LOT,
+            more=(404,)),
     reading("/v1/quality/scorecards", "scorecards", "How items from suppliers have done.", Page[ScorecardLine],
           Parameter("item", "Only this item."), Parameter("supplier", "Only this supplier; empty: our own.")),
     reading("/v1/quality/charts", "charts", "Control charts of an item: the newest lots, as rules see them.",

@@ -17,6 +17,8 @@ from engine.events import Repairable
 Path = Annotated[str, Meta(pattern="^/")]
 
 
+#: What the path of a document may use beside the status of the lot.
+DOCUMENT_NAMES = ("order", "receipt", "supplier")
 #: A target that lets blocked lots leave is read back this many times as often.
 UNENFORCED = 4
 
@@ -45,6 +47,9 @@ class ReadBack(Struct, frozen=True, forbid_unknown_fields=True):
     gone: dict[str, list[Any]] = {}
     headers: dict[str, str] = {}
     list: Listing | None = None
+    #: Documents of the target that somebody may ask for beside the lot: name -> path, with ``order``, ``receipt`` and
+    #: ``supplier`` of the lot as well. One whose path needs what the lot does not have is left out.
+    documents: dict[str, Path] = {}
     #: Does the target itself refuse to ship a blocked lot? Where it does not, somebody has to watch more closely.
     enforces: bool = True
     #: How often the clock reads it back, four times as often where it does not enforce; 0: only when asked to.
@@ -76,6 +81,8 @@ def wrong(read_back: ReadBack | None) -> Iterator[tuple[str, Any, tuple[str, ...
         return
     yield "read_back.path", read_back.path, STATUS
     yield "read_back.expect", read_back.expect, (*STATUS, "target_stock")
+    for name, path in read_back.documents.items():
+        yield f"read_back.documents.{name}", path, (*STATUS, "target_stock", *DOCUMENT_NAMES)
     if read_back.list is not None:
         yield "read_back.list.path", read_back.list.path, ("after",)
 
@@ -94,6 +101,9 @@ class TargetReader(Protocol):
 
     def one(self, known: Members) -> Members | None:
         """What the target says of one lot; None: it does not know it. ``known``: values of templates."""
+
+    def document(self, path: str, known: Members) -> Members | None:
+        """What stands at ``path``, a template; None: the target has no such thing."""
 
     def page(self, listing: Listing, after: str) -> tuple[dict[str, Members], str | None]:
         """One page of what the target says: lot -> members; and where the next one begins."""
@@ -117,10 +127,12 @@ class Reader:
 
     def one(self, known: Members) -> Members | None:
         """What the target says of one lot; None: it does not know it. ``known``: values of templates."""
-        answer = self._get(str(fill(self._read_back.path, known, escape=True)))
-        if answer.status == 404:
-            return None
-        return self._object(answer)
+        return self.document(self._read_back.path, known)
+
+    def document(self, path: str, known: Members) -> Members | None:
+        """What stands at ``path``, a template; None: the target has no such thing."""
+        answer = self._get(str(fill(path, known, escape=True)))
+        return None if answer.status == 404 else self._object(answer)
 
     def page(self, listing: Listing, after: str) -> tuple[dict[str, Members], str | None]:
         """One page of what the target says: lot -> members; and where the next one begins."""

@@ -319,6 +319,10 @@ class TrytonReader:
         except _Ended as end:
             raise NotRead(end.detail) from None
 
+    def document(self, path: str, known: Members) -> Members | None:
+        """Tryton finds its documents by searches, which a path does not say."""
+        raise NotRead(f"{self._connector.name}: Tryton has no paths of documents; leave read_back.documents out")
+
     def page(self, listing: Listing, after: str) -> tuple[dict[str, Members], str | None]:
         """Lots are asked for one by one: a list of lots would not say where they lie."""
         raise NotRead(f"{self._connector.name}: read_back has a list, and Tryton has none; leave it out")

@@ -92,6 +92,9 @@ def parser() -> argparse.ArgumentParser:
     lot.add_argument("--as-decided", nargs="?", const="last", metavar="VERSION",
                      help="explain it as it was decided then, by the rules and facts of then")  # fmt: skip
     remote(lot)
+    where = add("where", "ask every system what it says of a lot now")
+    where.add_argument("lot", help="the lot's id")
+    remote(where)
     trace = add("trace", "show what was made of a lot, or what it was made of, as a tree")
     trace.add_argument("lot", help="the lot's id")
     trace.add_argument("--backward", action="store_true", help="what it was made of")
@@ -223,6 +226,7 @@ _ANSWERS = {
     "demo": "remote.demo", "submit": "submit.submit", "lot": "remote.lot", "deliveries": "remote.deliveries",
     "targets": "targets.targets", "reconcile": "reconcile.reconcile", "tasks": "tasks.tasks",
     "webhooks": "webhooks.webhooks", "trace": "trace.trace", "recall": "recall.recall", "ready": "ready.ready",
+    "where": "where.where",
     "sampling": "sampling.sampling", "spc": "spc.spc", "quality": "quality.quality",
     "reference": "reference.reference",
     "connectors": "connectors.connectors", "verify": "local.verify", "audit": "audit.audit",

@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import pytest
 
 from actors.connectors.format import ConnectorInvalid, load
 from actors.connectors.readback import NotRead
+from actors.lookup import AT_ONCE, LOOKUP_SECONDS, Elsewhere, Lookup
 from actors.reconcile import Reconciler, reconcile_due
 from engine.clock import system_clock
 from engine.decoding import decode_event
@@ -308,3 +310,92 @@ def test_a_target_without_the_part_says_so(site: Site, adapt: Callable[..., Path
     adapt("erp", read_back=None)
     with pytest.raises(NotRead, match="has no read_back part"):
         one.run("erp", repair=True)
+
+
+# -- asked for by somebody ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ask(site: Site) -> Iterator[Callable[..., Elsewhere]]:
+    """Asks the systems of ``site``; ``erp_url``, ``read_back``: another ERP, and how it is asked."""
+    made: list[Lookup] = []
+
+    def asked(lot: str, erp_url: str | None = None, **read_back: Any) -> Elsewhere:
+        folder = site.adapt("erp", read_back=read_back)
+        site.adapt("wms")
+        urls = site.urls if erp_url is None else {**site.urls, "LOTGATE_ERP_URL": erp_url}
+        settings = load_settings({**urls, "LOTGATE_CONNECTORS": str(folder)})
+        made.append(Lookup(settings, site.owing.store, system_clock))
+        return made[-1].of(lot)
+
+    yield asked
+    for one in made:
+        one.close()
+
+
+def test_every_system_says_what_it_has_when_somebody_asks(
+    site: Site, ask: Callable[..., Elsewhere], erp_screen: Screen, lot: str
+) -> None:
+    site.blocked(lot)
+    found = ask(lot)
+    assert (found.state, [(s.target, s.outcome, s.owed) for s in found.systems]) == (
+        "blocked", [("erp", "agrees", False), ("wms", "agrees", False)],
+    )  # fmt: skip
+    assert all(s.said and s.version == found.version for s in found.systems)
+    erp_screen.change(lot, stock="unrestricted")
+    erp, wms = ask(lot).systems
+    assert (erp.outcome, erp.expected, erp.observed) == ("differs", {"stock": "blocked"}, {"stock": "unrestricted"})
+    assert (wms.outcome, wms.problem) == ("agrees", None)
+    erp_screen.forget(lot)
+    assert [s.outcome for s in ask(lot).systems] == ["unknown-lot", "agrees"]
+    assert site.drift.lines("erp") == [], "asking changes nothing"
+
+
+def test_what_is_on_its_way_is_no_mystery(site: Site, ask: Callable[..., Elsewhere], lot: str) -> None:
+    site.released(lot)
+    site.say(lot, "hold.applied.v1", {"hold": "H", "reason": {"code": "SUSPECT"}})
+    assert [(s.outcome, s.owed) for s in ask(lot).systems] == [("differs", True), ("differs", True)]
+
+
+def test_documents_of_the_lot_are_read_along(
+    site: Site, ask: Callable[..., Elsewhere], talker: Any, lot: str
+) -> None:
+    site.released(lot)
+    version = len(Reading(site.owing.store).journal(lot))
+    talker.say(200, {"lot": lot, "stock": "unrestricted", "version": version})
+    talker.say(200, {"number": "PO-7", "open": "40"})
+    talker.say(404)
+    talker.say(500)
+    documents = {"receipt": "/receipts/${receipt}", "supplier": "/suppliers/${supplier}", "terms": "/terms/${item}",
+                 "production_order": "/orders/${order}"}  # fmt: skip
+    erp, wms = ask(lot, talker.url, documents=documents).systems
+    assert [(d.name, d.said) for d in erp.documents] == [
+        ("receipt", {"number": "PO-7", "open": "40"}), ("supplier", None), ("terms", None),
+    ], "the lot has no production order"  # fmt: skip
+    assert [d.problem for d in erp.documents] == [None, None, "erp answered 500 when it was read back."]
+    paths = [path for path, _, _ in talker.heard]
+    assert paths[1:] == [f"GET /receipts/{quote(lot, safe='')}", "GET /suppliers/ACME", "GET /terms/RING-74"]
+    assert (erp.outcome, wms.outcome) == ("agrees", "agrees")
+
+
+def test_a_system_that_hangs_holds_up_nobody_else(
+    site: Site, ask: Callable[..., Elsewhere], talker: Any, lot: str
+) -> None:
+    site.released(lot)
+    over = threading.Event()
+    for _ in range(AT_ONCE):
+        talker.do(lambda _: over.wait(20))
+    began = time.monotonic()
+    erp, wms = ask(lot, talker.url).systems
+    over.set()
+    assert time.monotonic() - began < 2 * LOOKUP_SECONDS
+    assert (erp.outcome, erp.said, erp.took_ms) == ("not-read", None, None)
+    assert erp.problem is not None
+    assert (wms.outcome, wms.problem) == ("agrees", None)
+
+
+def test_a_document_with_a_name_that_is_not_known_is_refused_at_load(site: Site, ask: Callable[..., Elsewhere], lot: str) -> None:
+    site.released(lot)
+    [erp, _] = ask(lot, documents={"order": "/orders/${ordre}"}).systems
+    assert erp.outcome == "not-read"
+    assert "${ordre} is not known" in str(erp.problem)

@@ -1,0 +1,185 @@
+"""Where is this lot now, in everybody else's books? Every target that takes it is asked when somebody asks.
+
+Nothing is copied and nothing is changed: each answer says when it was given, how long it took and how it compares with
+what was decided; a target that does not answer in time is shown as such and holds up no other. What may not enter:
+how a target is asked (actors/connectors/readback.py), and what follows from a difference (actors/reconcile.py).
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from actors.connectors.format import Connector, ConnectorInvalid, load, values
+from actors.connectors.protocols import reader_of
+from actors.connectors.readback import (
+    DOCUMENT_NAMES,
+    Members,
+    NotRead,
+    ReadBack,
+    TargetReader,
+    differing,
+    version_of,
+)
+from actors.connectors.template import names_in
+from engine.clock import Clock, instant
+from engine.effects import stock_status
+from engine.ledger import Ledger
+from engine.lot import Lot
+from engine.routing import is_unrouted, load_routes
+from engine.settings import Settings
+from engine.store.opening import Store
+from engine.store.reading import Reading
+
+#: Somebody waits for the answer: what a target has not said by then, it has not said.
+LOOKUP_SECONDS = 3.0
+#: Look-ups that may ask one target at the same time, per web process: its work goes before our curiosity.
+AT_ONCE = 2
+#: Threads that ask; a target that hangs holds ``AT_ONCE`` of them at the most.
+THREADS = 16
+
+
+class Document(Struct, frozen=True):
+    """One document beside the lot: a purchase order, a sales order, a production order."""
+
+    name: str
+    #: What the target says; null: it has no such document, or ``problem`` says why it is not known.
+    said: dict[str, Any] | None
+    problem: str | None = None
+
+
+class SystemAnswer(Struct, frozen=True):
+    """What one target says of the lot."""
+
+    target: str
+    #: agrees · differs · unknown-lot (it does not know it) · not-read (see ``problem``)
+    outcome: str
+    #: Instant of the question, and how long the answers took; null: there was none.
+    asked_at: str
+    took_ms: int | None
+    #: In the target's own words; null: it said nothing.
+    said: dict[str, Any] | None
+    #: Members that are not as decided: what they ought to be, what they are.
+    expected: dict[str, str]
+    observed: dict[str, str]
+    #: Version of the lot that the target was told last, as it says; null: it does not say.
+    version: int | None
+    #: A decision that has not reached it yet: a difference may be nothing but that.
+    owed: bool
+    documents: list[Document]
+    problem: str | None = None
+
+
+class Elsewhere(Struct, frozen=True):
+    """One lot, and what everybody says of it. ``systems`` in the order of the settings."""
+
+    lot: str
+    version: int
+    state: str
+    systems: list[SystemAnswer]
+
+
+class Lookup:
+    """Asks targets for people who wait. Thread-safe."""
+
+    def __init__(self, settings: Settings, store: Store, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._reading = Reading(store)
+        self._ledger = Ledger(store, clock)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="lookup")
+        self._rooms: dict[str, threading.BoundedSemaphore] = {}
+
+    def close(self) -> None:
+        """End; what is under way ends in ``LOOKUP_SECONDS``."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def of(self, lot_id: str) -> Elsewhere:
+        """Ask every target that takes the lot. Raises NotFound for one that there is not."""
+        lot = self._reading.lot(lot_id)
+        told = self._ledger.acknowledged(lot_id)
+        owed = {row.target for row in told if row.sent_version != row.acknowledged_version}
+        asked_at, started = instant(self._clock()), time.monotonic()
+        names = [name for name in load_routes(self._settings).of(lot) if not is_unrouted(name)]
+        asks = {name: self._threads.submit(self._ask, name, lot, started + LOOKUP_SECONDS) for name in names}
+        wait(asks.values(), LOOKUP_SECONDS)
+        return Elsewhere(
+            lot.id, lot.version, lot.state,
+            [_answer(name, asks[name], asked_at, owed=name in owed) for name in names],
+        )  # fmt: skip
+
+    def _ask(self, target: str, lot: Lot, deadline: float) -> "_Said":
+        room = self._rooms.setdefault(target, threading.BoundedSemaphore(AT_ONCE))
+        if not room.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise NotRead(f"{target} is being asked by others, who have no answer yet")
+        began = time.monotonic()
+        try:
+            connector = load(self._settings.connectors / f"{target}.yaml", self._settings)
+            part = connector.read_back
+            if part is None:
+                raise NotRead(f"{target}.yaml has no read_back part, so {target} cannot be asked")
+            patience = min(connector.limits.timeout_s, max(0.1, deadline - began))
+            limits = msgspec.structs.replace(connector.limits, timeout_s=patience)
+            reader = reader_of(msgspec.structs.replace(connector, limits=limits), part)
+            try:
+                return _read(connector, part, reader, lot, began)
+            finally:
+                reader.close()
+        finally:
+            room.release()
+
+
+class _Said(Struct, frozen=True):
+    """What came back from one target."""
+
+    seen: Members | None
+    expected: dict[str, str]
+    observed: dict[str, str]
+    version: int | None
+    documents: list[Document]
+    took_ms: int
+
+
+def _read(connector: Connector, part: ReadBack, reader: TargetReader, lot: Lot, began: float) -> _Said:
+    known = values(connector, stock_status(lot), "")
+    seen = reader.one(known)
+    expected, observed = ({}, {}) if seen is None else differing(part, known, seen)
+    more = known | {name: getattr(lot, name) for name in DOCUMENT_NAMES}
+    documents = [
+        _document(name, lambda path=path: reader.document(path, more))  # type: ignore[misc]  # mypy infers no default
+        for name, path in part.documents.items()
+        if all(more[needed] is not None for needed in names_in(path) if needed is not None)
+    ]
+    version = None if seen is None else version_of(part, seen)
+    return _Said(seen, expected, observed, version, documents, round((time.monotonic() - began) * 1000))
+
+
+def _document(name: str, read: Callable[[], Members | None]) -> Document:
+    try:
+        seen = read()
+    except NotRead as error:
+        return Document(name, None, error.detail)
+    return Document(name, None if seen is None else dict(seen))
+
+
+def _answer(target: str, ask: "Future[_Said]", asked_at: str, *, owed: bool) -> SystemAnswer:
+    problem, said = None, None
+    if ask.cancel() or not ask.done():
+        problem = f"{target} did not answer within {LOOKUP_SECONDS:g} s"
+    else:
+        try:
+            said = ask.result()
+        except (NotRead, ConnectorInvalid) as error:
+            problem = error.detail
+    if said is None:
+        return SystemAnswer(target, "not-read", asked_at, None, None, {}, {}, None, owed, [], problem)
+    outcome = "unknown-lot" if said.seen is None else "differs" if said.expected else "agrees"
+    seen = None if said.seen is None else dict(said.seen)
+    return SystemAnswer(
+        target, outcome, asked_at, said.took_ms, seen, said.expected, said.observed, said.version, owed,
+        said.documents,
+    )  # fmt: skip
