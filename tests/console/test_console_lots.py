@@ -86,6 +86,7 @@ def test_what_is_typed_is_found_by_beginning_item_supplier_and_order(service: An
     for text in ("FINDCO", "findco", "PO-FIND", lot, lot[:-1]):
         found = service.http.get("/console/find", params={"q": text})
         assert found.headers["location"] == page_of(lot), text
+    submit(service, receipt("find another"))
     many = service.http.get("/console/find", params={"q": "RING-74"}).headers["location"]
     assert many == "/console?q=RING-74"
     assert service.http.get("/console/find?q=").headers["location"] == "/console"
