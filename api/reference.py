@@ -117,7 +117,7 @@ def reference_routes(engine: Front, patience: Patience) -> list[HTTPRouteHandler
         await asyncio.to_thread(references.check_kind, name)
         return json_answer(await asyncio.to_thread(_import, references, name, lines, by, trial))
 
-    return [list_records, show_record, put_record, record_methods, import_records]
+    return [record_methods, list_records, show_record, put_record, import_records]
 
 
 def _import(references: References, kind: str, lines: list[tuple[int, bytes]], by: str, trial: bool) -> Imported:
