@@ -16,6 +16,7 @@ from engine.errors import LotgateError
 from engine.settings import Settings, load_settings
 
 DONE, FOUND, WRONG = 0, 1, 2
+_REFERENCE = ("inspection-plan", "fact", "order", "allocation", "customer", "calendar")
 Command = Callable[[argparse.Namespace, Settings], int]
 
 
@@ -134,10 +135,10 @@ def parser() -> argparse.ArgumentParser:
     quality.add_argument("--severity", choices=("normal", "tightened", "reduced"), help="sampling: from now on")
     quality.add_argument("--reason", help="sampling: who agreed, and why")
     remote(quality)
-    reference = add("reference", "inspection plans, and facts of items and suppliers: list, show, load")
+    reference = add("reference", "inspection plans, facts, orders, allocations, customers, calendars: list, show, load")
     reference.add_argument("action", choices=("list", "show", "load"))
     reference.add_argument("what", nargs="?", help="show: the key; load: a file (.csv for facts), or -")
-    reference.add_argument("--kind", default="inspection-plan", choices=("inspection-plan", "fact"))
+    reference.add_argument("--kind", default="inspection-plan", choices=_REFERENCE)
     reference.add_argument("--item", help="list: only about this item")
     reference.add_argument("--on", metavar="DATE", help="list: in force on this day (today)")
     reference.add_argument("--dry-run", action="store_true", help="load: say what would be, change nothing")

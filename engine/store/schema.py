@@ -280,6 +280,17 @@ reference = Table(
 Index("reference_by_item", reference.c.item)
 Index("reference_by_supplier", reference.c.supplier)
 
+#: When the newest revision of a record was last said again: what it says is no older than that.
+reference_confirmed = Table(
+    "reference_confirmed",
+    metadata,
+    Column("kind", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("confirmed_at", Text, nullable=False),
+    Column("confirmed_by", Text, nullable=False),
+    PrimaryKeyConstraint("kind", "key"),
+)
+
 #: How hard lots of an item from a supplier are inspected, as somebody said (engine/track_record.py).
 sampling_orders = Table(
     "sampling_orders",
