@@ -109,6 +109,11 @@ def read_reference(
     ]
 
 
+def live_content(kind: str, text: str) -> Any:
+    """The content of a stored record, as its Struct; None: withdrawn."""
+    return _decoders[kind].decode(text)
+
+
 class References:
     """Reference data of one store."""
 
