@@ -64,7 +64,10 @@ TARGET_NAME = Parameter("target", "Its name, such as erp or wms.", place="path",
 TASK = Parameter("task", "Number of the task.", {"type": "integer", "minimum": 1}, "path", True)
 SUBSCRIPTION = Parameter("subscription", "Its id: `hook-` and 8 digits.", place="path", required=True)
 RECALL = Parameter("recall", "Its id.", place="path", required=True)
-KIND = Parameter("kind", "inspection-plan or fact.", place="path", required=True)
+KIND = Parameter(
+    "kind", "inspection-plan, fact, order, allocation, customer or calendar.", place="path", required=True
+)
+ORDER = Parameter("order", "Number of the sales order.", {"type": "string", "minLength": 1}, "path", True)
 KEY = Parameter("key", "Key of the record.", {"type": "string", "minLength": 1, "maxLength": 64}, "path", True)
 DRY_RUN = Parameter("dry_run", "`yes`: say what would be, change nothing.")
 FIELDS = Parameter("fields", "Only these fields of each record, commas between.")

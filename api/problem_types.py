@@ -59,6 +59,13 @@ _ROWS = (
         "`detail` names the other one: end it, revise it, or begin after it.",
     ),
     ProblemType(
+        "not-system-of-record",
+        "Another system owns this",
+        403,
+        "The record, or the field of it that would change, has a system of record, and the key is not that system's.",
+        "Change it in the system that `detail` names; it tells Lotgate. Who owns what is `LOTGATE_RECORD_OWNERS`.",
+    ),
+    ProblemType(
         "unauthenticated",
         "An API key is needed",
         401,

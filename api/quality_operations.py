@@ -11,11 +11,13 @@ from api.parameters import (
     KIND,
     LIMIT,
     LOT,
+    ORDER,
     RECALL,
     Operation,
     Parameter,
     reading,
 )
+from api.readiness import Orders, OrdersAnswered
 from api.recalls import CloseRecall, OpenRecall, RecalledLots
 from api.reference import Imported, Line
 from api.signing import Sign
@@ -23,6 +25,7 @@ from api.views import Page
 from engine.answer import Decision
 from engine.quality_lists import RecordLine
 from engine.readiness import Question, ShipmentReadiness
+from engine.readiness_record import Answered, KeptAnswer
 from engine.recalls import Extent, Recall, RecallView, Selection
 from engine.reference import Kept, Record, Wanted
 from engine.scorecards import ChartLine, Ordered, OrderSampling, ScorecardLine, SetLimits
@@ -33,6 +36,15 @@ QUALITY: tuple[Operation, ...] = (
         summary="May this shipment leave now? Every reason; nothing is changed.",
         body={"application/json": Question}, problems=(408, 413, 415, 422),
     ),
+    reading("/v1/shipments/{order}/readiness", "order_readiness", "May this order leave now? The answer is kept.",
+            Answered, ORDER),
+    Operation(
+        method="post", path="/v1/shipments/readiness/batch", id="orders_readiness", answers={200: OrdersAnswered},
+        summary="May these orders leave now? As for one order, for many.",
+        body={"application/json": Orders}, problems=(408, 413, 415, 422),
+    ),
+    reading("/v1/shipments/{order}/answers", "order_answers", "What was answered about an order, oldest first.",
+            Page[KeptAnswer], ORDER, CURSOR, LIMIT),
     reading("/v1/recalls", "recalls", "Recalls, the newest first.", Page[Recall]),
     Operation(
         method="post", path="/v1/recalls", id="open_recall", role="admin", answers={201: Recall, 200: Recall},

@@ -22,7 +22,7 @@ from api.queries import cursor_after, limit_of, one_of, position_of, read_query
 from api.said import said
 from api.views import Page
 from engine.errors import EventInvalid, LotgateError
-from engine.reference import Kept, Key, Record, References, Wanted
+from engine.reference import Kept, Key, Record, References, Wanted, record_owners
 from engine.runtime import Front
 
 #: Lines of one import.
@@ -64,7 +64,8 @@ class Imported(Struct, frozen=True):
 
 def reference_routes(engine: Front, patience: Patience) -> list[HTTPRouteHandler]:
     """The routes, for Litestar."""
-    references = References(engine.store, engine.clock, lambda: engine.rulebook.vocabulary)
+    owners = record_owners(engine.settings)
+    references = References(engine.store, engine.clock, lambda: engine.rulebook.vocabulary, owners)
 
     @get("/v1/reference/{kind:str}")
     async def list_records(request: Request[Any, Any, Any], kind: str) -> Response[bytes]:

@@ -14,7 +14,7 @@ ROLES: dict[str, str] = {
     "hold": "holds, and lifting them",
     "release": "releasing lots, dispositions; holds",
     "sign": "electronic signatures",
-    "edit-reference": "reference data: inspection plans, facts of items and suppliers",
+    "edit-reference": "reference data: inspection plans, facts of items and suppliers, orders, allocations",
     "edit-rules": "staging rule sets, control limits",
     "approve-rules": "approving, activating, withdrawing and rolling back rule sets; sampling by order",
     "replay": "sending deliveries again, having targets read back",

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 from engine import events as ev
 from engine import stated
 from engine.inspection_plan import InspectionPlan
+from engine.orders import Allocation, Calendar, Customer, Order
 from engine.stated import Stated
 
 
@@ -23,8 +24,15 @@ class ReferenceFact(ev.Closed, frozen=True):
     supplier: ev.Code | None = None
 
 
+Content = InspectionPlan | ReferenceFact | Order | Allocation | Customer | Calendar
 #: Kind of record -> Struct of its content.
-KINDS: dict[str, type[InspectionPlan | ReferenceFact]] = {"inspection-plan": InspectionPlan, "fact": ReferenceFact}
+KINDS: dict[str, type[Content]] = {
+    "inspection-plan": InspectionPlan, "fact": ReferenceFact, "order": Order, "allocation": Allocation,
+    "customer": Customer, "calendar": Calendar,
+}  # fmt: skip
+#: Kinds that change by the hour: the newest revision stands, on whichever day it was said, and saying the same again
+#: confirms it.
+LIVE = frozenset({"order", "allocation"})
 
 
 class Known(Struct, frozen=True):
@@ -35,7 +43,7 @@ class Known(Struct, frozen=True):
     revision: int
     effective_from: str
     effective_until: str | None
-    content: InspectionPlan | ReferenceFact | None
+    content: Content | None
 
     def covers(self, day: str) -> bool:
         """Has it begun, and not ended, on ``day``?"""

@@ -7,9 +7,9 @@ fact is missing. Reads only; shipping itself is decided again, by both engines, 
 """
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 from msgspec import Meta, Struct
 
@@ -110,8 +110,11 @@ class Readinesses:
         self._statements = writing.Statements(store.dialect)
         self._genealogy = Genealogy(store)
 
-    def of(self, question: Question, rulebook: RuleBook, principal: str, today: date) -> ShipmentReadiness:
-        """Ask every lot. Raises EventInvalid for a lot that is named twice."""
+    def of(
+        self, question: Question, rulebook: RuleBook, principal: str, today: date,
+        also: Callable[[Lot], list[Against]] | None = None,
+    ) -> ShipmentReadiness:  # fmt: skip
+        """Ask every lot, and ``also`` of it. Raises EventInvalid for a lot that is named twice."""
         ids = [line.lot for line in question.lines]
         for number, name in enumerate(ids):
             if name in ids[:number]:
@@ -128,11 +131,11 @@ class Readinesses:
                 continue
             asked = _Asked(question, line, lot, around, principal, today)
             against = asked.guards() + asked.rules(results.get(lot.id, []))
-            against += asked.customer() + above.get(lot.id, [])
-            lines.append(LineReadiness(lot.id, _worst(against), lot.version, lot.state, lot.changed_at, against))
+            against += asked.customer() + above.get(lot.id, []) + ([] if also is None else also(lot))
+            lines.append(LineReadiness(lot.id, worst(against), lot.version, lot.state, lot.changed_at, against))
         all_of_it = [a for line in lines for a in line.against]
         return ShipmentReadiness(
-            question.shipment, _worst(all_of_it), instant(self._clock()), rulebook.digest, lines
+            question.shipment, worst(all_of_it), instant(self._clock()), rulebook.digest, lines
         )  # fmt: skip
 
     def _load(
@@ -237,7 +240,8 @@ def _bad(trace: Trace, own: Sequence[str]) -> list[Against]:
     return found
 
 
-def _worst(against: Sequence[Any]) -> Readiness:
+def worst(against: Sequence[Against]) -> Readiness:
+    """What may be said where all of ``against`` is known: not ready outweighs unknown."""
     kinds = {one.readiness for one in against}
     if Readiness.NOT_READY in kinds:
         return Readiness.NOT_READY

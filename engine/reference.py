@@ -1,8 +1,9 @@
 """Reference data: what plants know apart from lots, revision by revision, each with the days on which it is in force.
 
-Kept are inspection plans, and facts of items and suppliers that rules look at (kinds of the vocabulary). A record is
-never changed: another revision takes its place from its first day on, or it is withdrawn from a day on. Decisions see
-what is in force on their day. What may not enter: deciding, HTTP.
+Kept are inspection plans, facts of items and suppliers that rules look at (kinds of the vocabulary), and what other
+systems say about shipments (engine/orders.py). A record is never changed: another revision takes its place from its
+first day on, or it is withdrawn from a day on. Decisions see what is in force on their day. Of what changes by the
+hour the newest revision stands. What may not enter: deciding, HTTP.
 """
 
 import hashlib
@@ -19,7 +20,10 @@ from engine import inspection_plan, stated
 from engine.clock import Clock, instant
 from engine.errors import EventInvalid, LotgateError, NotFound
 from engine.inspection_plan import InspectionPlan
-from engine.known import KINDS, Known, ReferenceFact
+from engine.known import KINDS, LIVE, Content, Known, ReferenceFact
+from engine.orders import Allocation, Order, allocation_problem, order_problem
+from engine.ownership import Owners, check_owner, owners_of
+from engine.settings import Settings
 from engine.store import reference as stored
 from engine.store import writing
 from engine.store.opening import Store
@@ -60,6 +64,8 @@ class Record(Struct, frozen=True):
     content: msgspec.Raw
     recorded_at: str
     recorded_by: str
+    #: When its owner last said the same again; null: never.
+    confirmed_at: str | None = None
 
 
 class Kept(Struct, frozen=True):
@@ -69,6 +75,11 @@ class Kept(Struct, frozen=True):
     record: Record
     #: Undecided lots that it is about; they keep the plan that they have.
     lots_in_work: int
+
+
+def record_owners(settings: Settings) -> Owners:
+    """Who owns what, by the settings. Raises SettingInvalid."""
+    return owners_of(settings.record_owners, {kind: struct.__struct_fields__ for kind, struct in KINDS.items()})
 
 
 _decoders: dict[str, msgspec.json.Decoder[Any]] = {
@@ -98,11 +109,19 @@ def read_reference(
     ]
 
 
+def live_content(kind: str, text: str) -> Any:
+    """The content of a stored record, as its Struct; None: withdrawn."""
+    return _decoders[kind].decode(text)
+
+
 class References:
     """Reference data of one store."""
 
-    def __init__(self, store: Store, clock: Clock, vocabulary: Callable[[], Vocabulary]) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, vocabulary: Callable[[], Vocabulary], owners: Owners | None = None
+    ) -> None:
         self._store = store
+        self._owners = owners or {}
         self._clock = clock
         self._vocabulary = vocabulary
 
@@ -110,7 +129,7 @@ class References:
         """Keep a revision. The same again changes nothing.
 
         Raises NotFound for a kind there is not, EventInvalid for a content that does not fit, ReferenceConflict for
-        days that overlap or a plan for lots that another plan is for.
+        days that overlap or a plan for lots that another plan is for, NotSystemOfRecord for what others own.
         """
         content = self._content(kind, wanted)
         text = msgspec.json.encode(content).decode()
@@ -124,10 +143,17 @@ class References:
             rows = stored.read_revisions(connection, kind, key)
             about = _about(content) if content is not None else _about_row(rows)
             work = stored.in_work(connection, about[0], about[1]) if about[0] is not None else 0
-            for row in rows:
+            before = _plain(rows[-1].content) if rows else None
+            check_owner(self._owners, kind, key, by, before, _plain(text), ends=last is not None)
+            for row in rows[-1:] if kind in LIVE else rows:
                 if (row.effective_from, row.effective_until, row.digest) == (first, last, digest):
-                    return Kept("unchanged", _record(row), work)
-            _check_days(rows, first, last)
+                    if not dry_run:
+                        stored.confirm(connection, kind, key, now, by)
+                    return Kept("unchanged", _record(row, now), work)
+            if kind in LIVE:
+                _check_newest(rows, first)
+            else:
+                _check_days(rows, first, last)
             if content is None and not rows:
                 raise NotFound(f"There is no {kind} {key} to withdraw.")
             if isinstance(content, InspectionPlan):
@@ -153,9 +179,11 @@ class References:
         _kind(kind)
         with self._store.reads.connect() as connection:
             rows = stored.read_revisions(connection, kind, key)
+            confirmed = stored.confirmed(connection, kind, [key]).get(key)
         if not rows:
             raise NotFound(f"There is no {kind} {key}.")
-        return [_record(row) for row in rows]
+        # It was the newest revision that was said again.
+        return [_record(row) for row in rows[:-1]] + [_record(rows[-1], confirmed)]
 
     def page(self, kind: str, day: str, item: str | None, after: str, limit: int) -> tuple[list[Record], str | None]:
         """Records in force on ``day``, by key, and the key to go on from; others are left out."""
@@ -171,7 +199,7 @@ class References:
                     found.append(_record(newest))
         return found, keys[limit - 1] if len(keys) > limit else None
 
-    def _content(self, kind: str, wanted: Wanted) -> InspectionPlan | ReferenceFact | None:
+    def _content(self, kind: str, wanted: Wanted) -> Content | None:
         struct = _kind(kind)
         if bytes(wanted.content) == b"null":
             return None
@@ -179,16 +207,21 @@ class References:
             content = msgspec.json.decode(wanted.content, type=struct)
         except msgspec.ValidationError as error:
             raise EventInvalid(str(error), "/content") from None
+        problem: tuple[str, str] | None = None
         if isinstance(content, InspectionPlan):
             problem = inspection_plan.problem_of(content)
-        else:
+        elif isinstance(content, ReferenceFact):
             problem = _fact_problem(content, self._vocabulary())
+        elif isinstance(content, Order):
+            problem = order_problem(content)
+        elif isinstance(content, Allocation):
+            problem = allocation_problem(content)
         if problem is not None:
             raise EventInvalid(problem[1][:1].upper() + problem[1][1:] + ".", "/content" + problem[0])
         return content
 
 
-def _kind(kind: str) -> type[InspectionPlan | ReferenceFact]:
+def _kind(kind: str) -> type[Content]:
     if kind not in KINDS:
         raise NotFound(f"There is no kind of reference data {kind}; there are {', '.join(KINDS)}.")
     return KINDS[kind]
@@ -202,8 +235,12 @@ def _fact_problem(fact: ReferenceFact, vocabulary: Vocabulary) -> tuple[str, str
     return None if problem is None else ("/fields", problem.rstrip("."))
 
 
-def _about(content: InspectionPlan | ReferenceFact) -> tuple[str | None, str | None]:
-    return content.item, content.supplier
+def _about(content: Content) -> tuple[str | None, str | None]:
+    return (content.item, content.supplier) if isinstance(content, InspectionPlan | ReferenceFact) else (None, None)
+
+
+def _plain(text: str) -> Any:
+    return msgspec.json.decode(text)
 
 
 def _about_row(rows: list[stored.Row]) -> tuple[str | None, str | None]:
@@ -222,6 +259,12 @@ def _check_days(rows: list[stored.Row], first: str, last: str | None) -> None:
             raise ReferenceConflict(f"The days overlap: {where}.")
 
 
+def _check_newest(rows: list[stored.Row], first: str) -> None:
+    if rows and first < rows[-1].effective_from:
+        newest = f"revision {rows[-1].revision} is in force from {rows[-1].effective_from}"
+        raise ReferenceConflict(f"A newer one is known: {newest}.")
+
+
 def _check_rivals(others: list[stored.Row], key: str, plan: InspectionPlan, first: str) -> None:
     """No other plan may be for the same lots, at the same time or later: nobody could tell which one holds."""
     newest: dict[str, stored.Row] = {}
@@ -236,8 +279,8 @@ def _check_rivals(others: list[stored.Row], key: str, plan: InspectionPlan, firs
             raise ReferenceConflict(f"The plan {row.key} is for the same lots; revise or withdraw that one.")
 
 
-def _record(row: stored.Row) -> Record:
+def _record(row: stored.Row, confirmed_at: str | None = None) -> Record:
     return Record(
         row.kind, row.key, row.revision, row.effective_from, row.effective_until, msgspec.Raw(row.content.encode()),
-        row.recorded_at, row.recorded_by,
+        row.recorded_at, row.recorded_by, confirmed_at,
     )  # fmt: skip

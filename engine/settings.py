@@ -70,6 +70,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     worker_threads: Annotated[int, Meta(ge=1, le=64)] = 4
     #: Networks that are not public and may yet be called at addresses somebody typed: ``10.20.0.0/16, 10.0.0.5/32``.
     outbound_allow: str = ""
+    #: Who owns reference data: ``order=erp, order.status=credit, allocation=wms``; only keys of that name change it.
+    record_owners: str = ""
+    #: What ERP and WMS said of an order is too old after this long (0: never), and what that means for its readiness.
+    stale_after_s: Annotated[float, Meta(ge=0, le=31_536_000)] = 86_400.0
+    stale_facts: Literal["accept", "unknown", "not_ready"] = "unknown"
     #: Who gets e-mail about open tasks: addresses with commas between; empty: nobody.
     notify_email: str = ""
     #: Mail server: ``smtps://user:password@host:465``, ``smtp://host:25`` (STARTTLS where it is offered).

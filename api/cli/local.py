@@ -59,12 +59,14 @@ def verify(options: argparse.Namespace, settings: Settings) -> int:
     """The journal of every lot, or of one, and the rule sets that judged."""
     from engine.clock import system_clock
     from engine.journal import verify as verify_journals
+    from engine.readiness_record import ReadinessRecords
     from engine.rulesets import RuleSets
     from engine.store.reading import Reading
 
     store = existing_store(settings)
     report = verify_journals(Reading(store).journals(options.lot), _progress if sys.stderr.isatty() else None)
     wrong = RuleSets(store, system_clock).verify() if options.lot is None else []
+    wrong += [] if options.lot is not None else ReadinessRecords(store, system_clock).breaks()
     store.close()
     if options.lot is not None and report.lots == 0:
         raise Failure(f"there is no lot {options.lot}", FOUND)

@@ -16,6 +16,7 @@ from engine.errors import LotgateError
 from engine.settings import Settings, load_settings
 
 DONE, FOUND, WRONG = 0, 1, 2
+_REFERENCE = ("inspection-plan", "fact", "order", "allocation", "customer", "calendar")
 Command = Callable[[argparse.Namespace, Settings], int]
 
 
@@ -101,9 +102,9 @@ def parser() -> argparse.ArgumentParser:
     trace.add_argument("--depth", type=count, default=1000, help="steps at most (1000)")
     trace.add_argument("--csv", action="store_true", help="one line a lot, for spreadsheets")
     remote(trace)
-    ready = add("ready", "may these lots leave for a customer now?")
-    ready.add_argument("lot", nargs="+", help="the lots of the shipment")
-    ready.add_argument("--customer", required=True, help="who gets them")
+    ready = add("ready", "may these orders leave now, or these lots for a customer?")
+    ready.add_argument("what", nargs="+", help="numbers of orders; with --customer: the lots of a shipment")
+    ready.add_argument("--customer", help="who gets the lots")
     ready.add_argument("--shipment", default="question", help="its number, where rules look at it")
     ready.add_argument("--deliver-on", metavar="DATE", help="the day they arrive (today)")
     ready.add_argument("--remaining-days", type=count, help="days of shelf life that the customer has to get")
@@ -137,10 +138,10 @@ def parser() -> argparse.ArgumentParser:
     quality.add_argument("--severity", choices=("normal", "tightened", "reduced"), help="sampling: from now on")
     quality.add_argument("--reason", help="sampling: who agreed, and why")
     remote(quality)
-    reference = add("reference", "inspection plans, and facts of items and suppliers: list, show, load")
+    reference = add("reference", "inspection plans, facts, orders, allocations, customers, calendars: list, show, load")
     reference.add_argument("action", choices=("list", "show", "load"))
     reference.add_argument("what", nargs="?", help="show: the key; load: a file (.csv for facts), or -")
-    reference.add_argument("--kind", default="inspection-plan", choices=("inspection-plan", "fact"))
+    reference.add_argument("--kind", default="inspection-plan", choices=_REFERENCE)
     reference.add_argument("--item", help="list: only about this item")
     reference.add_argument("--on", metavar="DATE", help="list: in force on this day (today)")
     reference.add_argument("--dry-run", action="store_true", help="load: say what would be, change nothing")

@@ -1,11 +1,12 @@
 """Reference data, in SQL. What it means is in engine/reference.py."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, text
+from sqlalchemy import Connection, func, insert, select, text, update
 
 from engine.store.opening import Store
-from engine.store.schema import lots, reference
+from engine.store.schema import lots, reference, reference_confirmed
 
 #: Serializes those who write reference data on PostgreSQL; SQLite has one writer anyhow.
 _LOCK = 0x10706A7E
@@ -36,6 +37,21 @@ def read_about(connection: Connection, kind: str, item: str | None, supplier: st
 def add(connection: Connection, row: dict[str, Any]) -> None:
     """Keep one more revision."""
     connection.execute(insert(reference).values(**row))
+
+
+def confirm(connection: Connection, kind: str, key: str, at: str, by: str) -> None:
+    """Note that the newest revision was said again."""
+    mine = (reference_confirmed.c.kind == kind, reference_confirmed.c.key == key)
+    values = {"confirmed_at": at, "confirmed_by": by}
+    if not connection.execute(update(reference_confirmed).where(*mine).values(**values)).rowcount:
+        connection.execute(insert(reference_confirmed).values(kind=kind, key=key, **values))
+
+
+def confirmed(connection: Connection, kind: str, keys: Sequence[str]) -> dict[str, str]:
+    """When the newest revision of records was last said again, of those of which it was."""
+    wanted = (reference_confirmed.c.kind == kind, reference_confirmed.c.key.in_(keys))
+    query = select(reference_confirmed.c.key, reference_confirmed.c.confirmed_at).where(*wanted)
+    return {str(key): str(at) for key, at in connection.execute(query)}
 
 
 def page(store: Store, kind: str, item: str | None, after: str, limit: int) -> list[str]:

@@ -280,6 +280,35 @@ reference = Table(
 Index("reference_by_item", reference.c.item)
 Index("reference_by_supplier", reference.c.supplier)
 
+#: When the newest revision of a record was last said again: what it says is no older than that.
+reference_confirmed = Table(
+    "reference_confirmed",
+    metadata,
+    Column("kind", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("confirmed_at", Text, nullable=False),
+    Column("confirmed_by", Text, nullable=False),
+    PrimaryKeyConstraint("kind", "key"),
+)
+
+#: Append-only: what was answered about orders, each when it changed, chained (engine/readiness_record.py).
+readiness_answers = Table(
+    "readiness_answers",
+    metadata,
+    Column("position", Identity, primary_key=True, autoincrement=True),
+    Column("order_number", Text, nullable=False),
+    #: 1, 2, 3 … of the order, without gaps.
+    Column("number", Integer, nullable=False),
+    Column("readiness", Text, nullable=False),
+    #: JSON: what was answered, and on which facts.
+    Column("content", Text, nullable=False),
+    Column("recorded_at", Text, nullable=False),
+    Column("recorded_by", Text, nullable=False),
+    Column("prev_hash", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    UniqueConstraint("order_number", "number", name="readiness_answers_number"),
+)
+
 #: How hard lots of an item from a supplier are inspected, as somebody said (engine/track_record.py).
 sampling_orders = Table(
     "sampling_orders",
