@@ -13,6 +13,9 @@ from datetime import datetime
 from msgspec import Struct
 
 from actors.broker import Doorbell
+from actors.inbound.format import files_of
+from actors.inbound.sink import OwnSink
+from actors.inbound.watch import Around, Inlet
 from actors.notify import Channel, Teller, channels
 from actors.reconcile import Reconciler, reconcile_due
 from engine.clock import instant
@@ -22,9 +25,11 @@ from engine.family import pass_holds_on
 from engine.ledger import Ledger
 from engine.notices import Notices
 from engine.recalls import carry_out
+from engine.reference import References
 from engine.rerouting import look_again, route_again
 from engine.runtime import Engine, open_engine
 from engine.settings import Settings
+from engine.standing import Standing
 from engine.subscriptions import is_subscription
 from engine.tasks import OURSELVES
 from engine.track_record import carry_out_orders, count
@@ -44,6 +49,8 @@ COUNT_PATIENCE_SECONDS = 1.0
 NOTICE_SECONDS = 1.0
 READ_BACK_SECONDS = 2.0
 MAKE_UP_SECONDS = 15.0
+#: An inbound file says itself how often it is due.
+INBOUND_SECONDS = 0.2
 #: Routes change when the process starts anew.
 ONCE_SECONDS = 86_400.0
 #: A Procfile runner kills after 5 s; whoever talks with another system gets this long to end.
@@ -178,6 +185,20 @@ def _reading_back(reading: Reconciler, target: str) -> Task:
     return Task(f"reconciliation of {target}", READ_BACK_SECONDS, lambda: reconcile_due(reading, (target,)))
 
 
+def inlets(engine: Engine, deciding: threading.Lock, stop: threading.Event) -> list[Inlet]:
+    """The inbound files of this installation, ready to be looked at."""
+    references = References(engine.store, engine.clock, lambda: engine.rulebook.vocabulary)
+
+    def sink(by: str) -> OwnSink:
+        return OwnSink(engine.pipeline, references, deciding, by, engine.today)
+
+    around = Around(
+        engine.settings, Standing(engine.store, engine.clock), engine.ledger.tasks, sink, engine.clock, engine.today,
+        engine.timezone, stop.is_set,
+    )  # fmt: skip
+    return [Inlet(path, around) for path in files_of(engine.settings)]
+
+
 def _plan(teller: Teller) -> None:
     teller.plan()
 
@@ -219,6 +240,7 @@ def main(settings: Settings) -> int:
         [Task("targets", ONCE_SECONDS, lambda: greet_targets(engine))],
         *([_telling(teller, channel, stop)] for channel in teller.channels),
         *([_reading_back(reading, target)] for target in engine.pipeline.targets),
+        *([Task(f"inbound {one.name}", INBOUND_SECONDS, one.look)] for one in inlets(engine, deciding, stop)),
     ]
     threads = [threading.Thread(target=run, args=(aside, stop), name=aside[0].name, daemon=True) for aside in asides]
     for thread in threads:

@@ -50,6 +50,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     rules_approval: Literal["other-person", "one-person"] = "other-person"
     #: Directory of connector files, one a target.
     connectors: Path = SHIPPED_CONNECTORS
+    #: Directory of inbound files: what is taken from folders and fetched from systems; empty: nothing.
+    inbound: str = ""
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65535)] = 8000
     #: The systems that are told, with commas between; each has a connector file of its name.

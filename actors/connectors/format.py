@@ -5,9 +5,9 @@ keeps the value's type. A name that does not exist, or a stock status without a 
 delivery; secrets may stand in headers only. What may not enter: calls.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -24,6 +24,7 @@ from engine.errors import LotgateError
 from engine.routing import Kind, Takes
 from engine.settings import Settings
 
+Checked = TypeVar("Checked")
 #: Canonical stock statuses; every connector maps each of them.
 STOCK = ("quality", "unrestricted", "restricted", "blocked", "issued", "none")
 
@@ -288,3 +289,36 @@ def _unknown(where: str, template: Any, known: Mapping[str, Any]) -> Iterator[tu
             yield where, "a ${ is not closed"
         elif name not in known:
             yield where, f"${{{name}}} is not known; known: {', '.join(sorted(known)) or 'nothing'}"
+
+
+def read_checked(path: Path, kind: type[Checked], wrong: Callable[[Checked], Iterable[tuple[str, str]]]) -> Checked:
+    """Another YAML file of the operator's as a ``kind``; ``wrong`` says where and what the types do not see.
+
+    Raises ConnectorInvalid, with file, line, column and every mistake.
+    """
+    tree, node = _read(path)
+    try:
+        found = msgspec.convert(tree, kind)
+    except msgspec.ValidationError as error:
+        words, _, where = str(error).partition(" - at `")
+        where = where.rstrip("`").removeprefix("$").removeprefix(".")
+        raise ConnectorInvalid(_said(path, node, where, words)) from None
+    mistakes = [_said(path, node, where, words) for where, words in wrong(found)]
+    if mistakes:
+        raise ConnectorInvalid("; ".join(mistakes))
+    return found
+
+
+def wrong_header(where: str, value: str, settings: Settings, used: set[str]) -> Iterator[tuple[str, str]]:
+    """What is wrong with a header that may name secrets; those that it names are put into ``used``."""
+    yield from _secrets(where, value, settings, used, {})
+
+
+def own_address(base_url: str, settings: Settings) -> str | None:
+    """``base_url`` with the addresses of the settings in it; None: it names one that is not set, or is no address."""
+    own = _own(settings)
+    if any(name not in own for name in names_in(base_url)):
+        return None
+    found = str(fill(base_url, own)).rstrip("/")
+    url = urlsplit(found)
+    return found if url.scheme in ("http", "https") and url.hostname else None

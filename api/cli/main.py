@@ -87,6 +87,11 @@ def parser() -> argparse.ArgumentParser:
     submit.add_argument("--spool", metavar="PATH", help="keep events in this file until the service has taken them")
     submit.add_argument("--at-once", type=count, default=16, help="events in flight (16); order per lot is kept")
     remote(submit)
+    inbox = add("inbox", "take files that were dropped: CSV, fixed width, XLSX; rows become events or reference data")
+    inbox.add_argument("what", help="a file, or a folder that files are dropped into")
+    inbox.add_argument("--mapping", required=True, metavar="FILE", help="the inbound file that says what rows become")
+    inbox.add_argument("--dry-run", action="store_true", help="say what would be, send nothing, move nothing")
+    remote(inbox)
     lot = add("lot", "show a lot: state, holds, what ERP and WMS know, what can happen next, journal")
     lot.add_argument("lot", nargs="+", help="the lot's id; or `explain` and the lot's id")
     lot.add_argument("--explain", "--trigger", metavar="TRIGGER", help="show every guard of a trigger (release)")
@@ -229,7 +234,7 @@ _ANSWERS = {
     "webhooks": "webhooks.webhooks", "trace": "trace.trace", "recall": "recall.recall", "ready": "ready.ready",
     "where": "where.where",
     "sampling": "sampling.sampling", "spc": "spc.spc", "quality": "quality.quality",
-    "reference": "reference.reference",
+    "reference": "reference.reference", "inbox": "inbox.inbox",
     "connectors": "connectors.connectors", "verify": "local.verify", "audit": "audit.audit",
     "rules": "rules.rules", "keys": "keys.keys",
     "config": "local.config",

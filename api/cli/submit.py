@@ -113,7 +113,7 @@ def _outgoing(content: bytes, place: str) -> Outgoing:
 
 
 def _send(client: Client, event: Outgoing) -> dict[str, Any]:
-    answer = _until_answered(client, event.content)
+    answer = until_answered(client, event.content)
     if answer.status_code in (401, 403):
         client.json(answer)
     body = body_of(answer)
@@ -127,7 +127,7 @@ def _send(client: Client, event: Outgoing) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _until_answered(client: Client, content: bytes) -> httpx.Response:
+def until_answered(client: Client, content: bytes) -> httpx.Response:
     """The first answer that is not "later"; the last one when it never comes."""
     for attempt in range(TRIES):
         wait, last = min(LONGEST_WAIT_SECONDS, 0.2 * 2**attempt), attempt == TRIES - 1

@@ -536,6 +536,27 @@ sessions = Table(
     Column("ends_at", Text, nullable=False),
 )
 
+#: How inbound files stand (engine/standing.py): files that are dropped, lists that are fetched.
+inbound = Table(
+    "inbound",
+    metadata,
+    Column("name", Text, primary_key=True),
+    #: drop, pull
+    Column("kind", Text, nullable=False),
+    #: When the clock fetches it again (seconds since 1970).
+    Column("due_at", Float, nullable=False, server_default="0"),
+    Column("began_at", Text),
+    Column("ended_at", Text),
+    #: Rows of the last time, and how many of them were not taken.
+    Column("lines", Integer, nullable=False, server_default="0"),
+    Column("rejected", Integer, nullable=False, server_default="0"),
+    #: Times in a row that it failed, and why the last time.
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("problem", Text),
+    #: Everything up to here was handed over.
+    Column("watermark", Text),
+)
+
 #: Rule sets that were staged or have judged, whole, by digest: so that an old decision can be judged again.
 rule_sets = Table(
     "rule_sets",
