@@ -70,7 +70,7 @@ class Doorbell:
         self._problem = ""
         self._listeners: list[Any] = []
         self._broker = None if self._off else make_broker(settings)
-        for target in (settings.target_names if targets is None else targets) if self._broker is not None else ():
+        for target in (settings.told_names if targets is None else targets) if self._broker is not None else ():
             self._broker.declare_queue(target)  # type: ignore[union-attr]
         self._thread = threading.Thread(target=self._work, name="doorbell", daemon=True)
         self._thread.start()

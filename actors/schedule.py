@@ -29,6 +29,7 @@ from engine.reference import References
 from engine.rerouting import look_again, route_again
 from engine.runtime import Engine, open_engine
 from engine.settings import Settings
+from engine.signals import Signals, signals_of
 from engine.standing import Standing
 from engine.subscriptions import is_subscription
 from engine.tasks import OURSELVES
@@ -43,6 +44,7 @@ FAMILY_SECONDS = 0.25
 #: Other tasks wait no longer for large families.
 FAMILY_PATIENCE_SECONDS = 1.0
 RECALL_SECONDS = 0.25
+SIGNAL_SECONDS = 0.25
 COUNT_SECONDS = 0.5
 #: Other tasks wait no longer for a journal that was never counted.
 COUNT_PATIENCE_SECONDS = 1.0
@@ -148,6 +150,12 @@ def recall(engine: Engine) -> None:
         log.warning("recalls: %d lots held or released from them", number)
 
 
+def watch_orders(signals: Signals, engine: Engine) -> None:
+    """Take back, or give again, what systems were told of orders."""
+    if number := signals.watch(lambda: engine.rulebook, engine.today()):
+        log.warning("orders: %d were signalled anew", number)
+
+
 def compensate_all(engine: Engine) -> None:
     """Journal what targets refused for good, and end what they agree to again."""
     number = compensate(engine.store, engine.pipeline, engine.clock)
@@ -220,8 +228,9 @@ def main(settings: Settings) -> int:
     bell = Doorbell(settings)
     engine = open_engine(settings, ring=bell.ring)
     ledger, now, deciding = engine.ledger, engine.clock, threading.Lock()
+    signals = signals_of(settings, engine.store, now, bell.ring)
     tasks = [
-        Task("sweep", SWEEP_SECONDS, lambda: sweep(ledger, bell, engine.pipeline.targets)),
+        Task("sweep", SWEEP_SECONDS, lambda: sweep(ledger, bell, settings.told_names)),
         Task("late", LATE_LOOK_SECONDS, lambda: escalate_late(ledger, now())),
         Task("settled tasks", LATE_LOOK_SECONDS, lambda: close_settled(ledger, now())),
         Task("subscriptions", MAKE_UP_SECONDS, lambda: make_up(ledger)),
@@ -229,6 +238,7 @@ def main(settings: Settings) -> int:
         Task("compensations", SWEEP_SECONDS, lambda: _alone(deciding, compensate_all, engine)),
         Task("families", FAMILY_SECONDS, lambda: _alone(deciding, pass_on, engine)),
         Task("recalls", RECALL_SECONDS, lambda: _alone(deciding, recall, engine)),
+        Task("orders", SIGNAL_SECONDS, lambda: watch_orders(signals, engine)),
         Task("track record", COUNT_SECONDS, lambda: count_inspections(engine)),
         Task("upkeep", UPKEEP_SECONDS, lambda: _alone(deciding, upkeep, engine)),
     ]

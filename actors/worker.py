@@ -57,7 +57,7 @@ def main(settings: Settings) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    targets = settings.target_names
+    targets = settings.told_names
     check_connectors(targets, settings)
     warm_structs()
     store = open_store(settings.database_url, settings.home)
@@ -140,7 +140,7 @@ class Workers:
 
 def run_in_threads(settings: Settings, ledger: Ledger, bell: Doorbell) -> Workers:
     """The actors as threads of this process, rung by ``bell``."""
-    deliverers = Deliverers(settings.target_names, settings, ledger)
+    deliverers = Deliverers(settings.told_names, settings, ledger)
     workers = Workers(deliverers, subscribers=Subscribers(settings, ledger, deliverers.stopping))
     bell.listen(workers.ring)
     return workers

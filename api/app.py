@@ -73,7 +73,7 @@ def create_app(settings: Settings) -> Application:
     Nothing is served before all of that has worked; the errors are those of ``open_front``.
     """
     if settings.redis_url == WITHOUT_REDIS:
-        check_connectors(settings.target_names, settings)
+        check_connectors(settings.told_names, settings)
     bell = Doorbell(settings)
     engine = open_front(settings, ring=bell.ring)
     made = ensure_admin_key(engine.store, settings.home, engine.clock)
@@ -127,7 +127,7 @@ def create_app(settings: Settings) -> Application:
             *genealogy_routes(engine),
             *ledger_routes(engine, patience, bell.ring),
             *quality_routes(engine, patience),
-            *readiness_routes(engine, patience),
+            *readiness_routes(engine, patience, bell.ring),
             *recall_routes(engine, patience),
             *reference_routes(engine, patience),
             *rule_set_routes(engine, patience),

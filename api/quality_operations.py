@@ -29,6 +29,7 @@ from engine.readiness_record import Answered, KeptAnswer
 from engine.recalls import Extent, Recall, RecallView, Selection
 from engine.reference import Kept, Record, Wanted
 from engine.scorecards import ChartLine, Ordered, OrderSampling, ScorecardLine, SetLimits
+from engine.signals import Signalled
 
 QUALITY: tuple[Operation, ...] = (
     Operation(
@@ -42,6 +43,11 @@ QUALITY: tuple[Operation, ...] = (
         method="post", path="/v1/shipments/readiness/batch", id="orders_readiness", answers={200: OrdersAnswered},
         summary="May these orders leave now? As for one order, for many.",
         body={"application/json": Orders}, problems=(408, 413, 415, 422),
+    ),
+    Operation(
+        method="post", path="/v1/shipments/{order}/signal", id="signal_order", role="release", parameters=(ORDER,),
+        summary="Tell the warehouse whether an order may leave; taken back by itself when that changes.",
+        answers={200: Signalled}, problems=(404, 422),
     ),
     reading("/v1/shipments/{order}/answers", "order_answers", "What was answered about an order, oldest first.",
             Page[KeptAnswer], ORDER, CURSOR, LIMIT),

@@ -1,13 +1,14 @@
 """Shipment readiness over HTTP: may this leave now? Asked of lots, or of orders by their numbers."""
 
 import asyncio
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from litestar import Request, Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
 
-from api.answers import visit_of
+from api.answers import require, visit_of
 from api.body import Patience
 from api.door import path_part
 from api.pages import json_answer
@@ -19,7 +20,7 @@ from engine.order_readiness import Freshness, OrderReadinesses
 from engine.readiness import Question, Readinesses
 from engine.readiness_record import Answered, ReadinessRecords
 from engine.runtime import Front
-from engine.settings import Settings
+from engine.signals import Signalled, signals_of
 
 #: Orders of one question.
 MAX_ORDERS = 200
@@ -37,15 +38,15 @@ class OrdersAnswered(Struct, frozen=True):
     orders: list[Answered]
 
 
-def freshness(settings: Settings) -> Freshness:
-    """What is too old, by the settings."""
-    return Freshness(settings.stale_after_s, settings.stale_facts)
-
-
-def readiness_routes(engine: Front, patience: Patience) -> list[HTTPRouteHandler]:
-    """The routes, for Litestar."""
+def readiness_routes(
+    engine: Front, patience: Patience, ring: Callable[[Sequence[str]], None]
+) -> list[HTTPRouteHandler]:
+    """The routes, for Litestar. ``ring``: for systems that are told of orders."""
+    settings = engine.settings
+    fresh = Freshness(settings.stale_after_s, settings.stale_facts)
+    signals = signals_of(settings, engine.store, engine.clock, ring)
     readinesses = Readinesses(engine.store, engine.clock)
-    of_orders = OrderReadinesses(engine.store, engine.clock, freshness(engine.settings))
+    of_orders = OrderReadinesses(engine.store, engine.clock, fresh)
     records = ReadinessRecords(engine.store, engine.clock)
 
     def ask(orders: list[str], name: str) -> list[Answered]:
@@ -81,4 +82,15 @@ def readiness_routes(engine: Front, patience: Patience) -> list[HTTPRouteHandler
         rows, following = await asyncio.to_thread(records.page, path_part(order), after, limit)
         return json_answer(Page(rows, None if following is None else cursor_after(following)))
 
-    return [shipment_readiness, order_readiness, orders_readiness, order_answers]
+    @post("/v1/shipments/{order:str}/signal", status_code=200)
+    async def signal_order(request: Request[Any, Any, Any], order: str) -> Response[bytes]:
+        """Tell the warehouse whether the order may leave, and take it back when that changes."""
+        visit = visit_of(request.scope)
+        require(visit, "release")
+
+        def send() -> Signalled:
+            return signals.send(path_part(order), engine.rules.book(), visit.principal.name, engine.today())
+
+        return json_answer(await asyncio.to_thread(send))
+
+    return [signal_order, shipment_readiness, order_readiness, orders_readiness, order_answers]

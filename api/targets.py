@@ -62,7 +62,7 @@ def target_lines(engine: Front) -> list[TargetLine]:
     counts, oldest = engine.ledger.counts(), engine.ledger.oldest_open()
     # What is owed to no target, or to one that is not configured any more, is shown too.
     others = sorted(name for name in counts if name not in engine.committer.targets and not is_subscription(name))
-    names = (*engine.committer.targets, *others)
+    names = dict.fromkeys((*engine.settings.told_names, *others))
     return [_line(engine, name, counts.get(name, {}), oldest.get(name)) for name in names]
 
 
@@ -87,6 +87,9 @@ def target_routes(engine: Front, patience: Patience, ring: Callable[[Sequence[st
     def known(name: str) -> str:
         return known_target(engine, name)
 
+    def told(name: str) -> str:
+        return name if name in engine.settings.signal_names else known_target(engine, name)
+
     @get("/v1/targets")
     async def list_targets(request: AnyRequest) -> Response[bytes]:
         """Every target system."""
@@ -101,13 +104,13 @@ def target_routes(engine: Front, patience: Patience, ring: Callable[[Sequence[st
             raise Refused("unsupported-media-type", "The body is application/json.")
         body = await patience.wait(whole(request.receive, MAX_EVENT_BYTES, visit.headers.get(b"content-length")))
         reason, by = _reason(body), visit.principal.name
-        return json_answer(await asyncio.to_thread(ledger.targets.pause, known(target), by, reason))
+        return json_answer(await asyncio.to_thread(ledger.targets.pause, told(target), by, reason))
 
     @post("/v1/targets/{target:str}/resume", status_code=200)
     async def resume_target(request: AnyRequest, target: str) -> Response[bytes]:
         """Tell it everything that has come meanwhile, the newest status of each lot."""
         require(visit_of(request.scope), "admin")
-        state = await asyncio.to_thread(ledger.targets.resume, known(target))
+        state = await asyncio.to_thread(ledger.targets.resume, told(target))
         ring((target,))
         return json_answer(state)
 

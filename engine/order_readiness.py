@@ -22,7 +22,9 @@ from engine.orders import Allocated, Allocation, Calendar, Customer, Order, Orde
 from engine.readiness import Against, Line, LineReadiness, Question, Readiness, Readinesses, worst
 from engine.reference import live_content
 from engine.store import reference as stored
+from engine.store.genealogy import read_lots
 from engine.store.opening import Store
+from engine.store.signals import shipments
 from rules.rulebook import RuleBook
 
 #: What a fact that is too old means.
@@ -70,6 +72,8 @@ class OrderReadiness(Struct, frozen=True):
     against: list[Against]
     lines: list[OrderLineReadiness]
     lots: list[LineReadiness]
+    #: All of it has left, or the order was closed.
+    left: bool = False
 
 
 class Freshness(Struct, frozen=True):
@@ -108,16 +112,28 @@ class OrderReadinesses:
             )  # fmt: skip
         asked = _Order(order, said.content, facts, today)
         against += asked.against()
-        lots = self._lots(asked, rulebook, principal, today)
+        here = self._still_here(asked)
+        lots = self._lots(asked, here, rulebook, principal, today)
         lines = [asked.line(line, lots) for line in said.content.lines]
         every = [*against, *(a for line in lines for a in line.against), *(a for lot in lots for a in lot.against)]
         ages = [fact.age for fact in facts.values()]
         return OrderReadiness(
-            order, said.content.customer, worst(every), instant(now), rulebook.digest, ages, against, lines, lots
+            order, said.content.customer, worst(every), instant(now), rulebook.digest, ages, against, lines, lots,
+            said.content.status == "closed" or (asked.is_allocated and not here),
         )  # fmt: skip
 
-    def _lots(self, asked: "_Order", rulebook: RuleBook, principal: str, today: date) -> list[LineReadiness]:
-        here = asked.parts_here()
+    def _still_here(self, asked: "_Order") -> list[Allocated]:
+        """What the warehouse has put aside, without what it calls shipped, and lots that were shipped for the order."""
+        parts = asked.parts_here()
+        with self._store.reads.connect() as connection:
+            gone = [row.id for row in read_lots(connection, [part.lot for part in parts]) if row.closed == "shipped"]
+            said = shipments(connection, gone) if gone else {}
+        left = {lot for lot, data in said.items() if msgspec.json.decode(data, type=ev.Shipment).order == asked.number}
+        return [part for part in parts if part.lot not in left]
+
+    def _lots(
+        self, asked: "_Order", here: list[Allocated], rulebook: RuleBook, principal: str, today: date
+    ) -> list[LineReadiness]:
         if not here:
             return []
         terms = asked.terms
@@ -186,6 +202,11 @@ class _Order:
 
     def _parts(self) -> Sequence[Allocated]:
         return () if self._allocation is None else self._allocation.lines
+
+    @property
+    def is_allocated(self) -> bool:
+        """Has anything been put aside?"""
+        return bool(self._parts())
 
     def parts_here(self) -> list[Allocated]:
         """What is put aside and has not left yet."""

@@ -77,6 +77,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     #: What ERP and WMS said of an order is too old after this long (0: never), and what that means for its readiness.
     stale_after_s: Annotated[float, Meta(ge=0, le=31_536_000)] = 86_400.0
     stale_facts: Literal["accept", "unknown", "not_ready"] = "unknown"
+    #: The systems that are told whether orders may leave; each has a connector file of its name.
+    signal_targets: str = ""
     #: Who gets e-mail about open tasks: addresses with commas between; empty: nobody.
     notify_email: str = ""
     #: Mail server: ``smtps://user:password@host:465``, ``smtp://host:25`` (STARTTLS where it is offered).
@@ -101,6 +103,16 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     def target_names(self) -> tuple[str, ...]:
         """The systems that are told, in order."""
         return tuple(name.strip() for name in self.targets.split(","))
+
+    @property
+    def signal_names(self) -> tuple[str, ...]:
+        """The systems that are told of orders, in order."""
+        return tuple(name.strip() for name in self.signal_targets.split(",") if name.strip())
+
+    @property
+    def told_names(self) -> tuple[str, ...]:
+        """Every system that is told something: of lots, then of orders."""
+        return (*self.target_names, *self.signal_names)
 
     @property
     def base_url(self) -> str:
@@ -149,11 +161,17 @@ def _values(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _check_targets(settings: Settings) -> None:
-    names = settings.target_names
+    names = settings.told_names
+    orders = f" and LOTGATE_SIGNAL_TARGETS {settings.signal_targets!r}" if settings.signal_targets else ""
+    if set(settings.signal_names) & set(settings.target_names):
+        raise SettingInvalid(
+            f"LOTGATE_SIGNAL_TARGETS is {settings.signal_targets!r}; a system that is told of orders has a name, and a"
+            " connector file, beside the one that is told of lots, such as wms_orders."
+        )
     if not all(_TARGET.fullmatch(name) for name in names) or len(set(names)) < len(names):
         raise SettingInvalid(
-            f"LOTGATE_TARGETS is {settings.targets!r}; expected different names of small letters, digits and _, with"
-            " commas between, such as erp, wms."
+            f"LOTGATE_TARGETS is {settings.targets!r}{orders}; expected different names of small letters, digits and"
+            " _, with commas between, such as erp, wms."
         )
 
 

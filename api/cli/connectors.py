@@ -23,7 +23,7 @@ def connectors(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _check(options: argparse.Namespace, settings: Settings) -> int:
-    lines = [_checked(target, settings) for target in settings.target_names]
+    lines = [_checked(target, settings) for target in settings.told_names]
     if options.json:
         print_json(lines)
     else:

@@ -109,6 +109,7 @@ def parser() -> argparse.ArgumentParser:
     remote(trace)
     ready = add("ready", "may these orders leave now, or these lots for a customer?")
     ready.add_argument("what", nargs="+", help="numbers of orders; with --customer: the lots of a shipment")
+    ready.add_argument("--signal", action="store_true", help="tell the warehouse, and take it back when it changes")
     ready.add_argument("--customer", help="who gets the lots")
     ready.add_argument("--shipment", default="question", help="its number, where rules look at it")
     ready.add_argument("--deliver-on", metavar="DATE", help="the day they arrive (today)")

@@ -2,6 +2,7 @@
 
 import argparse
 from typing import Any
+from urllib.parse import quote
 
 from api.cli.client import Client
 from api.cli.main import DONE, FOUND, WRONG, Failure, print_json
@@ -21,8 +22,12 @@ def _orders(options: argparse.Namespace, settings: Settings) -> int:
         option = said[0].replace("_", "-")
         raise Failure(f"--{option} goes with lots and a --customer; of an order its customer's terms say it", WRONG)
     client = Client(options, settings)
-    body = {"orders": options.what}
-    found = client.json(client.call("POST", "/v1/shipments/readiness/batch", json=body))["orders"]
+    if options.signal:
+        paths = [f"/v1/shipments/{quote(order, safe='')}/signal" for order in options.what]
+        found = [client.json(client.call("POST", path))["answered"] for path in paths]
+    else:
+        body = {"orders": options.what}
+        found = client.json(client.call("POST", "/v1/shipments/readiness/batch", json=body))["orders"]
     if options.json:
         print_json(found)
     else:
@@ -48,6 +53,8 @@ def _show(answer: dict[str, Any]) -> None:
 
 
 def _lots(options: argparse.Namespace, settings: Settings) -> int:
+    if options.signal:
+        raise Failure("--signal goes with orders: what is signalled is watched until it has left", WRONG)
     client = Client(options, settings)
     question: dict[str, Any] = {
         "shipment": options.shipment, "customer": options.customer, "lines": [{"lot": lot} for lot in options.what],

@@ -23,6 +23,7 @@ create table if not exists lots (
 create table if not exists applications (
     seq integer primary key, lot text not null, version integer not null, key text not null,
     digest blob not null, applied_at text not null);
+create table if not exists orders ("order" text primary key, number integer not null, body text not null) without rowid;
 create index if not exists applications_by_key on applications (key);
 """
 
@@ -193,6 +194,20 @@ class StockBook:
             f"select {_SHOWN} from lots where lot > ? order by lot limit ?", (after, limit)
         )
         return [_shown(row) for row in rows]
+
+    def signal(self, order: str, number: int, body: bytes) -> tuple[Applied, int]:
+        """Keep a signal about an order, only forwards. Returns what happened and the number that stands."""
+        row = self._db.execute('select number, body from orders where "order" = ?', (order,)).fetchone()
+        if row is not None and row[0] >= number:
+            same = row == (number, body.decode())
+            return Applied.DUPLICATE if same else Applied.STALE, row[0]
+        self._db.execute("insert or replace into orders values (?, ?, ?)", (order, number, body.decode()))
+        return Applied.APPLIED, number
+
+    def find_order(self, order: str) -> dict[str, object] | None:
+        """The newest signal about an order; None: there was none."""
+        row = self._db.execute('select body from orders where "order" = ?', (order,)).fetchone()
+        return None if row is None else {"order": order, **json.loads(row[0])}
 
     def invariants(self) -> Invariants:
         row: tuple[int, int, int, int, int] = self._db.execute(_INVARIANTS).fetchone()

@@ -4,17 +4,18 @@ PUT   /stock/{lot}                  {item, revision, quantity, unit}       201 |
 POST  /stock/register-batch         {items: [{lot, + the above}]}          200, one result per item
 PATCH /stock/{lot}/availability     X-Request-Id; {revision_no, allocatable, pick, ship, status, reasons}
 POST  /stock/availability-batch     {items: [{lot, key, item, revision, …}]} 200, one result per item
-GET   /stock/{lot} · GET /stock?after=&limit=
+PUT   /orders/{order}/signal        X-Request-Id; {number, signal, readiness, reasons}
+GET   /orders/{order} · GET /stock/{lot} · GET /stock?after=&limit=
 """
 
 from typing import Literal
 
 import msgspec
 
-from demo.sandbox.book import Change, StockBook
+from demo.sandbox.book import Applied, Change, StockBook
 from demo.sandbox.serve import main
 from demo.sandbox.stock import Code, LotToRegister, Quantity, Reasons, Stock, Version, Words, decode, key_of
-from demo.sandbox.wire import BadRequest, Reply, Request, no_such_call
+from demo.sandbox.wire import BadRequest, Reply, Request, no_such_call, refuse, reply
 
 
 class StockToRegister(msgspec.Struct, forbid_unknown_fields=True):
@@ -44,12 +45,22 @@ class AvailabilityItem(Availability, forbid_unknown_fields=True, kw_only=True):
     revision: Code
 
 
+class Signal(msgspec.Struct, forbid_unknown_fields=True):
+    """May an order be staged?"""
+
+    number: Version
+    signal: Literal["RELEASE", "BLOCK"]
+    readiness: Code
+    reasons: Reasons
+
+
 _AT_START = msgspec.json.encode(
     {"revision_no": 0, "allocatable": False, "pick": False, "ship": False, "status": "NONE", "reasons": []}
 )
 _NAME = msgspec.json.Decoder(Code)
 _REGISTER = msgspec.json.Decoder(StockToRegister)
 _AVAILABILITY = msgspec.json.Decoder(Availability)
+_SIGNAL = msgspec.json.Decoder(Signal)
 _ITEM = msgspec.json.Decoder(AvailabilityItem)
 
 
@@ -57,6 +68,7 @@ class Wms:
     key_header = b"x-request-id"
 
     def __init__(self, book: StockBook) -> None:
+        self._book = book
         self._stock = Stock(book, Words(stale="outdated", listing="stock"))
         self.invariants = self._stock.invariants
 
@@ -75,11 +87,24 @@ class Wms:
                 )
             case "POST", ("stock", "register-batch"):
                 return self._stock.register_batch(request.body)
+            case "PUT", ("orders", order, "signal"):
+                key_of(request, "X-Request-Id")
+                return self._signal(order, decode(_SIGNAL, request.body))
+            case "GET", ("orders", order):
+                found = self._book.find_order(order)
+                return refuse(404, "unknown-order", "No signal came.") if found is None else reply(200, found)
             case "GET", ("stock",):
                 return self._stock.page(request.query)
             case "GET", ("stock", lot):
                 return self._stock.show(lot)
         return no_such_call(request)
+
+    def _signal(self, order: str, new: Signal) -> Reply:
+        with self._book.transaction():
+            outcome, current = self._book.signal(order, new.number, msgspec.json.encode(new))
+        if outcome is Applied.STALE:
+            return refuse(409, "outdated", f"Signal {current} is known.", current=current)
+        return reply(200, {outcome.value: True})
 
 
 def _change(lot: str, key: str, new: Availability, item: str | None = None) -> Change:

@@ -309,6 +309,20 @@ readiness_answers = Table(
     UniqueConstraint("order_number", "number", name="readiness_answers_number"),
 )
 
+#: Orders that systems were told of, until they have left (engine/signals.py).
+signalled_orders = Table(
+    "signalled_orders",
+    metadata,
+    Column("order_number", Text, primary_key=True),
+    #: The answer that was signalled.
+    Column("number", Integer, nullable=False),
+    #: JSON objects: the versions of lots, and the revisions of facts, that it rested on.
+    Column("lots", Text, nullable=False),
+    Column("facts", Text, nullable=False),
+    #: When it was asked about last (seconds since 1970).
+    Column("asked_at", Float, nullable=False),
+)
+
 #: How hard lots of an item from a supplier are inspected, as somebody said (engine/track_record.py).
 sampling_orders = Table(
     "sampling_orders",

@@ -127,7 +127,7 @@ class Owing:
         self.store = store
         self.ledger = Ledger(store, system_clock)
 
-    def owe(self, lot: str, version: int, target: str = "erp", **changes: Any) -> None:
+    def owe(self, lot: str, version: int, /, target: str = "erp", **changes: Any) -> None:
         known = {
             "lot": lot, "version": version, "item": "RING-74", "revision": "A", "state": "released",
             "stock": "unrestricted", "allocatable": True, "quantity": "10", "unit": "ea", "plant": None,

@@ -142,10 +142,17 @@ def test_a_fact_that_is_too_old_is_what_the_policy_says(world: World) -> None:
 
 def test_what_has_left_is_not_asked_again(world: World) -> None:
     world.all_is_well()
-    world.plant.send("lot.shipped.v1", "L-1", {"shipment": "S-1", "customer": "BOLT-CO"})
+    assert world.ask().left is False
+    world.plant.send("lot.shipped.v1", "L-1", {"shipment": "S-1", "customer": "BOLT-CO", "order": "SO-1"})
+    assert (world.against(), world.ask().left) == ([], True)
+
+
+def test_a_lot_that_left_for_somebody_else_is_not_there(world: World) -> None:
+    world.all_is_well()
+    world.plant.send("lot.shipped.v1", "L-1", {"shipment": "S-1", "customer": "BOLT-CO", "order": "SO-2"})
     assert ("RELEASED", "not_ready") in world.against()
-    world.say("allocation", "SO-1", allocated(state="shipped"))
-    assert world.against() == []
+    world.say("allocation", "SO-1", allocated(state="shipped"))  # the warehouse says that it was for this order
+    assert (world.against(), world.ask().left) == ([], True)
 
 
 def test_an_answer_is_kept_when_it_is_another_than_before(world: World) -> None:
