@@ -5,6 +5,7 @@ is None, passes otherwise: so nothing that cannot be evaluated ever looks like a
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 from msgspec import Struct
@@ -25,7 +26,7 @@ from rules.compiled import (
     Value,
     Verdict,
 )
-from rules.world import EMPTY, TRUE, Check, Outcome, World, conjunction, finder, getter, missing_row
+from rules.world import EMPTY, TRUE, Check, Outcome, Test, World, conjunction, finder, getter, missing_row
 
 
 def check_of(requirement: Requirement, tables: Mapping[str, Table]) -> Check:
@@ -275,7 +276,7 @@ def _missing(conditions: Sequence[Condition], subject: str | None, world: World,
     for condition in conditions:
         for operand in (condition.left, condition.right):
             named = isinstance(operand, FieldRef | ColumnRef)
-            if named and getter(operand, subject)(world, fact, row) is None:  # type: ignore[arg-type]
+            if named and getter(operand, subject)(world, fact, row) is None:
                 return f"{name_of(operand)} is missing"  # type: ignore[arg-type]
     return "a value is missing"
 
@@ -295,13 +296,49 @@ _NOT_APPLICABLE = Judged(Verdict.NOT_APPLICABLE, TRUE)
 _NOT_EFFECTIVE = Judged(Verdict.NOT_EFFECTIVE, TRUE)
 
 
-def judge_of(rule: Rule, tables: Mapping[str, Table]) -> Callable[[World], Judged]:
-    """A closure that judges ``rule``."""
-    applies = conjunction(rule.applies_to, None) if rule.applies_to else None
-    checks = [check_of(requirement, tables) for requirement in rule.require]
-    first, last = rule.effective_from, rule.effective_to
+class Checks:
+    """The checks of one rule set: requirements that say the same are one closure, however many rules have them."""
 
-    def judge(world: World) -> Judged:
+    def __init__(self, tables: Mapping[str, Table]) -> None:
+        self._tables = tables
+        self._made: dict[tuple[Any, ...], Check] = {}
+
+    def of(self, rule: Rule) -> tuple[Check, ...]:
+        """The checks of ``rule``, in its order."""
+        return tuple([self._one(requirement) for requirement in rule.require])
+
+    def _one(self, requirement: Requirement) -> Check:
+        key = _words_of(requirement)
+        found = self._made.get(key)
+        if found is None:
+            found = self._made[key] = check_of(requirement, self._tables)
+        return found
+
+
+def _words_of(requirement: Requirement) -> tuple[Any, ...]:
+    """All that ``requirement`` says, without where it stands: two with the same words have the same outcomes."""
+    one = requirement
+    lines = [tuple([(c.left, c.op, c.right) for c in part]) for part in (one.where, one.check, *one.alternatives)]
+    lookups = [None if found is None else (found.table, found.keys) for found in (one.row, one.for_each)]
+    return (one.kind, one.subject, one.at_least, one.distinct, *lookups, *lines)
+
+
+class Bound(Struct):
+    """A rule of the set, ready to judge. One flat thing, for a rule that was not asked for a while is read anew."""
+
+    rule: Rule
+    number: int
+    #: What is still to be asked about its scope; None: nothing.
+    applies: Test | None
+    scope: tuple[Condition, ...]
+    checks: tuple[Check, ...]
+    #: Ordinals, both included; None: open.
+    first: int | None
+    last: int | None
+
+    def judge(self, world: World) -> Judged:
+        """What the rule says."""
+        first, last, applies = self.first, self.last, self.applies
         if (first is not None and world.today < first) or (last is not None and world.today > last):
             return _NOT_EFFECTIVE
         applicable = True if applies is None else applies(world, EMPTY, EMPTY)
@@ -309,8 +346,8 @@ def judge_of(rule: Rule, tables: Mapping[str, Table]) -> Callable[[World], Judge
             return _NOT_APPLICABLE
         unknown: Outcome | None = None
         if applicable is None:
-            unknown = Outcome(None, missing=_missing(rule.applies_to, None, world, EMPTY, EMPTY))
-        for check in checks:
+            unknown = Outcome(None, missing=_missing(self.scope, None, world, EMPTY, EMPTY))
+        for check in self.checks:
             outcome = check(world)
             if outcome.truth is False and applicable:
                 return Judged(Verdict.FAIL, outcome)
@@ -318,23 +355,20 @@ def judge_of(rule: Rule, tables: Mapping[str, Table]) -> Callable[[World], Judge
                 unknown = outcome
         return _PASS if unknown is None else Judged(Verdict.UNKNOWN, unknown)
 
-    return judge
 
-
-class Bound(Struct):
-    """A rule with its closure and its place in the rule set."""
-
-    rule: Rule
-    number: int
-    judge: Callable[[World], Judged]
+def _bind(rule: Rule, number: int, scope: tuple[Condition, ...], checks: tuple[Check, ...]) -> Bound:
+    applies = conjunction(scope, None) if scope else None
+    return Bound(rule, number, applies, scope, checks, rule.effective_from, rule.effective_to)
 
 
 class GateIndex(Struct):
     """The rules of one gate: those for every lot, and those for one value of a lot's field."""
 
     general: list[Bound]
-    #: field of the lot -> value -> rules whose applies_to demands that value
+    #: field of the lot -> value -> rules whose applies_to demands that value, which they do not ask again
     by_field: dict[str, dict[Value, list[Bound]]]
+    #: field of the lot -> the same rules, asking for themselves
+    asking: dict[str, list[Bound]]
     all: list[Bound]
 
     def for_lot(self, lot: Fact) -> list[Bound]:
@@ -344,40 +378,48 @@ class GateIndex(Struct):
         found = list(self.general)
         for name, values in self.by_field.items():
             value = lot.get(name)
-            if value is None:
-                # Applicability is unknown, and unknown is never left out.
-                found += [bound for bounds in values.values() for bound in bounds]
-            else:
-                found += values.get(value, ())
-        unique = {bound.number: bound for bound in found}
-        return [unique[number] for number in sorted(unique)]
+            # Without a value applicability is unknown, and unknown is never left out.
+            found += self.asking[name] if value is None else values.get(value, ())
+        if len(found) > 1:
+            # A rule lies under one field, and once under each value: no rule is found twice.
+            found.sort(key=_number)
+        return found
+
+
+_number = attrgetter("number")
 
 
 def index_gates(rules: RuleSet) -> dict[str, GateIndex]:
     """Every gate's rules, indexed."""
     gates: dict[str, GateIndex] = {}
+    made = Checks(rules.tables)
     for number, rule in enumerate(rules.rules):
-        bound = Bound(rule, number, judge_of(rule, rules.tables))
+        checks = made.of(rule)
+        bound = _bind(rule, number, rule.applies_to, checks)
         key = _key_of(rule)
+        found = bound
+        if key is not None:
+            found = _bind(rule, number, tuple([c for c in rule.applies_to if c is not key[0]]), checks)
         for gate in rule.gates:
-            index = gates.setdefault(gate, GateIndex([], {}, []))
+            index = gates.setdefault(gate, GateIndex([], {}, {}, []))
             index.all.append(bound)
             if key is None:
                 index.general.append(bound)
                 continue
-            values = index.by_field.setdefault(key[0], {})
-            for value in key[1]:
-                values.setdefault(value, []).append(bound)
+            index.asking.setdefault(key[1], []).append(bound)
+            values = index.by_field.setdefault(key[1], {})
+            for value in key[2]:
+                values.setdefault(value, []).append(found)
     return gates
 
 
-def _key_of(rule: Rule) -> tuple[str, tuple[Value, ...]] | None:
-    """A field of the lot that ``applies_to`` fixes, with its values."""
+def _key_of(rule: Rule) -> tuple[Condition, str, tuple[Value, ...]] | None:
+    """The condition of ``applies_to`` that fixes a field of the lot, the field, and its values."""
     for condition in rule.applies_to:
         left, right = condition.left, condition.right
         if isinstance(left, FieldRef) and left.kind == "lot":
             if condition.op == "=" and isinstance(right, Constant):
-                return left.name, (right.value,)
+                return condition, left.name, (right.value,)
             if condition.op == "in" and isinstance(right, Constants):
-                return left.name, right.values
+                return condition, left.name, tuple(dict.fromkeys(right.values))
     return None

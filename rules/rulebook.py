@@ -103,7 +103,7 @@ class RuleBook:
         self._gate_names = frozenset(self._gates)
         self._bound = {(gate, b.rule.id): b for gate, index in self._gates.items() for b in index.all}
         self._types = _types(vocabulary, rules)
-        self._passes = {bound.number: _pass(bound.rule) for g in self._gates.values() for bound in g.all}
+        self._passes = [_pass(rule) for rule in rules.rules]
         self._reactions = [
             (r, [reference.check_of(requirement, rules.tables) for requirement in r.when]) for r in rules.reactions
         ]

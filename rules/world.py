@@ -5,6 +5,7 @@ True, False and None (unknown: something is missing). What may not enter: what a
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from msgspec import Struct
@@ -26,9 +27,12 @@ from rules.compiled import (
 )
 
 EMPTY: dict[str, Any] = {}
+#: Operands and comparisons that are kept to be shared: ten thousand rules say much the same.
+SHARED = 32_768
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
+_COMPARE = {**_ORDER, "=": operator.eq, "!=": operator.ne}
 
 
 class World(Struct):
@@ -73,8 +77,9 @@ def world_of(facts: Facts, singles: frozenset[str], today: int) -> World:
 # -- operands and conditions -----------------------------------------------------------------------------------
 
 
+@lru_cache(SHARED)
 def getter(operand: Operand, subject: str | None) -> Get:
-    """A closure that gives the operand's value, or None when it is missing."""
+    """A closure that gives the operand's value, or None when it is missing; the same one for the same operand."""
     if isinstance(operand, FieldRef):
         kind, name = operand.kind, operand.name
         if kind == subject:
@@ -91,9 +96,16 @@ def getter(operand: Operand, subject: str | None) -> Get:
 
 
 def test_of(condition: Condition, subject: str | None) -> Test:
-    """A closure that says whether ``condition`` holds."""
-    left = getter(condition.left, subject)
-    op, right = condition.op, condition.right
+    """A closure that says whether ``condition`` holds; the same one for the same words, wherever they stand.
+
+    What many rules share stays in the processor's cache: it is what keeps the thousandth rule as cheap as the tenth.
+    """
+    return _test(condition.left, condition.op, condition.right, subject)
+
+
+@lru_cache(SHARED)
+def _test(left_side: FieldRef | ColumnRef, op: str, right: Operand | None, subject: str | None) -> Test:
+    left = getter(left_side, subject)
     if op == "is present":
         return lambda world, fact, row: left(world, fact, row) is not None
     if op == "is missing":
@@ -102,12 +114,24 @@ def test_of(condition: Condition, subject: str | None) -> Test:
         return _membership(left, frozenset(right.values), op == "in")
     if right is None:
         raise AssertionError(f"{op} without a right side")
-    own = condition.left.name if isinstance(condition.left, FieldRef) and condition.left.kind == subject else None
+    own = left_side.name if isinstance(left_side, FieldRef) and left_side.kind == subject else None
     if isinstance(right, ColumnRef) and own is not None:
         return _own_limit(own, right.name, _ORDER[op]) if op in _ORDER else _own_column(own, right.name, op == "=")
+    if isinstance(right, Constant) and own is not None:
+        return _own_constant(own, right.value, _COMPARE[op])
     if op in _ORDER and isinstance(right, ColumnRef):
         return _limit(left, right.name, _ORDER[op])
-    return _comparison(left, getter(right, subject), op)
+    return _comparison(left, getter(right, subject), _COMPARE[op])
+
+
+def _own_constant(name: str, value: Value, compare: Callable[[Any, Any], bool]) -> Test:
+    """A comparison of a field of the fact that a quantifier looks at with what is written in the rule."""
+
+    def test(world: World, fact: Fact, row: Row) -> bool | None:
+        a = fact.get(name)
+        return None if a is None else compare(a, value)
+
+    return test
 
 
 def _own_limit(name: str, column: str, compare: Callable[[Any, Any], bool]) -> Test:
@@ -154,9 +178,7 @@ def _membership(left: Get, values: frozenset[Value], wanted: bool) -> Test:
     return test
 
 
-def _comparison(left: Get, right: Get, op: str) -> Test:
-    compare = _ORDER.get(op) or (operator.eq if op == "=" else operator.ne)
-
+def _comparison(left: Get, right: Get, compare: Callable[[Any, Any], bool]) -> Test:
     def test(world: World, fact: Fact, row: Row) -> bool | None:
         a, b = left(world, fact, row), right(world, fact, row)
         return None if a is None or b is None else bool(compare(a, b))
