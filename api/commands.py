@@ -40,6 +40,7 @@ COMMANDS: dict[str, str] = {
     "void-shipment": "shipment.voided.v1",
     "return": "lot.returned.v1",
     "state-fact": "fact.stated.v1",
+    "change-shelf-life": "shelf_life.changed.v1",
     "change-plan": "inspection_plan.changed.v1",
     "open-record": "quality_record.opened.v1",
     "change-record": "quality_record.changed.v1",

@@ -212,6 +212,15 @@ class Retest(Closed, frozen=True):
     due_on: date
 
 
+class ShelfLife(Closed, frozen=True):
+    """Quality sets the last day of shelf life, the day of the next retest, or both."""
+
+    reason: Reason
+    #: Left out: as it is.
+    expires_on: date | None = None
+    retest_on: date | None = None
+
+
 #: A stated value: a text (numbers as decimal text, days as 2026-03-31), a whole number, or true and false.
 Stated = str | bool | int
 

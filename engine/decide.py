@@ -143,6 +143,8 @@ def guards(
         failing.extend(_quantity_guards(lot, event, trigger))
     if trigger in ("record_opened", "record_changed", "sign"):
         failing.extend(_record_guards(lot, event))
+    if isinstance(event, ev.ShelfLifeChanged):
+        failing.extend(_shelf_life_guards(lot, event.data, today))
     if trigger == "ship":
         failing.extend(_shipping_guards(lot, event, undelivered))
     return tuple(failing)
@@ -199,6 +201,28 @@ def _signing_guards(lot: Lot, data: ev.Signing) -> list[RuleVerdict]:
         failing.append(_fails("SIGNED-AS-IT-IS", words))
     if any((s.signer, s.meaning) == (data.signer, data.meaning) for s in lot.signatures):
         failing.append(_fails("SIGNED-ONCE", f"{data.signer} has signed for {data.meaning} already"))
+    return failing
+
+
+def _shelf_life_guards(lot: Lot, data: ev.ShelfLife, today: int) -> list[RuleVerdict]:
+    """What is made longer needs an inspection that stands; what is made shorter does not."""
+    failing = []
+    if data.expires_on is None and data.retest_on is None:
+        failing.append(_fails("SHELF-LIFE-SAID", "neither a last day nor a day of retest is said"))
+    for name, before, after in (
+        ("last day", lot.expires_on, data.expires_on), ("day of retest", lot.retest_on, data.retest_on),
+    ):  # fmt: skip
+        if after is None or (before is not None and after <= before):
+            continue
+        if after.toordinal() < today:
+            failing.append(_fails("SHELF-LIFE-AHEAD", f"the new {name}, {_day(after)}, is in the past"))
+        if not lot.inspection_stands:
+            words = f"the {name} is put off to {_day(after)}, and no inspection of {lot.id} stands: retest it first"
+            failing.append(_fails("SHELF-LIFE-TESTED", words))
+    last = data.expires_on or lot.expires_on
+    if data.retest_on is not None and last is not None and data.retest_on > last:
+        words = f"a retest on {_day(data.retest_on)} comes after the last day of shelf life, {_day(last)}"
+        failing.append(_fails("RETEST-BEFORE-EXPIRY", words))
     return failing
 
 

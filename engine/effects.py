@@ -42,6 +42,8 @@ class StockStatus(Struct, frozen=True):
     reasons: list[str]
     #: Customers it is restricted to; empty: no restriction.
     restrictions: list[str]
+    #: Last day of shelf life, ISO 8601: what expires first goes out first (FEFO); null: it does not expire.
+    expires_on: str | None = None
 
 
 def stock_status(lot: Lot) -> StockStatus:
@@ -57,6 +59,7 @@ def stock_status(lot: Lot) -> StockStatus:
     return StockStatus(
         lot.id, lot.version, lot.item, lot.revision, lot.state, stock, allocatable, format(lot.quantity, "f"),
         lot.unit, lot.plant, lot.location, reasons, list(lot.restrictions),
+        None if lot.expires_on is None else lot.expires_on.isoformat(),
     )  # fmt: skip
 
 
@@ -97,6 +100,7 @@ def must_be_told(before: Lot | None, after: Lot) -> bool:
         or before.holds != after.holds
         or before.rejected != after.rejected
         or before.restrictions != after.restrictions
+        or before.expires_on != after.expires_on
     )
 
 

@@ -49,6 +49,7 @@ from engine.blocks import (
     Retest,
     Return,
     Revision,
+    ShelfLife,
     Shipment,
     ShipmentVoid,
     Shut,
@@ -161,6 +162,11 @@ class LotRetestDue(Event, tag="lot.retest_due.v1", frozen=True, kw_only=True):
     data: Retest
 
 
+class ShelfLifeChanged(Event, tag="shelf_life.changed.v1", frozen=True, kw_only=True):
+    trigger = "change_shelf_life"
+    data: ShelfLife
+
+
 class SpecificationRevised(Event, tag="specification.revised.v1", frozen=True, kw_only=True):
     trigger = "revise_specification"
     data: Revision
@@ -210,7 +216,7 @@ AnyEvent = (
     LotReceived | LotProduced | InspectionRecorded | HoldApplied | HoldLifted | LotReleased | LotDispositioned
     | ReinspectionRequested | LotConsumed | LotSplit | LotShipped | ShipmentVoided | LotReturned | LotExpired
     | LotRetestDue | SpecificationRevised | FactStated | PlanChanged
-    | RecordOpened | RecordChanged
+    | RecordOpened | RecordChanged | ShelfLifeChanged
 )  # fmt: skip
 
 #: CloudEvents type -> Struct, in the order of the taxonomy.

@@ -94,6 +94,8 @@ TABLE: tuple[Row, ...] = (
     Row("reinspect", (_B,), SAME, when=("still_blocked",), note="holds stay; a new inspection is asked for"),
     Row("retest_due", _BEFORE_SHIPPING, _Q, fact=True, note="the retest date came"),
     Row("retest_due", (_B,), SAME, fact=True, note="the retest date came"),
+    Row("change_shelf_life", (*_BEFORE_SHIPPING, _B), SAME, gate="change_shelf_life",
+        note="another last day, or another day of retest"),
     Row("consume", (_L,), SAME, gate="consume", note="closed at 0"),
     Row("expire", (_L,), _B, fact=True, note="shelf life ended: hold *expired*"),
     Row("expire", (_R, _Q, _I, _B), SAME, fact=True, note="recorded; the release gate refuses"),

@@ -332,6 +332,16 @@ def _again(lot: Lot, step: Step) -> dict[str, Any]:
     }
 
 
+def _retested(lot: Lot, step: Step) -> dict[str, Any]:
+    # The day has come, and comes once; the next one is set with the result of the retest.
+    return {**_again(lot, step), "retest_on": None}
+
+
+def _kept_longer(lot: Lot, step: Step) -> dict[str, Any]:
+    data: ev.ShelfLife = step.data
+    return {"expires_on": data.expires_on or lot.expires_on, "retest_on": data.retest_on or lot.retest_on}
+
+
 def _ended(how: str, disposition: str | None) -> Any:
     def end(lot: Lot, step: Step) -> dict[str, Any]:
         return {"closed": how, "disposition": disposition or lot.disposition}
@@ -445,7 +455,8 @@ _CHANGES: dict[str, Any] = {
     "return_to_supplier": _ended("returned", "return_to_supplier"),
     "scrap": _ended("scrapped", "scrap"),
     "reinspect": _again,
-    "retest_due": _again,
+    "retest_due": _retested,
+    "change_shelf_life": _kept_longer,
     "consume": _consumed,
     "expire": _expired,
     "ship": _shipped,

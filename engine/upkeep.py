@@ -56,6 +56,31 @@ def _expired(lot: str, day: date, now: datetime) -> ev.LotExpired:
     )  # fmt: skip
 
 
+def retest_lots(store: Store, pipeline: Pipeline, clock: Clock, today: date) -> int:
+    """Submit ``lot.retest_due.v1`` for lots whose day of retest has come; gives how many were decided."""
+    due = (
+        select(lots.c.id, lots.c.retest_on)
+        .where(lots.c.retest_on.is_not(None), lots.c.retest_on <= today.isoformat())
+        .where(lots.c.closed.is_(None), lots.c.state != "shipped")
+        .order_by(lots.c.retest_on)
+        .limit(ROUND)
+    )
+    with store.reads.connect() as connection:
+        found = [(str(i), date.fromisoformat(day)) for i, day in connection.execute(due)]
+    now = clock()
+    submissions = [submission(_retest(lot, day, now), CLOCK) for lot, day in found]
+    for start in range(0, len(submissions), 100):
+        pipeline.process(submissions[start : start + 100])
+    return len(submissions)
+
+
+def _retest(lot: str, day: date, now: datetime) -> ev.LotRetestDue:
+    return ev.LotRetestDue(
+        specversion="1.0", id=f"{lot}/retest/{instant(now)}", source=CLOCK, subject=lot, time=now,
+        data=ev.Retest(due_on=day),
+    )  # fmt: skip
+
+
 def take_up_parked(store: Store, pipeline: Pipeline) -> int:
     """Decide parked events whose lot has come meanwhile, in another process; gives how many needs were met."""
     met = (
@@ -163,6 +188,7 @@ def _drifted(line: DriftLine, now: datetime) -> ev.Event:
 def rounds(store: Store, pipeline: Pipeline, clock: Clock, today: date) -> Iterator[tuple[str, int]]:
     """One round of everything time brings about: (what, how many)."""
     yield "expired lots", expire_lots(store, pipeline, clock, today)
+    yield "lots to be retested", retest_lots(store, pipeline, clock, today)
     yield "parked events taken up", take_up_parked(store, pipeline)
     yield "parked events given up", give_up_parked(store, clock)
     yield "tasks of overdue records", tell_of_overdue(store, clock, today)

@@ -35,6 +35,7 @@ STEPS = {
     "return": "Take back from customer",
     "split": "Split",
     "sign": "Sign",
+    "change_shelf_life": "Change the shelf life",
     "change_plan": "Change the inspection plan",
     "open-record": "Open a record",
     "change-record": "Record's step",
@@ -67,6 +68,11 @@ def sentence(entry: Entry) -> str:
 
 def _goods(data: Any) -> str:
     return f"{data.quantity.value.normalize():f} {data.quantity.unit} of {data.item} rev {data.revision}"
+
+
+def _days(data: Any) -> str:
+    said = (("last day", data.expires_on), ("retest on", data.retest_on))
+    return ", ".join(f"{name} {day}" for name, day in said if day is not None)
 
 
 def _why(data: Any) -> str:
@@ -136,6 +142,7 @@ _SENTENCES: dict[str, Any] = {
     "specification.revised.v1": lambda d: f"Specification revised: {d.item} rev {d.revision}",
     "fact.stated.v1": _stated,
     "inspection_plan.assigned.v1": lambda d: f"Inspection plan {d.assigned.plan} assigned",
+    "shelf_life.changed.v1": lambda d: f"Shelf life changed: {_days(d)}{_why(d)}",
     "inspection_plan.changed.v1": lambda d: f"Inspection plan changed to {d.plan}{_why(d)}",
     "quality_record.opened.v1": lambda d: f"{label(d.kind).capitalize()} {d.record} opened: {d.text}",
     "quality_record.changed.v1": lambda d: f"{d.record}: {d.step}: {d.text}",

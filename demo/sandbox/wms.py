@@ -34,6 +34,8 @@ class Availability(msgspec.Struct, forbid_unknown_fields=True):
     ship: bool
     status: Literal["QUALITY", "AVAILABLE", "RESTRICTED", "BLOCKED", "SHIPPED", "NONE"]
     reasons: Reasons
+    #: What expires first is picked first; null: it keeps.
+    expires_on: str | None = None
 
 
 class AvailabilityItem(Availability, forbid_unknown_fields=True, kw_only=True):

@@ -40,6 +40,7 @@ lots = Table(
     Column("quantity", Text, nullable=False),
     Column("unit", Text, nullable=False),
     Column("expires_on", Text),
+    Column("retest_on", Text),
     Column("closed", Text),
     Column("received_at", Text, nullable=False),
     Column("changed_at", Text, nullable=False),
@@ -50,6 +51,9 @@ lots = Table(
     #: Instant of the commit that brought it into its state.
     Column("state_since", Text, nullable=False, server_default=""),
     Index("lots_by_state", "state", "id"),
+    #: The few lots that have such a day, in order of it.
+    Index("lots_by_retest", "retest_on", sqlite_where=text("retest_on IS NOT NULL"),
+          postgresql_where=text("retest_on IS NOT NULL")),
     Index("lots_by_item", "item", "id"),
     Index("lots_by_supplier", "supplier", "id"),
 )

@@ -19,7 +19,8 @@ expect.set_options(timeout=PATIENCE_MS)
 MAX_PAGE_BYTES = 200_000
 
 
-@pytest.fixture(scope="session")
+# Of a module: while Playwright runs, its event loop is in the way of other modules' tests in the same process.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     assert CHROMIUM.exists(), f"the console is tested in a browser: {CHROMIUM} is missing (apt-get install chromium)"
     with sync_playwright() as playwright:

@@ -71,6 +71,7 @@ def test_a_scanned_lot_opens(service: Any, visitor: Any, receipt: Make) -> None:
     lot = submit(service, receipt("SCAN/1 50%"))["lot"]
     page = visitor().open("/console")
     # A scanner types what it reads and ends with Enter; the field waits for it.
+    expect(page.locator("input[name=q]").first).to_be_focused()
     page.keyboard.type(lot)
     page.keyboard.press("Enter")
     expect(page.locator("h1")).to_contain_text(lot)
@@ -260,8 +261,9 @@ def test_a_hundred_thousand_lots_make_no_page_slow(own: Any, receipt: Make) -> N
     with sqlite3.connect(own.home / "lotgate.db", timeout=30) as database:
         database.execute(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) "
-            "INSERT INTO lots SELECT 'BULK-' || printf('%06d', i), version, CASE i % 3 WHEN 0 THEN 'released' ELSE state END, "
-            "item, revision, 'S-' || (i % 50), plant, 'PO-' || (i % 5000), quantity, unit, expires_on, closed, received_at, "
+            "INSERT INTO lots (id, version, state, item, revision, supplier, plant, order_number, quantity, unit, expires_on, "
+            "retest_on, closed, received_at, changed_at, head, snapshot, state_since) SELECT 'BULK-' || printf('%06d', i), version, CASE i % 3 WHEN 0 THEN 'released' ELSE state END, "
+            "item, revision, 'S-' || (i % 50), plant, 'PO-' || (i % 5000), quantity, unit, expires_on, retest_on, closed, received_at, "
             "changed_at, head, snapshot, state_since FROM n, lots WHERE id = ?",
             (lot,),
         )

@@ -10,8 +10,9 @@ from sqlalchemy import text
 
 from engine.batch import PARKED_FOR_SECONDS
 from engine.journal import verify
+from engine.ledger import Ledger
 from engine.store.reading import Reading
-from engine.upkeep import expire_lots, give_up_parked, rounds, take_up_parked
+from engine.upkeep import expire_lots, give_up_parked, retest_lots, rounds, take_up_parked
 
 
 def state(plant: Any, lot: str) -> str:
@@ -49,6 +50,61 @@ def test_expiry_is_told_once_however_often_the_clock_looks(plant: Any, clock: An
         clock.forward(60)
     entries = Reading(plant.store).journal("L1")
     assert [e.trigger for e in entries].count("expire") == 1
+
+
+def extend(plant: Any, lot: str, **days: str) -> Any:
+    return plant.send("shelf_life.changed.v1", lot, {"reason": {"code": "RETESTED"}, **days})
+
+
+def failing(decided: Any) -> list[str]:
+    assert decided.status == 409
+    return [v["rule"] for v in json.loads(decided.body)["rules"] if v["verdict"] == "fail"]
+
+
+def test_a_lot_goes_back_to_inspection_on_its_day_of_retest_and_once(plant: Any, clock: Any) -> None:
+    for lot, day in (("L1", "2026-12-01"), ("L2", "2026-12-02")):
+        plant.receive(lot, retest_on=day)
+        plant.inspect(lot, *["74.000"] * 5)
+    plant.receive("L3")
+    assert retest_lots(plant.store, plant.pipeline, clock, date(2026, 11, 30)) == 0
+    assert retest_lots(plant.store, plant.pipeline, clock, date(2026, 12, 1)) == 1
+    assert [state(plant, lot) for lot in ("L1", "L2", "L3")] == ["quarantined", "released", "quarantined"]
+    assert retest_lots(plant.store, plant.pipeline, clock, date(2026, 12, 1)) == 0
+    entries = Reading(plant.store).journal("L1")
+    assert [(e.trigger, e.data) for e in entries][-1] == ("retest_due", '{"due_on":"2026-12-01"}')
+    assert Reading(plant.store).lot("L1").retest_on is None
+
+
+def test_shelf_life_is_put_off_after_a_retest_and_only_then(plant: Any, clock: Any) -> None:
+    plant.receive("L1", expires_on="2026-12-31", retest_on="2026-12-01")
+    early = extend(plant, "L1", expires_on="2027-06-30", retest_on="2027-03-01")
+    assert (early.status, failing(early)) == (409, ["SHELF-LIFE-TESTED", "SHELF-LIFE-TESTED"])
+    plant.inspect("L1", *["74.000"] * 5)
+    assert retest_lots(plant.store, plant.pipeline, clock, date(2026, 12, 1)) == 1
+    assert failing(extend(plant, "L1", expires_on="2027-06-30")) == ["SHELF-LIFE-TESTED"], "the old results are void"
+    plant.inspect("L1", *["74.000"] * 5)
+    assert extend(plant, "L1", expires_on="2027-06-30", retest_on="2027-03-01").status == 201
+    lot = Reading(plant.store).lot("L1")
+    assert (str(lot.expires_on), str(lot.retest_on), lot.state) == ("2027-06-30", "2027-03-01", "released")
+    assert expire_lots(plant.store, plant.pipeline, clock, date(2027, 1, 1)) == 0
+    assert retest_lots(plant.store, plant.pipeline, clock, date(2027, 3, 1)) == 1
+
+
+def test_shelf_life_is_made_shorter_without_a_test_and_days_have_to_make_sense(plant: Any, clock: Any) -> None:
+    release(plant, "L1", "2026-12-31")
+    assert failing(extend(plant, "L1")) == ["SHELF-LIFE-SAID"]
+    assert failing(extend(plant, "L1", retest_on="2027-01-01")) == ["RETEST-BEFORE-EXPIRY"]
+    assert failing(extend(plant, "L1", retest_on="2020-01-01")) == ["SHELF-LIFE-AHEAD"]
+    assert extend(plant, "L1", expires_on="2026-12-01").status == 201
+    assert expire_lots(plant.store, plant.pipeline, clock, date(2026, 12, 2)) == 1
+    assert state(plant, "L1") == "blocked"
+
+
+def test_targets_are_told_what_expires_first(plant: Any, clock: Any) -> None:
+    release(plant, "L1", "2026-12-31")
+    extend(plant, "L1", expires_on="2026-12-15")
+    lines = Ledger(plant.store, clock).lines(lot="L1", target="wms")
+    assert [json.loads(bytes(line.status))["expires_on"] for line in lines][-2:] == ["2026-12-31", "2026-12-15"]
 
 
 def test_an_event_that_came_early_is_taken_up_when_another_process_made_its_lot(plant: Any, clock: Any) -> None:
