@@ -260,15 +260,15 @@ def test_an_answer_that_makes_no_sense_opens_nothing(start: Start, answer: str) 
     assert [(j.agreed, j.opens) for j in found] == [(False, False)] * 2
 
 
-def test_a_process_that_compiled_other_rules_is_not_asked(start: Start) -> None:
+def test_a_process_that_has_other_rules_is_not_asked(start: Start) -> None:
     lie = """
-    from rules.rulebook import RuleBook
-    compile_ = RuleBook.from_sources
-    RuleBook.from_sources = lambda sources: compile_({n: t.replace("<= 100", "<= 1000") for n, t in sources.items()})
+    from rules import judge_rules
+    read = judge_rules.read_rules
+    judge_rules.read_rules = lambda written: read(written.replace(b"WEIGHT", b"HEIGHT"))
     """
     judge = start(command=program(lie))
     assert judge.status().pid is None
-    assert judge.status().problem == "the judge process compiled other rules"
+    assert judge.status().problem == "the judge process has other rules"
     found = judge.judge([case(1), case(200)])
     assert [(j.agreed, j.opens) for j in found] == [(False, False)] * 2
 
