@@ -161,6 +161,9 @@ def _words(text: str, line: int, error: yaml.MarkedYAMLError) -> tuple[str, str]
     problem = error.problem or "it is not YAML"
     lines = text.splitlines()
     written = lines[line - 1] if line <= len(lines) else ""
+    if "nesting depth" in problem:
+        # PyYAML from 6.0.4 on gives up before the event comes that is looked at here.
+        return "the file is nested too deeply or too large", "one file, one document"
     if "\t" in written:
         return "there is a tab in this line", "indent with spaces"
     if "mapping values are not allowed" in problem:
