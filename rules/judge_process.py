@@ -51,7 +51,7 @@ def _compile(written: bytes, target: BinaryIO) -> Any:
         from rules.rete import ReteEngine
         from rules.rete_patterns import CannotCompile
     except ImportError as error:
-        _write(target, Started("", f"durable-rules cannot be loaded on this Python: {error}"))
+        _write(target, Started("", f"durable-rules cannot be loaded on this Python: {error}{_remedy(str(error))}"))
         return None
     gc.disable()
     try:
@@ -64,6 +64,14 @@ def _compile(written: bytes, target: BinaryIO) -> Any:
         gc.enable()
     _write(target, Started(judge_rules.digest_of(judge_rules.write_rules(rules))))
     return engine
+
+
+def _remedy(error: str) -> str:
+    """What to do about a library that was built without the name that Python 3.13 gave a function it calls."""
+    if "PyEval_CallObject" not in error:
+        return ""
+    build = "CPPFLAGS=-DPyEval_CallObject=PyObject_CallObject pip install --force-reinstall --no-cache-dir --no-deps"
+    return f"; build it as make up does: {build} durable_rules"
 
 
 def _judge(engine: Any, pool: list[Any], lines: list[tuple[str, dict[str, int], int]]) -> list[list[int] | str]:

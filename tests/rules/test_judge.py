@@ -288,6 +288,20 @@ def test_without_the_library_the_reference_judges_alone_and_says_so(start: Start
     assert [(j.engines, j.agreed, j.opens) for j in found] == [(("reference",), True, True), (("reference",), True, False)]
 
 
+def test_a_library_that_was_built_without_the_new_name_says_how_to_build_it(start: Start) -> None:
+    broken = """
+    import importlib.abc, sys
+    class Broken(importlib.abc.MetaPathFinder):
+        def find_spec(self, name, path, target=None):
+            if name == "durable_rules_engine":
+                raise ImportError("durable_rules_engine.so: undefined symbol: PyEval_CallObject")
+    sys.meta_path.insert(0, Broken())
+    """
+    judge = start(command=program(broken))
+    assert judge.engines == ("reference",)
+    assert "CPPFLAGS=-DPyEval_CallObject=PyObject_CallObject pip install" in judge.status().problem
+
+
 def test_a_process_that_cannot_start_leaves_the_gates_shut_and_is_not_started_for_every_batch(start: Start) -> None:
     judge = start(command=(sys.executable, "-c", "raise SystemExit(3)"))
     assert "did not start" in judge.status().problem
