@@ -233,6 +233,13 @@ def growth(sizes: Sequence[int], lots: int) -> dict[str, dict[str, float]]:
     return found
 
 
+def unseen(rules: int, lots: int) -> dict[str, float]:
+    """Microseconds a lot whose item was not seen for so long that the network of its rules had to make room."""
+    book = book_of(rules)
+    cases = [Case("release", lot_with_ten_results(n, f"I{n * 7919 % rules}"), DAY) for n in range(lots)]
+    return {"reference": by_reference(book, cases), "durable_rules": by_rete(book, cases)}
+
+
 def many_rows(rows: int, lots: int) -> dict[str, float]:
     """Microseconds a lot with ten rules and so many rows: forty items under way, and items at random."""
     book = book_of(10, rows)
@@ -261,6 +268,7 @@ def measure(*, quick: bool = False) -> dict[str, Any]:
         "rules": growth((10, 100, 1000) if quick else (10, 100, 1000, 10_000), lots),
     }
     if not quick:
+        figures["unseen_item"] = unseen(10_000, 3 * lots)
         figures["rows_100000"] = many_rows(100_000, lots)
     sizes = list(figures["rules"])
     figures["growth"] = {
@@ -300,6 +308,9 @@ def report(figures: dict[str, Any]) -> None:
             table.add_row(words, f"{of['reference' + kind]} / {of['durable_rules' + kind]}", "")
         words = f"{grown['reference' + kind]} × / {grown['durable_rules' + kind]} ×"
         table.add_row(f"most rules over fewest, {items}", words, f"≤ {GOAL_GROWTH:g} ×")
+    if far := figures.get("unseen_item"):
+        words = "10,000 rules, an item not seen for 3,000 lots"
+        table.add_row(words, f"{far['reference']} / {far['durable_rules']}", "")
     if rows := figures.get("rows_100000"):
         table.add_row("100,000 rows, 40 items", f"{rows['reference']} / {rows['durable_rules']}", "")
         table.add_row("100,000 rows, any item", f"{rows['reference_any_item']} / {rows['durable_rules_any_item']}", "")

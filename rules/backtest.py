@@ -94,7 +94,7 @@ def in_force_on(book: RuleBook, day: int) -> tuple[RuleBook, tuple[str, ...]]:
     left = tuple(r.id for r in book.rules.rules if not _holds(r, day))
     rules = tuple(structs.replace(r, effective_from=None, effective_to=None) for r in kept)
     whole = RuleSet(rules, book.rules.reactions, book.rules.tables, book.rules.singles)
-    return RuleBook(whole, book.vocabulary, book.digest, book.sources, book.files), left
+    return RuleBook(whole, book.vocabulary, book.digest, book.sources), left
 
 
 def _holds(rule: Rule, day: int) -> bool:

@@ -57,7 +57,12 @@ class RuleFile(Struct):
     owner: str = ""
     reference: str = ""
     effective: tuple[int | None, int | None] = (None, None)
-    tests: Node | None = None
+
+    @property
+    def tests(self) -> Node | None:
+        """What stands below ``tests:``."""
+        entry = (self.root.entries or {}).get("tests")
+        return None if entry is None else entry[1]
 
 
 class Checker:
@@ -102,7 +107,6 @@ class Checker:
         if "rulefile" not in entries or entries["rulefile"][1].text != "1":
             self.findings.add(file.root.at, 'a rule file begins with "rulefile: 1"')
         file.effective = self._effective(entries)
-        file.tests = entries["tests"][1] if "tests" in entries else None
 
     def _table(self, name: str, key: Node, body: Node, file: RuleFile) -> None:
         if name in self._raw:

@@ -50,7 +50,11 @@ class Type(enum.Enum):
     CHOICE = "choice"
 
 
-class FieldRef(Struct, frozen=True):
+class _Side(Struct, frozen=True, tag=True, tag_field="side"):
+    """What can stand on a side of a condition; a judge process is told which it is."""
+
+
+class FieldRef(_Side, frozen=True):
     """``kind.field`` of a fact."""
 
     kind: str
@@ -58,28 +62,28 @@ class FieldRef(Struct, frozen=True):
     type: Type
 
 
-class ColumnRef(Struct, frozen=True):
+class ColumnRef(_Side, frozen=True):
     """``row.column`` of the table row that was looked up."""
 
     name: str
     type: Type
 
 
-class Constant(Struct, frozen=True):
+class Constant(_Side, frozen=True):
     """A value written in the rule."""
 
     value: Value
     type: Type
 
 
-class Constants(Struct, frozen=True):
+class Constants(_Side, frozen=True):
     """``in [a, b]``."""
 
     values: tuple[Value, ...]
     type: Type
 
 
-class Today(Struct, frozen=True):
+class Today(_Side, frozen=True):
     """``today``, or so many days from it."""
 
     days: int

@@ -16,6 +16,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from rules.judge_pipe import JudgeProcess, ProcessDied, frame_of
+from rules.judge_rules import digest_of, write_rules
 from rules.reproduction import KEPT, Reproduction, keep
 from rules.rulebook import Case, Judgement, RuleBook
 
@@ -49,7 +50,8 @@ class SecondChannel:
     """The second engine for one rule set: a judge process, started again whenever it is lost."""
 
     def __init__(self, rulebook: RuleBook, command: Sequence[str], limit_seconds: float) -> None:
-        self._rulebook = rulebook
+        self._rules = write_rules(rulebook.rules)
+        self._digest = digest_of(self._rules)
         self._command = command
         self._limit_seconds = limit_seconds
         self._start_again_at = 0.0
@@ -120,16 +122,16 @@ class SecondChannel:
     def _start(self) -> None:
         self.starts += 1
         try:
-            process = JudgeProcess(self._rulebook.sources, self._command)
+            process = JudgeProcess(self._rules, self._command)
         except ProcessDied as error:
             self._refuse(str(error))
             return
-        if process.started.digest == self._rulebook.digest:
+        if process.started.digest == self._digest:
             self.problem, self.process = "", process
             return
         process.close()
         self.possible = not process.started.problem
-        self._refuse(process.started.problem or "the judge process compiled other rules")
+        self._refuse(process.started.problem or "the judge process has other rules")
 
     def _refuse(self, problem: str) -> None:
         self.problem = problem

@@ -29,7 +29,7 @@ _decode_answer = msgspec.msgpack.Decoder(list[list[int] | str]).decode
 class Started(Struct, frozen=True):
     """What a judge process says first."""
 
-    #: Digest of the rule set it compiled; empty when it cannot judge.
+    #: Digest of the rules it has (rules/judge_rules.py); empty when it cannot judge.
     digest: str
     #: Why it cannot judge.
     problem: str = ""
@@ -42,8 +42,8 @@ class ProcessDied(Exception):
 class JudgeProcess:
     """One judge process and the pipe to it."""
 
-    def __init__(self, sources: dict[str, str], command: Sequence[str]) -> None:
-        """Start ``command`` and give it the rule files. Raises ProcessDied."""
+    def __init__(self, rules: bytes, command: Sequence[str]) -> None:
+        """Start ``command`` and give it the rules. Raises ProcessDied."""
         self._process = subprocess.Popen(
             list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, close_fds=True
         )
@@ -51,7 +51,7 @@ class JudgeProcess:
         if self._process.stdin is not None:
             os.set_blocking(self._process.stdin.fileno(), False)
         try:
-            self._send(_encode(sources), START_LIMIT_SECONDS)
+            self._send(rules, START_LIMIT_SECONDS)
             self.started = msgspec.msgpack.decode(self._receive(START_LIMIT_SECONDS), type=Started)
         except (OSError, msgspec.MsgspecError, ProcessDied) as error:
             self.close(0.0)

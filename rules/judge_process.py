@@ -6,6 +6,7 @@ process and nothing more.
 
 import contextlib
 import ctypes
+import gc
 import os
 import signal
 import struct
@@ -14,9 +15,8 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from rules.findings import RulePackError
+from rules import judge_rules
 from rules.judge_pipe import Started
-from rules.rulebook import RuleBook
 
 _HEAD = struct.Struct("!I")
 _PR_SET_PDEATHSIG = 1
@@ -25,7 +25,7 @@ _decode_batch = msgspec.msgpack.Decoder(tuple[list[Any], list[tuple[str, dict[st
 
 
 def main() -> None:
-    """Compile the rules that come first, then judge batches until the pipe closes."""
+    """Build networks of the rules that come first, then judge batches until the pipe closes."""
     # A Procfile runner signals the whole group; this process ends when its parent closes the pipe.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -37,27 +37,41 @@ def main() -> None:
     first = _read(source)
     if first is None:
         return
-    engine = _compile(msgspec.msgpack.decode(first, type=dict[str, str]), target)
+    engine = _compile(first, target)
+    # The rules are here to stay: they are not gone over again with every collection.
+    gc.collect()
+    gc.freeze()
     while engine is not None and (frame := _read(source)) is not None:
         pool, lines = _decode_batch(frame)
         _write(target, _judge(engine, pool, lines))
 
 
-def _compile(sources: dict[str, str], target: BinaryIO) -> Any:
+def _compile(written: bytes, target: BinaryIO) -> Any:
     try:
         from rules.rete import ReteEngine
         from rules.rete_patterns import CannotCompile
     except ImportError as error:
-        _write(target, Started("", f"durable-rules cannot be loaded on this Python: {error}"))
+        _write(target, Started("", f"durable-rules cannot be loaded on this Python: {error}{_remedy(str(error))}"))
         return None
+    gc.disable()
     try:
-        book = RuleBook.from_sources(sources)
-        engine = ReteEngine(book.rules)
-    except (RulePackError, CannotCompile) as error:
+        rules = judge_rules.read_rules(written)
+        engine = ReteEngine(rules)
+    except (msgspec.DecodeError, CannotCompile) as error:
         _write(target, Started("", f"durable-rules cannot run these rules: {error}"))
         return None
-    _write(target, Started(book.digest))
+    finally:
+        gc.enable()
+    _write(target, Started(judge_rules.digest_of(judge_rules.write_rules(rules))))
     return engine
+
+
+def _remedy(error: str) -> str:
+    """What to do about a library that was built without the name that Python 3.13 gave a function it calls."""
+    if "PyEval_CallObject" not in error:
+        return ""
+    build = "CPPFLAGS=-DPyEval_CallObject=PyObject_CallObject pip install --force-reinstall --no-cache-dir --no-deps"
+    return f"; build it as make up does: {build} durable_rules"
 
 
 def _judge(engine: Any, pool: list[Any], lines: list[tuple[str, dict[str, int], int]]) -> list[list[int] | str]:

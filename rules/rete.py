@@ -23,9 +23,10 @@ from rules.rete_patterns import TODAY, Patterns
 from rules.rete_shards import Shard, Shards
 from rules.rete_text import ALWAYS, ROW_HEADS, SID
 
-#: What may stay in memory over all networks, in units of some 8 kB: a resident row is one, a pattern is several.
-RESIDENT = 16_000
-PATTERN_UNITS = 4
+#: What may stay in memory over all networks, in units of some 8 kB, so some 290 MB: a resident row is one unit, a
+#: pattern and the network around it are so many (measured: 41 kB and 148 kB).
+RESIDENT = 36_000
+PATTERN_UNITS, NETWORK_UNITS = 5, 19
 #: Table rows that stay asserted in one network; above that it is built anew.
 RESIDENT_ROWS = 2000
 _SESSION = "1"
@@ -42,7 +43,7 @@ class Network:
         rules = [f'"r{i}":{pattern.body}' for i, pattern in enumerate(shard.patterns)]
         rules.append('"w":{"all":[{"w":{"kind":"__w"}}]}')
         self.kinds = shard.kinds
-        self.units = (len(shard.patterns) + 1) * PATTERN_UNITS
+        self.units = NETWORK_UNITS + len(shard.patterns) * PATTERN_UNITS
         self._matches = {f"r{i}": (pattern.number, pattern.gate) for i, pattern in enumerate(shard.patterns)}
         self._handle = engine.create_ruleset(f"h{shard.number}", f"{{{','.join(rules)}}}")
         #: Rows that stay asserted.

@@ -3,7 +3,11 @@
 ``judge`` is the reference evaluator; rules/judge.py puts the second engine beside it.
 """
 
+import gc
 import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 from msgspec import Struct
@@ -14,7 +18,7 @@ from rules.compiled import Facts, Rule, RuleSet, Severity, Type, Verdict, kinds_
 from rules.explain import RuleExplanation, explain_rule, message_of, told
 from rules.facts import Vocabulary, read_vocabulary
 from rules.findings import Finding, Findings, Location, RulePackError
-from rules.parse import parse, read_text
+from rules.parse import Node, parse, read_text
 from rules.world import world_of
 
 #: The vocabulary lies beside the packs, or in the shipped ones.
@@ -86,17 +90,13 @@ class Reaction(Struct, frozen=True):
 class RuleBook:
     """The rules in force."""
 
-    def __init__(
-        self, rules: RuleSet, vocabulary: Vocabulary, digest: str, sources: dict[str, str], files: list[RuleFile]
-    ) -> None:
+    def __init__(self, rules: RuleSet, vocabulary: Vocabulary, digest: str, sources: dict[str, str]) -> None:
         self.rules = rules
         self.vocabulary = vocabulary
         #: ``sha256:<hex>`` over the names and contents of the files.
         self.digest = digest
         #: File name -> text, as loaded.
         self.sources = sources
-        #: The files' trees, for the tests inside them.
-        self.files = files
         #: Kinds of fact that the rules look at.
         self.kinds = kinds_of(rules)
         self._gates = reference.index_gates(rules)
@@ -116,16 +116,24 @@ class RuleBook:
     @classmethod
     def from_sources(cls, sources: dict[str, str]) -> "RuleBook":
         """The rule set whose files are ``sources`` (name -> text), its vocabulary among them. Raises RulePackError."""
-        findings = Findings()
-        trees = {n: parse(text, n, findings) for n, text in sources.items() if not n.endswith(".csv")}
-        words = trees.pop(VOCABULARY_FILE, None)
-        vocabulary = read_vocabulary(words, findings) if words is not None else {}
-        files = [RuleFile(name, root) for name, root in trees.items() if root is not None]
-        if not files and not findings.all:
-            findings.add(Location(".", 1, 1), "there is no rule file here", "a rule file ends in .yaml")
-        rules = Checker(vocabulary, sources, findings).rule_set(files)
-        findings.raise_if_any()
-        return cls(rules, vocabulary, digest_of(sources), sources, files)
+        with undisturbed():
+            findings = Findings()
+            trees = _trees(sources, findings)
+            words = trees.pop(VOCABULARY_FILE, None)
+            vocabulary = read_vocabulary(words, findings) if words is not None else {}
+            files = [RuleFile(name, root) for name, root in trees.items() if root is not None]
+            if not files and not findings.all:
+                findings.add(Location(".", 1, 1), "there is no rule file here", "a rule file ends in .yaml")
+            rules = Checker(vocabulary, sources, findings).rule_set(files)
+            findings.raise_if_any()
+            return cls(rules, vocabulary, digest_of(sources), sources)
+
+    @cached_property
+    def files(self) -> list[RuleFile]:
+        """The files' trees, read again: for the tests in them and for lint. Who judges never needs them."""
+        with undisturbed():
+            trees = _trees(self.sources, Findings())
+            return [RuleFile(n, root) for n, root in trees.items() if root is not None and n != VOCABULARY_FILE]
 
     def gates(self) -> frozenset[str]:
         """Gates that at least one rule guards."""
@@ -178,6 +186,22 @@ class RuleBook:
             if rule.after == after and in_force and all(check(world).truth is True for check in checks):
                 found.append(Reaction(rule.id, rule.do, told(rule.message, world, self._types), rule.to))
         return tuple(found)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """No garbage collection meanwhile: it would go over the growing rules again and again, and they have no cycles."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _trees(sources: Mapping[str, str], findings: Findings) -> dict[str, Node | None]:
+    return {name: parse(text, name, findings) for name, text in sources.items() if not name.endswith(".csv")}
 
 
 def read_sources(directory: Path) -> dict[str, str]:

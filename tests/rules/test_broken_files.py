@@ -1,6 +1,7 @@
 """Broken rule files: what is said, at which line and column, and what to do about it. One mistake each.
 
-A case replaces a text of the small plant's file; ``«`` marks where the finding must point.
+A case replaces a text of the small plant's file; ``«`` marks where the finding must point, or :data:`PLACES` says it
+where what is missing cannot be marked.
 """
 
 from typing import Any, NamedTuple
@@ -158,6 +159,15 @@ CASES = [
 ]
 
 
+#: Line and column of what something is missing from, or of the text with a mistake inside.
+PLACES = {
+    "no version": "1:1", "no owner": "1:1", "no reference": "1:1",
+    "no severity": "28:5", "no gate": "28:5", "no title": "28:5", "no rationale": "28:5", "no message": "28:5",
+    "require missing": "28:5", "every without check": "21:9", "match on what is no column": "6:1",
+    "a placeholder that is no field": "37:14", "a test without a lot": "50:7",
+}  # fmt: skip
+
+
 def findings_of(small_plant: Any, text: str) -> list[str]:
     try:
         return list(run_tests(small_plant.book(text)).mistakes)
@@ -174,7 +184,13 @@ def test_a_mistake_is_named_where_it_stands(small_plant: Any, broken: Broken) ->
     mine = [f for f in found if broken.message in f]
     assert mine, found
     assert broken.hint in mine[0]
-    if "«" in marked:
+    place = PLACES.get(broken.name)
+    if place is None:
         before = marked[: marked.index("«")]
-        line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
-        assert mine[0].startswith(f"rules.yaml:{line}:{column}: "), mine[0]
+        place = f"{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
+    assert mine[0].startswith(f"rules.yaml:{place}: "), mine[0]
+
+
+def test_there_are_enough_of_them_and_each_has_a_place() -> None:
+    assert len({case.name for case in CASES}) == len(CASES) >= 60
+    assert PLACES.keys() == {case.name for case in CASES if "«" not in case.instead}

@@ -260,15 +260,15 @@ def test_an_answer_that_makes_no_sense_opens_nothing(start: Start, answer: str) 
     assert [(j.agreed, j.opens) for j in found] == [(False, False)] * 2
 
 
-def test_a_process_that_compiled_other_rules_is_not_asked(start: Start) -> None:
+def test_a_process_that_has_other_rules_is_not_asked(start: Start) -> None:
     lie = """
-    from rules.rulebook import RuleBook
-    compile_ = RuleBook.from_sources
-    RuleBook.from_sources = lambda sources: compile_({n: t.replace("<= 100", "<= 1000") for n, t in sources.items()})
+    from rules import judge_rules
+    read = judge_rules.read_rules
+    judge_rules.read_rules = lambda written: read(written.replace(b"WEIGHT", b"HEIGHT"))
     """
     judge = start(command=program(lie))
     assert judge.status().pid is None
-    assert judge.status().problem == "the judge process compiled other rules"
+    assert judge.status().problem == "the judge process has other rules"
     found = judge.judge([case(1), case(200)])
     assert [(j.agreed, j.opens) for j in found] == [(False, False)] * 2
 
@@ -286,6 +286,20 @@ def test_without_the_library_the_reference_judges_alone_and_says_so(start: Start
     found = judge.judge([case(1), case(200)])
     assert time.monotonic() - began < 0.5
     assert [(j.engines, j.agreed, j.opens) for j in found] == [(("reference",), True, True), (("reference",), True, False)]
+
+
+def test_a_library_that_was_built_without_the_new_name_says_how_to_build_it(start: Start) -> None:
+    broken = """
+    import importlib.abc, sys
+    class Broken(importlib.abc.MetaPathFinder):
+        def find_spec(self, name, path, target=None):
+            if name == "durable_rules_engine":
+                raise ImportError("durable_rules_engine.so: undefined symbol: PyEval_CallObject")
+    sys.meta_path.insert(0, Broken())
+    """
+    judge = start(command=program(broken))
+    assert judge.engines == ("reference",)
+    assert "CPPFLAGS=-DPyEval_CallObject=PyObject_CallObject pip install" in judge.status().problem
 
 
 def test_a_process_that_cannot_start_leaves_the_gates_shut_and_is_not_started_for_every_batch(start: Start) -> None:

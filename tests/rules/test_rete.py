@@ -181,7 +181,7 @@ def test_a_lot_visits_its_own_rules_and_those_for_every_lot_and_no_others() -> N
 
 
 def test_networks_that_made_room_are_built_anew_and_judge_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rete, "RESIDENT", 60)
+    monkeypatch.setattr(rete, "RESIDENT", 8 * (rete.NETWORK_UNITS + rete.PATTERN_UNITS))
     own = [{"applies_to": [f"lot.item = I{n}"], "require": ["lot.quantity < 1"]} for n in range(200)]
     book = book_of(own)
     engine = ReteEngine(book.rules)

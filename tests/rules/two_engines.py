@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from rules import judge_process
 from rules.findings import RulePackError
 from rules.judge_pipe import frame_of
+from rules.judge_rules import read_rules, write_rules
 from rules.rete import ReteEngine
 from rules.rulebook import Case, RuleBook
 from rules.units import parse_number
@@ -264,7 +265,7 @@ class Disagreement(AssertionError):
 def judge_both(sources: dict[str, str], cases: list[Case]) -> int:
     """Judge, compare; the number of rules that failed. Raises Disagreement."""
     book = RuleBook.from_sources(sources)
-    engine = ReteEngine(book.rules)
+    engine = ReteEngine(read_rules(write_rules(book.rules)))
     failed = 0
     # Back and forth and mixed: neither what an earlier case left in the network nor its neighbours may matter.
     for order in (cases, cases[::-1], cases[::4] + cases[1::4] + cases[2::4] + cases[3::4]):
