@@ -240,6 +240,11 @@ def since(mark: Watermark | None, watermark: str | None) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+def is_watermark(mark: Watermark, text: str) -> bool:
+    """Can ``text`` be a watermark?"""
+    return (_whole(text) if mark.type == "integer" else _moment(text)) is not None
+
+
 def member(tree: Any, path: str) -> Any:
     """A member by its name, or by names with dots between; None: there is none."""
     if isinstance(tree, dict) and path in tree:
