@@ -93,8 +93,9 @@ def _fixed_row(table: Table, number: int, line: str) -> Row:
 def _decoded(table: Table, file: BinaryIO) -> str:
     try:
         text = file.read().decode(table.encoding)
-    except UnicodeDecodeError as error:
-        raise FileRefused(f"it is not {table.encoding} (byte {error.start}); say table.encoding") from None
+    except UnicodeError as error:
+        where = f" (byte {error.start})" if isinstance(error, UnicodeDecodeError) else ""
+        raise FileRefused(f"it is not {table.encoding}{where}; say table.encoding") from None
     if "\0" in text:
         raise FileRefused("it has zero bytes: it is no text")
     return text
@@ -191,13 +192,22 @@ def write(inbound: Inbound, content: Content, rows: Sequence[Row], to: BinaryIO)
 
 def _write_sheet(table: Table, header: Sequence[Any], rows: Sequence[Row], to: BinaryIO) -> None:
     from openpyxl import Workbook
+    from openpyxl.cell import WriteOnlyCell
+    from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
     book = Workbook(write_only=True)
     sheet = book.create_sheet(table.sheet or "rejected")
+
+    def cell(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        made = WriteOnlyCell(sheet, ILLEGAL_CHARACTERS_RE.sub("", value))
+        # A text that begins with = stays a text: nothing from outside becomes a formula in our report.
+        made.data_type = "s"
+        return made
+
     for _ in range(table.skip):
         sheet.append([])
-    if header:
-        sheet.append(list(header))
-    for row in rows:
-        sheet.append(list(row.raw))
+    for line in ([header] if header else []) + [row.raw for row in rows]:
+        sheet.append([cell(value) for value in line])
     book.save(to)

@@ -207,6 +207,18 @@ def test_what_the_whole_list_lacks_is_withdrawn_but_never_more_than_is_believed(
     assert works.open("inbound-failing") == []
 
 
+def test_what_was_first_seen_today_is_withdrawn_from_tomorrow_on(works: Works, system: System) -> None:
+    system.has(scar(0), scar(1))
+    inlet = works.write(SCARS, record={"withdraw_at_most": 1})
+    inlet.look()
+    system.has(scar(0))
+    works.again(inlet, minutes=2)
+    assert works.records() == ["scar-S0", "scar-S1"]
+    works.clock.now += timedelta(days=1)
+    assert works.records() == ["scar-S0"]
+    assert works.open("inbound-failing") == []
+
+
 def test_a_row_that_is_wrong_spoils_itself_only_and_withdraws_nothing(works: Works, system: System) -> None:
     system.has(scar(1), scar(2))
     inlet = works.write(SCARS, record={"withdraw_at_most": 5})
