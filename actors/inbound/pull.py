@@ -155,7 +155,7 @@ class Fetching:
         found = set()
         for row in rows:
             try:
-                made = become(self._inbound, row, self._timezone)
+                made = become(self._inbound, row, timezone=self._timezone)
             except RowWrong:
                 continue
             if isinstance(made, RecordRow):

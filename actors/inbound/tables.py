@@ -78,7 +78,8 @@ def _check_header(inbound: Inbound, names: list[str]) -> None:
 
 def _row(names: list[str], number: int, raw: Sequence[Any]) -> Row:
     if len(raw) > len(names) and any(cell not in (None, "") for cell in raw[len(names) :]):
-        return Row(number, {}, raw, f"it has {len(raw)} cells, and there are {len(names)} columns")
+        cells = dict(zip(names, raw, strict=False))
+        return Row(number, cells, raw, f"it has {len(raw)} cells, and there are {len(names)} columns")
     return Row(number, dict(zip(names, raw, strict=False)), raw)
 
 

@@ -102,7 +102,7 @@ def _try(options: argparse.Namespace, settings: Settings, inbound: Inbound) -> i
     shown: list[dict[str, Any]] = []
     for row in islice(rows, SHOWN_ROWS):
         try:
-            shown.append({"row": row.number, "becomes": msgspec.to_builtins(become(inbound, row, timezone))})
+            shown.append({"row": row.number, "becomes": msgspec.to_builtins(become(inbound, row, timezone=timezone))})
         except RowWrong as error:
             shown.append({"row": row.number, "column": error.column, "problem": error.detail})
     if options.json:

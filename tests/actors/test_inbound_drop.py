@@ -164,6 +164,34 @@ def test_rejected_rows_lie_beside_why_and_can_be_mended_and_dropped_again(gate: 
     assert gate.round()[0].counts == {"applied": 3}
 
 
+def test_rows_that_are_one_event_go_together_or_not_at_all(
+    gate: Gate, rows_of: Callable[[str], int], store: Store
+) -> None:
+    gate.drop("lots.csv", "A;RING-74;10;G1", "B;RING-74;10;G2")
+    gate.round()
+    data = {"inspection": "IL-${lot}", "record": "${record}",
+            "measurements": [{"characteristic": "diameter", "sample": "${sample}", "value": "${value}", "unit": "mm"}]}
+    tree = yaml.safe_load(gate.file.read_text())
+    event = {"type": "inspection.recorded.v1", "source": "lims", "subject": "${lot}", "data": data}
+    tree |= {"group_by": ["lot", "record"], "event": event,
+             "columns": {"lot": "text", "record": "text", "sample": "integer", "value": "decimal"}}  # fmt: skip
+    gate.file.write_text(yaml.safe_dump(tree))
+    lines = [f"{lot};{record};{n};74,00{n}" for n in range(1, 6) for lot, record in (("A", "R1"), ("B", "R2"))]
+    content = "lot;record;sample;value\n" + "\n".join(lines)
+    (gate.folder / "results.csv").write_text(content.replace("B;R2;4;74,004", "B;R2;4;74,004;?"))
+    (outcome,) = gate.round()
+    assert outcome.counts == {"applied": 1, "rejected": 5}
+    assert [one.detail for one in outcome.wrong][2:4] == [
+        "it is one event with row 9, which cannot be used", "it has 5 cells, and there are 4 columns",
+    ]  # fmt: skip
+    assert rows_of("results") == 1
+    (gate.folder / "mended.csv").write_text(content)
+    assert gate.round()[0].counts == {"known": 1, "applied": 1}
+    with store.reads.connect() as connection:
+        states = connection.execute(text("SELECT state FROM lots ORDER BY id")).scalars().all()
+    assert states == ["released", "released"]
+
+
 def test_a_file_that_says_something_else_under_a_known_document_is_refused(gate: Gate) -> None:
     gate.drop("one.csv", "A;RING-74;10;G1")
     gate.round()
