@@ -28,6 +28,7 @@ from engine.drift import Drift
 from engine.errors import LotgateError
 from engine.notices import Notices
 from engine.runtime import Front
+from engine.standing import Standing
 from engine.store.migrate import check as check_revision
 from engine.store.schema import escalations
 
@@ -195,6 +196,7 @@ class EngineCollector(Collector):
         yield from self._deliveries()
         yield from self._tasks()
         yield from self._drift()
+        yield from self._inbound()
 
     def _rules(self) -> Iterator[Metric]:
         digest = self._engine.rulebook.digest
@@ -244,6 +246,16 @@ class EngineCollector(Collector):
         for channel, (number, _) in Notices(self._engine.store, self._engine.clock).waiting().items():
             notices.add_metric([channel], number)
         yield from (tasks, notices)
+
+    def _inbound(self) -> Iterator[Metric]:
+        failures = GaugeMetricFamily("lotgate_inbound_failures", "Times in a row that it failed", labels=["name"])
+        age = GaugeMetricFamily("lotgate_inbound_age_seconds", "Seconds since it went well", labels=["name", "kind"])
+        now = self._engine.clock()
+        for stand in Standing(self._engine.store, self._engine.clock).all():
+            failures.add_metric([stand.name], stand.failures)
+            if stand.ended_at is not None:
+                age.add_metric([stand.name, stand.kind], (now - datetime.fromisoformat(stand.ended_at)).total_seconds())
+        yield from (failures, age)
 
     def _drift(self) -> Iterator[Metric]:
         seen = Drift(self._engine.store, self._engine.clock)

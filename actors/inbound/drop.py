@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from actors.inbound.folder import Folder, FolderUnfit, Settling, digest_of, kept_name
 from actors.inbound.format import Inbound
-from actors.inbound.rows import RecordRow, Row, RowWrong, become
+from actors.inbound.rows import RecordRow, Row, RowWrong, become, grouped
 from actors.inbound.sink import Result, Sink
 from actors.inbound.tables import Content, FileRefused, read, write
 from engine.events import Event
@@ -67,24 +67,32 @@ def go_through(
     """Hand over every row; what became of them, and those that were not taken. Raises what the sink raises."""
     counts: Counter[str] = Counter()
     wrong: list[tuple[Row, Wrong]] = []
-    for start in range(0, len(rows), TOGETHER):
+    groups = grouped(inbound, rows)
+    for start in range(0, len(groups), TOGETHER):
         if stopped():
             raise Stopped
-        made: list[tuple[Row, Event | RecordRow]] = []
-        for row in rows[start : start + TOGETHER]:
+        made: list[tuple[list[Row], Event | RecordRow]] = []
+        for group in groups[start : start + TOGETHER]:
             try:
-                made.append((row, become(inbound, row, timezone)))
+                made.append((group, become(inbound, *group, timezone=timezone)))
             except RowWrong as error:
-                wrong.append((row, Wrong(row.number, error.column, error.detail)))
-        for (row, _), result in zip(made, _handed(sink, [one for _, one in made]), strict=True):
+                wrong += [(row, _blamed(row, error)) for row in group]
+        for (group, _), result in zip(made, _handed(sink, [one for _, one in made]), strict=True):
             if result.outcome == "refused":
-                wrong.append((row, Wrong(row.number, "", result.detail, result.decided)))
+                wrong += [(row, Wrong(row.number, "", result.detail, result.decided)) for row in group]
             else:
                 counts[result.outcome] += 1
     if wrong:
         counts["rejected"] = len(wrong)
     wrong.sort(key=lambda pair: pair[0].number)
     return counts, wrong
+
+
+def _blamed(row: Row, error: RowWrong) -> Wrong:
+    """Rows that are one event go together or not at all: dropped again, it must be the same event."""
+    if error.row is None or error.row == row.number:
+        return Wrong(row.number, error.column, error.detail)
+    return Wrong(row.number, "", f"it is one event with row {error.row}, which cannot be used")
 
 
 def _handed(sink: Sink, made: Sequence[Event | RecordRow]) -> list[Result]:

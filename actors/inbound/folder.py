@@ -161,6 +161,16 @@ class Folder:
         os.rename(half, name, src_dir_fd=self._rooms[room], dst_dir_fd=self._rooms[room])
 
 
+def lying(path: Path, pattern: str) -> list[str]:
+    """Plain files in a folder that fit ``pattern``, for whoever only looks. Raises FolderUnfit."""
+    try:
+        with os.scandir(path) as entries:
+            found = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+    except OSError as error:
+        raise FolderUnfit(f"{path} cannot be used as a folder: {error.strerror}") from None
+    return sorted(n for n in found if not n.startswith(".") and fnmatch.fnmatch(n.lower(), pattern.lower()))
+
+
 def opened(name: str, within: int | None = None) -> BinaryIO:
     """A plain file for reading. Raises FolderUnfit for a link, a pipe, a device, or what cannot be read."""
     try:

@@ -142,6 +142,8 @@ class Inbound(Struct, frozen=True, forbid_unknown_fields=True):
     pull: Pull | None = None
     event: GivesEvent | None = None
     record: GivesRecord | None = None
+    #: Drop: rows that say the same in these columns are one event; its lists have a part from each of them.
+    group_by: list[str] = []
     #: How often the clock process looks.
     every_s: Annotated[float, Meta(ge=0.2, le=2_678_400)] = 10.0
     #: Pull: not every so often, but daily at this time of the plant, such as 02:30.
@@ -202,6 +204,11 @@ def _wrong(one: Inbound, settings: Settings, used: set[str]) -> Iterator[tuple[s
         yield "", "say what a row becomes: either event: or record:"
     if one.decimal == one.thousands:
         yield "thousands", "is the same as decimal"
+    for name in one.group_by:
+        if name not in one.columns:
+            yield "group_by", f"{name} is no column"
+    if one.group_by and (one.kind != "drop" or one.event is None):
+        yield "group_by", "is for files whose rows become events"
     yield from _wrong_columns(one)
     yield from _wrong_table(one)
     yield from _wrong_gives(one)

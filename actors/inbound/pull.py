@@ -155,7 +155,7 @@ class Fetching:
         found = set()
         for row in rows:
             try:
-                made = become(self._inbound, row, self._timezone)
+                made = become(self._inbound, row, timezone=self._timezone)
             except RowWrong:
                 continue
             if isinstance(made, RecordRow):
@@ -238,6 +238,11 @@ def since(mark: Watermark | None, watermark: str | None) -> str:
         return str(max(0, int(watermark) - mark.overlap))
     moment = datetime.fromisoformat(watermark) - timedelta(seconds=mark.overlap)
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def is_watermark(mark: Watermark, text: str) -> bool:
+    """Can ``text`` be a watermark?"""
+    return (_whole(text) if mark.type == "integer" else _moment(text)) is not None
 
 
 def member(tree: Any, path: str) -> Any:

@@ -39,6 +39,8 @@ class RowWrong(Exception):
         super().__init__(detail)
         self.column = column
         self.detail = detail
+        #: The row to blame; None: all that were read together.
+        self.row: int | None = None
 
 
 class Row(Struct, frozen=True):
@@ -61,8 +63,35 @@ class RecordRow(Struct, frozen=True):
     effective_until: date | None = None
 
 
-def become(inbound: Inbound, row: Row, timezone: tzinfo) -> ev.Event | RecordRow:
-    """What ``row`` becomes. Raises RowWrong."""
+def become(inbound: Inbound, *rows: Row, timezone: tzinfo) -> ev.Event | RecordRow:
+    """What ``rows`` become: one, or several that are one event. Raises RowWrong, with the row that is to blame."""
+    known = []
+    for row in rows:
+        try:
+            known.append(_known(inbound, row, timezone))
+        except RowWrong as error:
+            error.row = row.number
+            raise
+    if inbound.event is not None:
+        return _event(inbound.event, known)
+    if inbound.record is None:
+        raise AssertionError("an inbound file without event and record is not loaded")
+    return _record(inbound.record, known[0])
+
+
+def grouped(inbound: Inbound, rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows that are one event together, in order of the first of each; without ``group_by`` each is alone."""
+    if not inbound.group_by:
+        return [[row] for row in rows]
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        key = tuple(_plain(row.cells.get(name) or "").strip() for name in inbound.group_by)
+        groups.setdefault(key, []).append(row)
+    return list(groups.values())
+
+
+def _known(inbound: Inbound, row: Row, timezone: tzinfo) -> dict[str, Any]:
+    """What the columns of a row say; those that are empty are not there."""
     if row.problem:
         raise RowWrong("", row.problem)
     known = {}
@@ -70,11 +99,7 @@ def become(inbound: Inbound, row: Row, timezone: tzinfo) -> ev.Event | RecordRow
         value = _read(inbound, name, inbound.column(name), row.cells.get(name), timezone)
         if value is not None:
             known[name] = value
-    if inbound.event is not None:
-        return _event(inbound.event, known)
-    if inbound.record is None:
-        raise AssertionError("an inbound file without event and record is not loaded")
-    return _record(inbound.record, known)
+    return known
 
 
 def event_id(event: ev.Event) -> str:
@@ -103,16 +128,15 @@ def _canonical(kind: str, content: msgspec.Raw) -> bytes:
     return msgspec.json.encode(msgspec.json.decode(content, type=KINDS[kind] | None))
 
 
-def _event(gives: GivesEvent, known: Mapping[str, Any]) -> ev.Event:
-    tree = {
-        "specversion": "1.0", "type": gives.type, "source": _text("source", gives.source, known),
-        "subject": _text("subject", gives.subject, known), "id": "-",
-        "data": filled(gives.data, known) or {},
-    }  # fmt: skip
-    if gives.id is not None:
-        tree["id"] = _text("id", gives.id, known)
+def _event(gives: GivesEvent, known: Sequence[Mapping[str, Any]]) -> ev.Event:
+    tree = {"specversion": "1.0", "type": gives.type, "id": "-", "data": _together("data", gives.data, known) or {}}
+    for name in ("source", "subject", "id"):
+        template = getattr(gives, name)
+        if template is not None:
+            _text(name, template, known[0])
+            tree[name] = str(_together(name, template, known))
     if gives.time is not None:
-        tree["time"] = filled(gives.time, known)
+        tree["time"] = _together("time", gives.time, known)
     try:
         event = decode_event(msgspec.json.encode(tree))
     except EventInvalid as error:
@@ -151,6 +175,25 @@ def _text(member: str, template: str, known: Mapping[str, Any]) -> str:
     if said is None:
         raise RowWrong(member, f"is empty: {template} needs a value")
     return str(said)
+
+
+def _together(member: str, template: Any, known: Sequence[Mapping[str, Any]]) -> Any:
+    """``template`` with the values of rows that are one event: lists have parts from each, all else must agree."""
+    if len(known) == 1:
+        return filled(template, known[0])
+    if isinstance(template, dict):
+        found = {name: _together(f"{member}.{name}", inner, known) for name, inner in template.items()}
+        return {name: value for name, value in found.items() if value is not None}
+    if isinstance(template, list):
+        parts: list[Any] = []
+        for one in known:
+            # The same said twice is said once.
+            parts += [part for part in filled(template, one) if part not in parts]
+        return parts
+    said = list(dict.fromkeys(value for one in known if (value := filled(template, one)) is not None))
+    if len(said) > 1:
+        raise RowWrong(member, f"rows that are one event say different things: {said[0]!r}, {said[1]!r}")
+    return said[0] if said else None
 
 
 def filled(template: Any, known: Mapping[str, Any]) -> Any:

@@ -5,7 +5,7 @@ What may not enter: where rows come from.
 
 import threading
 from collections.abc import Callable, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Protocol
 
 import msgspec
@@ -16,7 +16,7 @@ from engine.answer import Answer
 from engine.errors import LotgateError, NotFound, Overloaded, StoreUnavailable
 from engine.events import Event
 from engine.pipeline import Pipeline
-from engine.reference import References, Wanted
+from engine.reference import ReferenceConflict, References, Wanted
 from engine.submission import submission
 
 #: Events that are decided in one transaction.
@@ -108,8 +108,15 @@ class OwnSink:
         if len(gone) > at_most or (gone and not listed):
             raise TooMany(f"{len(gone)} records would be withdrawn, such as {gone[0]}, and at most {at_most} may be")
         for key in gone:
-            self._references.put(kind, key, Wanted(today, msgspec.Raw(b"null")), self._by)
+            try:
+                self._withdraw(kind, key, today)
+            except ReferenceConflict:
+                # It was first seen, or changed, today: two revisions of a record never begin on one day.
+                self._withdraw(kind, key, today + timedelta(days=1))
         return len(gone)
+
+    def _withdraw(self, kind: str, key: str, day: date) -> None:
+        self._references.put(kind, key, Wanted(day, msgspec.Raw(b"null")), self._by)
 
     def says_so(self, one: RecordRow, today: date) -> bool:
         """Does the record in force say the same already?"""

@@ -78,7 +78,8 @@ def _check_header(inbound: Inbound, names: list[str]) -> None:
 
 def _row(names: list[str], number: int, raw: Sequence[Any]) -> Row:
     if len(raw) > len(names) and any(cell not in (None, "") for cell in raw[len(names) :]):
-        return Row(number, {}, raw, f"it has {len(raw)} cells, and there are {len(names)} columns")
+        cells = dict(zip(names, raw, strict=False))
+        return Row(number, cells, raw, f"it has {len(raw)} cells, and there are {len(names)} columns")
     return Row(number, dict(zip(names, raw, strict=False)), raw)
 
 
@@ -93,8 +94,9 @@ def _fixed_row(table: Table, number: int, line: str) -> Row:
 def _decoded(table: Table, file: BinaryIO) -> str:
     try:
         text = file.read().decode(table.encoding)
-    except UnicodeDecodeError as error:
-        raise FileRefused(f"it is not {table.encoding} (byte {error.start}); say table.encoding") from None
+    except UnicodeError as error:
+        where = f" (byte {error.start})" if isinstance(error, UnicodeDecodeError) else ""
+        raise FileRefused(f"it is not {table.encoding}{where}; say table.encoding") from None
     if "\0" in text:
         raise FileRefused("it has zero bytes: it is no text")
     return text
@@ -191,13 +193,22 @@ def write(inbound: Inbound, content: Content, rows: Sequence[Row], to: BinaryIO)
 
 def _write_sheet(table: Table, header: Sequence[Any], rows: Sequence[Row], to: BinaryIO) -> None:
     from openpyxl import Workbook
+    from openpyxl.cell import WriteOnlyCell
+    from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
     book = Workbook(write_only=True)
     sheet = book.create_sheet(table.sheet or "rejected")
+
+    def cell(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        made = WriteOnlyCell(sheet, ILLEGAL_CHARACTERS_RE.sub("", value))
+        # A text that begins with = stays a text: nothing from outside becomes a formula in our report.
+        made.data_type = "s"
+        return made
+
     for _ in range(table.skip):
         sheet.append([])
-    if header:
-        sheet.append(list(header))
-    for row in rows:
-        sheet.append(list(row.raw))
+    for line in ([header] if header else []) + [row.raw for row in rows]:
+        sheet.append([cell(value) for value in line])
     book.save(to)

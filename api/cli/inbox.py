@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from actors.inbound.drop import Dropped, Outcome, Wrong, go_through, read_file
-from actors.inbound.folder import Folder, FolderBusy, FolderUnfit, Settling, opened
+from actors.inbound.folder import Folder, FolderBusy, FolderUnfit, Settling, lying, opened
 from actors.inbound.format import Inbound, load
 from actors.inbound.rows import RecordRow, same_in_force
 from actors.inbound.sink import Result, Sink
@@ -44,7 +44,8 @@ def inbox(options: argparse.Namespace, settings: Settings) -> int:
         if path.is_dir() and not options.dry_run:
             outcomes = _from_folder(inbound, path, sink, timezone)
         elif path.is_dir():
-            outcomes = [_one(inbound, path / name, sink, timezone) for name in _lying(inbound, path)]
+            names = lying(path, inbound.drop.files)
+            outcomes = [_one(inbound, path / name, sink, timezone) for name in names]
         else:
             outcomes = [_one(inbound, path, sink, timezone)]
     except (FolderUnfit, FolderBusy) as error:
@@ -65,14 +66,6 @@ def _from_folder(inbound: Inbound, path: Path, sink: Sink, timezone: ZoneInfo) -
             dropped.settling.settled(folder.dropped(drop.files), time.monotonic())
             time.sleep(settle_seconds)
         return dropped.round(folder, time.monotonic())
-    finally:
-        folder.close()
-
-
-def _lying(inbound: Inbound, path: Path) -> list[str]:
-    folder = Folder(path)
-    try:
-        return sorted(folder.dropped(inbound.drop.files)) if inbound.drop is not None else []
     finally:
         folder.close()
 

@@ -92,6 +92,10 @@ def parser() -> argparse.ArgumentParser:
     inbox.add_argument("--mapping", required=True, metavar="FILE", help="the inbound file that says what rows become")
     inbox.add_argument("--dry-run", action="store_true", help="say what would be, send nothing, move nothing")
     remote(inbox)
+    pull = add("pull", "inbound files: how they stand; check them, try one, have a list fetched now")
+    pull.add_argument("action", choices=("status", "check", "try", "now"))
+    pull.add_argument("name", nargs="?", help="try, now: which list")
+    pull.add_argument("--since", help="try, now: from this watermark on, such as 2026-11-23T08:00:00Z")
     lot = add("lot", "show a lot: state, holds, what ERP and WMS know, what can happen next, journal")
     lot.add_argument("lot", nargs="+", help="the lot's id; or `explain` and the lot's id")
     lot.add_argument("--explain", "--trigger", metavar="TRIGGER", help="show every guard of a trigger (release)")
@@ -236,6 +240,7 @@ _ANSWERS = {
     "where": "where.where",
     "sampling": "sampling.sampling", "spc": "spc.spc", "quality": "quality.quality",
     "reference": "reference.reference", "inbox": "inbox.inbox",
+    "pull": "pull.pull",
     "connectors": "connectors.connectors", "verify": "local.verify", "audit": "audit.audit",
     "rules": "rules.rules", "keys": "keys.keys",
     "config": "local.config",

@@ -7,6 +7,7 @@ import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,17 @@ from typing import Any
 import openpyxl
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import settings as modest
+from hypothesis import strategies as st
 from sqlalchemy import text
 
 from actors.inbound import tables
 from actors.inbound.drop import Dropped, Outcome, Stopped
 from actors.inbound.folder import Folder, FolderBusy, FolderUnfit, Settling
-from actors.inbound.format import load
+from actors.inbound.format import Drop, Field, Inbound, Table, load
 from actors.inbound.sink import OwnSink
+from actors.inbound.tables import FileRefused
 from engine.clock import system_clock
 from engine.errors import StoreUnavailable
 from engine.events import Event
@@ -159,6 +164,34 @@ def test_rejected_rows_lie_beside_why_and_can_be_mended_and_dropped_again(gate: 
     assert gate.round()[0].counts == {"applied": 3}
 
 
+def test_rows_that_are_one_event_go_together_or_not_at_all(
+    gate: Gate, rows_of: Callable[[str], int], store: Store
+) -> None:
+    gate.drop("lots.csv", "A;RING-74;10;G1", "B;RING-74;10;G2")
+    gate.round()
+    data = {"inspection": "IL-${lot}", "record": "${record}",
+            "measurements": [{"characteristic": "diameter", "sample": "${sample}", "value": "${value}", "unit": "mm"}]}
+    tree = yaml.safe_load(gate.file.read_text())
+    event = {"type": "inspection.recorded.v1", "source": "lims", "subject": "${lot}", "data": data}
+    tree |= {"group_by": ["lot", "record"], "event": event,
+             "columns": {"lot": "text", "record": "text", "sample": "integer", "value": "decimal"}}  # fmt: skip
+    gate.file.write_text(yaml.safe_dump(tree))
+    lines = [f"{lot};{record};{n};74,00{n}" for n in range(1, 6) for lot, record in (("A", "R1"), ("B", "R2"))]
+    content = "lot;record;sample;value\n" + "\n".join(lines)
+    (gate.folder / "results.csv").write_text(content.replace("B;R2;4;74,004", "B;R2;4;74,004;?"))
+    (outcome,) = gate.round()
+    assert outcome.counts == {"applied": 1, "rejected": 5}
+    assert [one.detail for one in outcome.wrong][2:4] == [
+        "it is one event with row 9, which cannot be used", "it has 5 cells, and there are 4 columns",
+    ]  # fmt: skip
+    assert rows_of("results") == 1
+    (gate.folder / "mended.csv").write_text(content)
+    assert gate.round()[0].counts == {"known": 1, "applied": 1}
+    with store.reads.connect() as connection:
+        states = connection.execute(text("SELECT state FROM lots ORDER BY id")).scalars().all()
+    assert states == ["released", "released"]
+
+
 def test_a_file_that_says_something_else_under_a_known_document_is_refused(gate: Gate) -> None:
     gate.drop("one.csv", "A;RING-74;10;G1")
     gate.round()
@@ -184,7 +217,7 @@ from datetime import UTC, date
 from pathlib import Path
 from actors.inbound.drop import Dropped
 from actors.inbound.folder import Folder, Settling
-from actors.inbound.format import load
+from actors.inbound.format import Drop, Field, Inbound, Table, load
 from actors.inbound.sink import OwnSink
 from engine.clock import system_clock
 from engine.pipeline import Pipeline
@@ -312,6 +345,9 @@ def sheet(*rows: Sequence[Any], name: str = "Results") -> bytes:
     book.active.title = name
     for line in rows:
         book.active.append(line)
+        for cell in book.active[book.active.max_row]:
+            # A text that looks like a formula, as somebody types it behind an apostrophe.
+            cell.data_type = "s" if cell.data_type == "f" else cell.data_type
     to = io.BytesIO()
     book.save(to)
     return to.getvalue()
@@ -327,15 +363,34 @@ def test_a_sheet_is_read_with_its_own_numbers_and_days(gate: Gate) -> None:
     day = datetime(2026, 11, 2)  # noqa: DTZ001 - sheets know no zones
     # 0.1 + 0.2 is what a formula leaves behind: fifteen digits are what the sheet shows.
     rows = [("A", "RING-74", 0.1 + 0.2, 4711, day), ("B", "RING-74", "10,5", "G2", None),
-            ("C", "RING-74", "#N/A", "G3", None)]  # fmt: skip
+            ("C", "=1+1", "#N/A", "G3", None)]  # fmt: skip
     (gate.folder / "lab.xlsx").write_bytes(sheet(head, *rows))
     (outcome,) = gate.round()
     assert outcome.counts == {"applied": 2, "rejected": 1}
     rejected = next(n for n in gate.lying("rejected") if n.endswith(".xlsx"))
     again = openpyxl.load_workbook(gate.folder / "rejected" / rejected)["Results"]
-    assert next(c.value for c in again[2]) == "C"
+    assert [(c.value, c.data_type) for c in again[2]][:2] == [("C", "s"), ("=1+1", "s")]
     (gate.folder / "wrong.xlsx").write_bytes(sheet(head, name="Other"))
     assert "it has no sheet Results; there are Other" in gate.round()[0].problem
+
+
+@modest(max_examples=60, deadline=None)
+@given(content=st.one_of(st.binary(max_size=300), st.text(max_size=200).map(str.encode)), data=st.data())
+def test_whatever_is_dropped_is_read_or_refused(content: bytes, data: st.DataObject) -> None:
+    """Anything else would stay in the folder for ever and hold up what comes behind it."""
+    form = data.draw(st.sampled_from(["csv", "fixed", "xlsx"]))
+    encoding = data.draw(st.sampled_from(["utf-8-sig", "cp1252", "utf-16", "idna", "punycode"]))
+    fields = [Field("lot", 1, 5)] if form == "fixed" else []
+    names = ["lot"] if form != "fixed" and data.draw(st.booleans()) else []
+    inbound = Inbound(1, "n", "drop", {"lot": "text"}, Drop("x"), Table(form, encoding, ";", 0, names, fields))
+    if form == "xlsx":
+        good = bytearray(sheet(("lot",), ("A",)))
+        at = data.draw(st.integers(0, len(good) - 1))
+        good[at : at + len(content) // 20] = content[: len(content) // 20]
+        content = bytes(good)
+    with suppress(FileRefused):
+        found = tables.read(inbound, io.BytesIO(content))
+        tables.write(inbound, found, found.rows, io.BytesIO())
 
 
 def bomb(declared: int, entity: bool = False) -> bytes:

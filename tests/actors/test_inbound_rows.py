@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from actors.connectors.format import ConnectorInvalid
 from actors.inbound.format import Inbound, load
-from actors.inbound.rows import Cell, RecordRow, Row, RowWrong, become
+from actors.inbound.rows import Cell, RecordRow, Row, RowWrong, become, grouped
 from engine import events as ev
 from engine.settings import Settings, load_settings
 
@@ -72,7 +72,7 @@ def whole(**changes: Cell) -> Row:
 
 
 def test_a_row_becomes_an_event_with_exact_decimals_and_the_plants_time(loaded: Callable[..., Inbound]) -> None:
-    event = become(loaded(LAB), whole(), BERLIN)
+    event = become(loaded(LAB), whole(), timezone=BERLIN)
     assert isinstance(event, ev.InspectionRecorded)
     (measured,) = event.data.measurements
     assert (measured.value, measured.unit, measured.conforming) == (Decimal("74.002"), "mm", None)
@@ -82,13 +82,13 @@ def test_a_row_becomes_an_event_with_exact_decimals_and_the_plants_time(loaded: 
 
 def test_the_same_row_has_the_same_id_and_another_document_another(loaded: Callable[..., Inbound]) -> None:
     inbound = loaded(LAB)
-    first, again = become(inbound, whole(), BERLIN), become(inbound, whole(), BERLIN)
-    corrected, other = become(inbound, whole(Wert="74,003"), BERLIN), become(inbound, whole(Nr="R-8"), BERLIN)
+    first, again = become(inbound, whole(), timezone=BERLIN), become(inbound, whole(), timezone=BERLIN)
+    corrected, other = become(inbound, whole(Wert="74,003"), timezone=BERLIN), become(inbound, whole(Nr="R-8"), timezone=BERLIN)
     assert all(isinstance(e, ev.Event) for e in (first, again, corrected, other))
     ids = [e.id for e in (first, again, corrected, other) if isinstance(e, ev.Event)]
     # The document says who it is: other content under its number is found out as such, and not taken beside it.
     assert ids[0] == ids[1] == ids[2] != ids[3]
-    without = [become(inbound, whole(Nr="", Wert=wert), BERLIN) for wert in ("74,002", "74,002", "74,003")]
+    without = [become(inbound, whole(Nr="", Wert=wert), timezone=BERLIN) for wert in ("74,002", "74,002", "74,003")]
     ids = [e.id for e in without if isinstance(e, ev.Event)]
     assert ids[0] == ids[1] != ids[2]
 
@@ -112,12 +112,12 @@ def test_a_row_that_cannot_be_used_says_why(
     loaded: Callable[..., Inbound], column: str, said: str, words: str
 ) -> None:
     with pytest.raises(RowWrong) as error:
-        become(loaded(LAB), whole(**{column: said}), BERLIN)
+        become(loaded(LAB), whole(**{column: said}), timezone=BERLIN)
     assert words in error.value.detail
 
 
 def test_thousands_are_left_away_where_the_file_says_so(loaded: Callable[..., Inbound]) -> None:
-    event = become(loaded(LAB), whole(Wert="1.074,5"), BERLIN)
+    event = become(loaded(LAB), whole(Wert="1.074,5"), timezone=BERLIN)
     assert isinstance(event, ev.InspectionRecorded)
     assert event.data.measurements[0].value == Decimal("1074.5")
 
@@ -130,18 +130,34 @@ def test_a_part_of_which_every_column_is_empty_is_left_out(loaded: Callable[...,
             {"characteristic": "diameter", "value": "${d}", "unit": "mm"},
             {"characteristic": "height", "value": "${h}", "unit": "mm"}]}},
     )  # fmt: skip
-    event = become(inbound, whole(d="5,1", h=" "), BERLIN)
+    event = become(inbound, whole(d="5,1", h=" "), timezone=BERLIN)
     assert isinstance(event, ev.InspectionRecorded)
     assert [m.characteristic for m in event.data.measurements] == ["diameter"]
 
 
+def test_rows_that_belong_together_are_one_event(loaded: Callable[..., Inbound]) -> None:
+    """A laboratory's record has several results, a row each, under one number."""
+    inbound = loaded(LAB, group_by=["Charge", "Nr"])
+    rows = [whole(), whole(Merkmal="height", Wert="5,1", Zeit=""), whole(), whole(Nr="R-8")]
+    groups = grouped(inbound, rows)
+    assert [len(group) for group in groups] == [3, 1]
+    event = become(inbound, *groups[0], timezone=BERLIN)
+    assert isinstance(event, ev.InspectionRecorded)
+    assert [(m.characteristic, str(m.value)) for m in event.data.measurements] == [
+        ("diameter", "74.002"), ("height", "5.1"),
+    ]  # fmt: skip
+    assert event.id == become(inbound, *groups[0], timezone=BERLIN).id  # type: ignore[union-attr]
+    with pytest.raises(RowWrong, match="say different things: '2026-11-23T08:30:00Z', '2026-11-23T09:30:00Z'"):
+        become(inbound, whole(), whole(Zeit="23.11.2026 10:30"), timezone=BERLIN)
+
+
 def test_a_row_becomes_a_record_with_its_first_day(loaded: Callable[..., Inbound]) -> None:
-    made = become(loaded(FACTS), row(supplier="ACME", approved="yes", since="01.10.2026"), BERLIN)
+    made = become(loaded(FACTS), row(supplier="ACME", approved="yes", since="01.10.2026"), timezone=BERLIN)
     assert isinstance(made, RecordRow)
     assert (made.key, made.effective_from) == ("ACME", date(2026, 10, 1))
     assert b'"approved":true' in bytes(made.content)
     with pytest.raises(RowWrong, match="from which day on"):
-        become(loaded(FACTS), row(supplier="ACME", approved="yes", since=""), BERLIN)
+        become(loaded(FACTS), row(supplier="ACME", approved="yes", since=""), timezone=BERLIN)
 
 
 @modest(max_examples=60, deadline=None)
@@ -169,6 +185,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"record": FACTS["record"]}, "say what a row becomes: either event: or record:"),
     ({"daily_at": "02:30"}, "is for a pull"),
     ({"secrets": {"a": "b"}}, "secrets are never written here"),
+    ({"group_by": ["charge"]}, "group_by: charge is no column"),
     ({"drop": {"fodler": "x"}}, "unknown field `fodler`"),
 ]
 
