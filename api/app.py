@@ -24,6 +24,7 @@ from api.body import MAX_EVENT_BYTES, Patience
 from api.commands import commands
 from api.console.mount import console
 from api.door import Door
+from api.epcis import epcis_routes
 from api.events import PATH as EVENTS
 from api.events import EventPath
 from api.feed import PATH as FEED
@@ -118,6 +119,7 @@ def create_app(settings: Settings) -> Application:
             sign_route(engine.committer, patience, permits, keys),
             *lot_routes(engine),
             *audit_routes(engine),
+            *epcis_routes(engine, engine.committer, patience, permits, rates),
             *feed_routes(tail),
             *genealogy_routes(engine),
             *ledger_routes(engine, patience, bell.ring),
