@@ -26,6 +26,7 @@ from api.commands import commands
 from api.console.mount import console
 from api.door import Door
 from api.elsewhere import elsewhere_routes
+from api.epcis import epcis_routes
 from api.events import PATH as EVENTS
 from api.events import EventPath
 from api.feed import PATH as FEED
@@ -123,6 +124,7 @@ def create_app(settings: Settings) -> Application:
             *lot_routes(engine),
             *audit_routes(engine),
             *elsewhere_routes(lookup),
+            *epcis_routes(engine, engine.committer, patience, permits, rates),
             *feed_routes(tail),
             *genealogy_routes(engine),
             *ledger_routes(engine, patience, bell.ring),

@@ -1,8 +1,11 @@
 """The table of operations, continued: shipments, recalls, inspection records, reference data."""
 
+from typing import Any
+
 from msgspec import Raw
 
 from actors.lookup import Elsewhere
+from api.epcis import Capture
 from api.parameters import (
     CURSOR,
     DRY_RUN,
@@ -20,6 +23,7 @@ from api.parameters import (
 from api.readiness import Orders, OrdersAnswered
 from api.recalls import CloseRecall, OpenRecall, RecalledLots
 from api.reference import Imported, Line
+from api.roles import SENDING
 from api.signing import Sign
 from api.views import Page
 from engine.answer import Decision
@@ -51,6 +55,20 @@ QUALITY: tuple[Operation, ...] = (
     ),
     reading("/v1/shipments/{order}/answers", "order_answers", "What was answered about an order, oldest first.",
             Page[KeptAnswer], ORDER, CURSOR, LIMIT),
+    Operation(
+        method="post", path="/v1/epcis/capture", id="epcis_capture", role=SENDING, answers={200: Capture},
+        summary="Take a GS1 EPCIS 2.0 document: each of its events is decided, or refused with the reason.",
+        body={"application/json": dict[str, Any], "application/ld+json": dict[str, Any]},
+        problems=(408, 413, 415, 422),
+    ),
+    reading(
+        "/v1/epcis/events", "epcis_events", "Our journal as GS1 EPCIS 2.0 events, oldest first.", dict[str, Any],
+        Parameter("eventType", "`ObjectEvent` or `TransformationEvent`."),
+        Parameter("EQ_bizStep", "Only this business step."),
+        Parameter("MATCH_anyEPCClass", "Only events that name this EPC class."),
+        Parameter("GE_recordTime", "Only what was recorded from then on."),
+        Parameter("nextPageToken", "From the `Link` header of the page before."), LIMIT,
+    ),
     reading("/v1/recalls", "recalls", "Recalls, the newest first.", Page[Recall]),
     Operation(
         method="post", path="/v1/recalls", id="open_recall", role="admin", answers={201: Recall, 200: Recall},

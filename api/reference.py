@@ -22,8 +22,9 @@ from api.queries import cursor_after, limit_of, one_of, position_of, read_query
 from api.said import said
 from api.views import Page
 from engine.errors import EventInvalid, LotgateError
-from engine.reference import Kept, Key, Record, References, Wanted, record_owners
+from engine.reference import Affected, Kept, Key, Record, References, Wanted, record_owners
 from engine.runtime import Front
+from rules.compiled import readers_of
 
 #: Lines of one import.
 MAX_LINES = 5_000
@@ -49,6 +50,8 @@ class LineOutcome(Struct, frozen=True, omit_defaults=True):
     revision: int | None = None
     detail: str = ""
     pointer: str = ""
+    #: Of a dry run: what the change would touch.
+    affects: Affected | None = None
 
 
 class Imported(Struct, frozen=True):
@@ -65,7 +68,10 @@ class Imported(Struct, frozen=True):
 def reference_routes(engine: Front, patience: Patience) -> list[HTTPRouteHandler]:
     """The routes, for Litestar."""
     owners = record_owners(engine.settings)
-    references = References(engine.store, engine.clock, lambda: engine.rulebook.vocabulary, owners)
+    references = References(
+        engine.store, engine.clock, lambda: engine.rulebook.vocabulary, owners,
+        lambda kinds: readers_of(engine.rulebook.rules, kinds),
+    )  # fmt: skip
 
     @get("/v1/reference/{kind:str}")
     async def list_records(request: Request[Any, Any, Any], kind: str) -> Response[bytes]:
@@ -138,7 +144,7 @@ def _one(references: References, kind: str, number: int, text: bytes, by: str, t
     except LotgateError as error:
         return LineOutcome(number, "refused", line.key, None, error.detail, getattr(error, "pointer", ""))
     record: Record = kept.record
-    return LineOutcome(number, kept.outcome, line.key, record.revision)
+    return LineOutcome(number, kept.outcome, line.key, record.revision, affects=kept.affects)
 
 
 def _dry_run(request: Request[Any, Any, Any]) -> bool:

@@ -14,11 +14,13 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
+from sqlalchemy import Connection
 
 from engine import events as ev
 from engine import inspection_plan, stated
 from engine.clock import Clock, instant
 from engine.errors import EventInvalid, LotgateError, NotFound
+from engine.inspection_plan import KINDS as PLAN_KINDS
 from engine.inspection_plan import InspectionPlan
 from engine.known import KINDS, LIVE, Content, Known, ReferenceFact
 from engine.orders import Allocation, Order, allocation_problem, order_problem
@@ -30,6 +32,8 @@ from engine.store.opening import Store
 from rules.facts import Vocabulary
 
 Key = Annotated[str, Meta(min_length=1, max_length=64)]
+#: Lots that a dry run names.
+MOST_SHOWN = 100
 #: Contents that stay decoded.
 REMEMBERED = 4_096
 
@@ -68,6 +72,20 @@ class Record(Struct, frozen=True):
     confirmed_at: str | None = None
 
 
+class Affected(Struct, frozen=True, omit_defaults=True):
+    """What a change would touch."""
+
+    #: The first of the lots, and how many there are.
+    lots: list[str] = []
+    lots_number: int = 0
+    #: Other inspection plans of the item.
+    plans: list[str] = []
+    #: Rules in force that look at what changes.
+    rules: list[str] = []
+    #: Signalled orders whose answer rests on it.
+    orders: list[str] = []
+
+
 class Kept(Struct, frozen=True):
     """What became of a revision: created, unchanged (it was kept before), or checked (a dry run)."""
 
@@ -75,6 +93,8 @@ class Kept(Struct, frozen=True):
     record: Record
     #: Undecided lots that it is about; they keep the plan that they have.
     lots_in_work: int
+    #: Of a dry run: what the change would touch.
+    affects: Affected | None = None
 
 
 def record_owners(settings: Settings) -> Owners:
@@ -118,9 +138,12 @@ class References:
     """Reference data of one store."""
 
     def __init__(
-        self, store: Store, clock: Clock, vocabulary: Callable[[], Vocabulary], owners: Owners | None = None
-    ) -> None:
+        self, store: Store, clock: Clock, vocabulary: Callable[[], Vocabulary], owners: Owners | None = None,
+        readers: Callable[[frozenset[str]], list[str]] | None = None,
+    ) -> None:  # fmt: skip
+        """``readers``: the rules in force that look at kinds of facts, by their ids."""
         self._store = store
+        self._readers = readers
         self._owners = owners or {}
         self._clock = clock
         self._vocabulary = vocabulary
@@ -166,9 +189,20 @@ class References:
             }  # fmt: skip
             record = Record(kind, key, len(rows) + 1, first, last, msgspec.Raw(text.encode()), now, by)
             if dry_run:
-                return Kept("checked", record, work)
+                said = content if content is not None else live_content(kind, rows[-1].content)
+                return Kept("checked", record, work, self._affected(connection, kind, key, said))
             stored.add(connection, kept)
         return Kept("created", record, work)
+
+    def _affected(self, connection: Connection, kind: str, key: str, content: Content | None) -> Affected:
+        if isinstance(content, InspectionPlan | ReferenceFact):
+            is_plan = isinstance(content, InspectionPlan)
+            # A plan is for lots that are not decided yet; a fact is seen by the rules of every lot that has not ended.
+            lots, number = stored.lots_about(connection, content.item, content.supplier, MOST_SHOWN, undecided=is_plan)
+            plans = [k for k in stored.plans_about(connection, content.item) if k != key] if content.item else []
+            kinds = PLAN_KINDS if isinstance(content, InspectionPlan) else frozenset({content.kind})
+            return Affected(lots, number, plans, [] if self._readers is None else self._readers(kinds), [])
+        return Affected([], 0, [], [], stored.orders_about(connection, f"{kind}/{key}"))
 
     def check_kind(self, kind: str) -> None:
         """Raises NotFound for a kind that there is not."""

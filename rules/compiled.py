@@ -248,6 +248,13 @@ def kinds_of(rules: RuleSet) -> frozenset[str]:
     return frozenset(found)
 
 
+def readers_of(rules: RuleSet, kinds: frozenset[str]) -> list[str]:
+    """Ids of the rules and reactions that look at any of ``kinds``, in their order."""
+    alone = [(rule.id, RuleSet((rule,), (), {}, frozenset())) for rule in rules.rules]
+    alone += [(reaction.id, RuleSet((), (reaction,), {}, frozenset())) for reaction in rules.reactions]
+    return [identity for identity, one in alone if kinds & kinds_of(one)]
+
+
 def _kinds_of(requirement: Requirement) -> set[str]:
     found = set() if requirement.subject is None else {requirement.subject}
     for conditions in (requirement.where, requirement.check, *requirement.alternatives):

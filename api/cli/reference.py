@@ -15,6 +15,8 @@ from engine.settings import Settings
 
 #: Columns of a table of facts that are not fields.
 _COLUMNS = ("key", "effective_from", "effective_until", "kind", "item", "supplier")
+#: Lots that a dry run names in a line.
+_NAMED = 10
 #: Lines that go in one call.
 _TOGETHER = 500
 
@@ -68,11 +70,25 @@ def _load(options: argparse.Namespace, client: Client, path: str) -> int:
         for name in totals:
             totals[name] += found[name]
         for one in found["lines"]:
+            if one.get("affects"):
+                print(f"{one['key']}: {_affected(one['affects'])}")
             if one["outcome"] == "refused":
                 where = f" ({one['pointer']})" if one.get("pointer") else ""
                 print(f"{options.what}:{part[one['line'] - 1][0]}: {one['detail']}{where}", file=sys.stderr)
     print(", ".join(f"{number} {name}" for name, number in totals.items() if number) or "nothing to load")
     return FOUND if totals["refused"] else DONE
+
+
+def _affected(affects: dict[str, Any]) -> str:
+    """What a change would touch, in a line."""
+    words = []
+    if number := affects.get("lots_number", 0):
+        named = ", ".join(affects["lots"][:_NAMED]) + (" …" if number > _NAMED else "")
+        words.append(f"{counted(number, 'lot', 'lots')} ({named})")
+    for name in ("plans", "rules", "orders"):
+        if affects.get(name):
+            words.append(f"{name} {', '.join(affects[name])}")
+    return "touches " + "; ".join(words)
 
 
 def _read(file: str) -> list[tuple[int, Any]]:

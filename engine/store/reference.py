@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, text, update
+from msgspec import json
+from sqlalchemy import ColumnElement, Connection, func, insert, select, text, update
 
 from engine.store.opening import Store
-from engine.store.schema import lots, reference, reference_confirmed
+from engine.store.schema import lots, reference, reference_confirmed, signalled_orders
 
 #: Serializes those who write reference data on PostgreSQL; SQLite has one writer anyhow.
 _LOCK = 0x10706A7E
@@ -61,6 +62,32 @@ def page(store: Store, kind: str, item: str | None, after: str, limit: int) -> l
         query = query.where(reference.c.item == item)
     with store.reads.connect() as connection:
         return [str(key) for (key,) in connection.execute(query.order_by(reference.c.key).limit(limit))]
+
+
+def lots_about(
+    connection: Connection, item: str | None, supplier: str | None, limit: int, *, undecided: bool
+) -> tuple[list[str], int]:
+    """The first lots, and how many there are, that are of an item or from a supplier and have not ended."""
+    wanted: list[ColumnElement[bool]] = [lots.c.closed.is_(None)]
+    if undecided:
+        wanted.append(lots.c.state.in_(("received", "quarantined", "inspected")))
+    wanted += [column == value for column, value in ((lots.c.item, item), (lots.c.supplier, supplier)) if value]
+    found = connection.execute(select(lots.c.id).where(*wanted).order_by(lots.c.id).limit(limit)).scalars()
+    number = connection.execute(select(func.count()).select_from(lots).where(*wanted)).scalar_one()
+    return [str(lot) for lot in found], int(number)
+
+
+def plans_about(connection: Connection, item: str) -> list[str]:
+    """Keys of inspection plans that are, or were, about an item."""
+    wanted = (reference.c.kind == "inspection-plan", reference.c.item == item)
+    found = connection.execute(select(reference.c.key).distinct().where(*wanted).order_by(reference.c.key)).scalars()
+    return [str(key) for key in found]
+
+
+def orders_about(connection: Connection, fact: str) -> list[str]:
+    """Signalled orders whose answer rests on a fact, ``kind/key``."""
+    query = select(signalled_orders.c.order_number, signalled_orders.c.facts).order_by(signalled_orders.c.order_number)
+    return [str(order) for order, facts in connection.execute(query) if fact in json.decode(facts)]
 
 
 def in_work(connection: Connection, item: str, supplier: str | None) -> int:

@@ -13,6 +13,7 @@ from engine.ownership import NotSystemOfRecord
 from engine.reference import Kept, Record, ReferenceConflict, References, Wanted, record_owners
 from engine.settings import Settings
 from engine.store.opening import Store
+from rules.compiled import readers_of
 
 ORDER = {
     "customer": "BOLT-CO", "status": "releasable", "deliver_on": "2026-12-01",
@@ -126,3 +127,32 @@ def test_a_calendar_knows_when_somebody_is_there() -> None:
     calendar = Calendar(closed_on=[date(2026, 12, 25)], closed_weekdays=[6, 7])
     days = {day: calendar.is_open(date(2026, 12, day)) for day in (24, 25, 26, 27, 28)}
     assert days == {24: True, 25: False, 26: False, 27: False, 28: True}
+
+
+def test_what_a_change_would_touch_is_said_before_it_is_made(plant: Any, store: Store, clock: Any, rulebook: Any) -> None:
+    references = References(store, clock, lambda: rulebook.vocabulary, None, lambda kinds: readers_of(rulebook.rules, kinds))
+    for lot in ("L-1", "L-2"):
+        plant.receive(lot)
+    plant.receive("OTHER", item="DISC-1")
+    plant.hold("L-2", "H-1")
+    plan = {"item": "RING-74", "characteristics": [{"characteristic": "surface"}], "sampling": {"aql": "1.0"}}
+    put(references, "inspection-plan", plan | {"supplier": "ACME"}, key="P-ACME")
+    affects = put(references, "inspection-plan", plan, key="P", dry_run=True).affects
+    assert affects is not None
+    assert (affects.lots, affects.lots_number, affects.plans) == (["L-1"], 1, ["P-ACME"])
+    assert affects.rules == readers_of(rulebook.rules, frozenset({"plan", "characteristic"}))
+    fact = {"kind": "lot", "item": "RING-74", "fields": {}}
+    affects = put(references, "fact", fact, key="F", dry_run=True).affects
+    assert affects is not None
+    assert affects.lots == ["L-1", "L-2"]
+    assert affects.rules == readers_of(rulebook.rules, frozenset({"lot"}))
+    assert put(references, "fact", fact, key="F").affects is None
+    assert [record.key for record in references.page("inspection-plan", "2026-11-23", None, "", 10)[0]] == ["P-ACME"]
+
+
+def test_rules_that_look_at_a_kind_are_named_and_no_others(rulebook: Any) -> None:
+    every = {rule.id for rule in rulebook.rules.rules} | {reaction.id for reaction in rulebook.rules.reactions}
+    of_results = readers_of(rulebook.rules, frozenset({"result"}))
+    assert of_results
+    assert set(of_results) < every
+    assert readers_of(rulebook.rules, frozenset({"nothing_of_this_name"})) == []

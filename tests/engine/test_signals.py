@@ -4,6 +4,7 @@ import json
 from datetime import date
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import text
 
@@ -11,6 +12,7 @@ from engine.errors import EventInvalid, SettingInvalid
 from engine.family import pass_holds_on
 from engine.ledger import Ledger
 from engine.order_readiness import Freshness, OrderReadinesses
+from engine.reference import Wanted
 from engine.settings import Settings, load_settings
 from engine.signals import ASK_AGAIN_SECONDS, Signals, signals_of
 from engine.store.opening import Store
@@ -132,6 +134,16 @@ def test_an_order_that_has_left_is_watched_no_more_and_nothing_is_taken_back(wor
     with world.store.reads.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM signalled_orders")).scalar_one() == 0
     assert [state for _, state, _ in world.told()] == ["ready"]
+
+
+def test_a_change_of_terms_names_the_orders_that_rest_on_them_before_it_is_made(world: Told) -> None:
+    world.all_is_well()
+    world.send()
+    wanted = Wanted(TODAY, msgspec.Raw(b'{"remaining_days": 90}'))
+    affects = world._references.put("customer", "BOLT-CO", wanted, "erp", dry_run=True).affects
+    assert affects is not None
+    assert affects.orders == ["SO-1"]
+    assert world.watch() == 0
 
 
 def test_nothing_is_signalled_of_an_order_that_nobody_knows_or_to_nobody(world: Told) -> None:

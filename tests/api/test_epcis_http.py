@@ -1,0 +1,63 @@
+"""GS1 EPCIS over HTTP."""
+
+import json
+from typing import Any
+
+from tests.engine.test_epcis import DATA, of, received
+
+TYPE = {"Content-Type": "application/ld+json"}
+
+
+def test_a_document_is_decided_event_by_event_and_once(service: Any) -> None:
+    lot = "urn:epc:class:lgtin:4012345.012345.HTTP-1"
+    goods = {"lotgate:item": "RING-74", "lotgate:revision": "A"}
+    event = received(quantityList=[{"epcClass": lot, "quantity": 5}], ilmd=goods)
+    body = of(event, epcisBody={"eventList": [
+        event | {"eventTime": "2026-11-23T08:00:00Z", "eventID": "urn:uuid:http-1"}, {"type": "AssociationEvent"},
+        event | {"eventTime": "2026-11-23T08:00:00Z", "eventID": "urn:uuid:http-2", "bizStep": "holding", "disposition": "damaged"},
+    ]})  # fmt: skip
+    answer = service.http.post("/v1/epcis/capture", content=body, headers=TYPE)
+    assert answer.status_code == 200, answer.text
+    found = answer.json()
+    assert (found["understood"], found["refused"]) == (2, 1)
+    assert [(one.get("eventID"), one["outcome"]) for one in found["events"]] == [
+        ("urn:uuid:http-1", "understood"), (None, "refused"), ("urn:uuid:http-2", "understood")
+    ]  # fmt: skip
+    assert found["events"][1]["pointer"] == "/epcisBody/eventList/1/type"
+    assert [one["status"] for line in (0, 2) for one in found["events"][line]["results"]] == [201, 201], answer.text
+    (shown,) = [one for one in service.http.get("/v1/lots", params={"state": "blocked", "limit": 500}).json()["data"] if one["id"] == lot]
+    assert shown["item"] == "RING-74"
+    again = service.http.post("/v1/epcis/capture", content=body, headers=TYPE).json()
+    assert [one["replayed"] for line in (0, 2) for one in again["events"][line]["results"]] == [True, True]
+
+    params, mine = {"MATCH_anyEPCClass": lot, "limit": "1"}, []
+    url: str | None = "/v1/epcis/events"
+    while url is not None:
+        page = service.http.get(url, params=params)
+        assert page.headers["GS1-EPCIS-Version"] == "2.0.0"
+        mine += page.json()["epcisBody"]["queryResults"]["resultsBody"]["eventList"]
+        following = page.links.get("next")
+        if following is None:
+            break
+        params |= {"nextPageToken": following["url"].rpartition("=")[2]}
+    # The supplier is approved by nobody: a rule holds the lot first.
+    assert [(one["type"], one["bizStep"]) for one in mine] == [
+        ("ObjectEvent", "receiving"), ("ObjectEvent", "holding"), ("ObjectEvent", "holding")
+    ]  # fmt: skip
+    assert mine[0]["quantityList"] == [{"epcClass": lot, "quantity": 5}]
+
+
+def test_what_is_no_document_is_refused_and_so_is_what_the_key_may_not(service: Any) -> None:
+    for content, status in ((b"{", 400), (b"{}", 422), (json.dumps({"@context": "https://evil.example/c"}).encode(), 422)):
+        assert service.http.post("/v1/epcis/capture", content=content, headers=TYPE).status_code == status
+    text = {"Content-Type": "text/plain"}
+    assert service.http.post("/v1/epcis/capture", content=b"{}", headers=text).status_code == 415
+    assert service.http.get("/v1/epcis/events", params={"nextPageToken": "x"}).status_code == 400
+    assert service.http.get("/v1/epcis/events", params={"eventType": "AggregationEvent"}).status_code == 400
+
+
+def test_the_examples_of_the_standard_are_answered_for(service: Any) -> None:
+    for path in sorted(DATA.glob("*.jsonld")):
+        answer = service.http.post("/v1/epcis/capture", content=path.read_bytes(), headers=TYPE)
+        assert answer.status_code == 200, path.name
+        assert all(one["outcome"] == "understood" or one["detail"] for one in answer.json()["events"])

@@ -1,0 +1,174 @@
+"""GS1 EPCIS 2.0: the standard's own examples are acted on or refused with a reason, and what we say fits its schema."""
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from jsonschema import Draft7Validator, FormatChecker
+
+from engine import epcis
+from engine.epcis_in import MAX_EVENTS, NotUnderstood, read_document
+from engine.epcis_out import TYPES, document, event_of
+from engine.feed import START, Feed
+from engine.store.opening import Store
+from tests.engine.test_genealogy import consume, produce, released
+
+DATA = Path(__file__).parents[1] / "data" / "epcis"
+EXAMPLES = sorted(DATA.glob("*.jsonld"))
+LOT = "urn:epc:class:lgtin:4012345.012345.998877"
+
+
+def of(event: dict[str, Any], **more: Any) -> bytes:
+    """A document with one event."""
+    whole = {"eventTime": "2026-11-23T08:00:00Z", "eventTimeZoneOffset": "+01:00", "eventID": "urn:uuid:1"} | event
+    return json.dumps({
+        "@context": [epcis.CONTEXT], "type": "EPCISDocument", "schemaVersion": "2.0", "creationDate": "2026-11-23T08:00:00Z",
+        "epcisBody": {"eventList": [whole]},
+    } | more).encode()  # fmt: skip
+
+
+def received(**changes: Any) -> dict[str, Any]:
+    return {
+        "type": "ObjectEvent", "action": "OBSERVE", "bizStep": "receiving",
+        "quantityList": [{"epcClass": LOT, "quantity": 200.5, "uom": "KGM"}],
+        "sourceList": [{"type": "owning_party", "source": "urn:epc:id:pgln:0614141.00001"}],
+        "bizTransactionList": [{"type": "po", "bizTransaction": "http://acme.example/po/123"}],
+    } | changes  # fmt: skip
+
+
+def refusal(body: bytes) -> NotUnderstood:
+    (one,) = read_document(body)
+    assert one.problem is not None
+    assert one.events == []
+    return one.problem
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_every_example_of_the_standard_is_understood_or_refused_with_a_reason(path: Path) -> None:
+    for one in read_document(path.read_bytes()):
+        assert (one.problem is None) == bool(one.events)
+        if one.problem is not None:
+            assert len(one.problem.detail) > 20
+            assert one.problem.pointer.startswith("/epcisBody/")
+
+
+def test_a_receipt_becomes_ours_with_exact_quantities() -> None:
+    (one,) = read_document(of(received()))
+    (event,) = one.events
+    ours = msgspec.to_builtins(event)
+    assert (ours["type"], ours["subject"], ours["source"], ours["id"]) == ("lot.received.v1", LOT, "epcis", "urn:uuid:1#0")
+    data = event.data  # type: ignore[attr-defined]
+    assert (data.quantity.value, data.quantity.unit) == (Decimal("200.5"), "kg")
+    assert (data.item, data.revision) == (epcis.gtin_of(LOT), "-") == ("04012345123456", "-")
+    assert (data.supplier, data.order) == ("urn:epc:id:pgln:0614141.00001", "http://acme.example/po/123")
+
+
+@pytest.mark.parametrize("step", ["receiving", "urn:epcglobal:cbv:bizstep:receiving", "https://ref.gs1.org/cbv/BizStep-receiving"])
+@pytest.mark.parametrize(("kind", "named"), [("ObjectEvent", "quantityList"), ("TransactionEvent", "quantityList"),
+                                             ("AggregationEvent", "childQuantityList")])  # fmt: skip
+def test_a_pallet_and_a_transaction_are_what_happens_to_their_lots(step: str, kind: str, named: str) -> None:
+    event = received(type=kind, bizStep=step)
+    event[named] = event.pop("quantityList")
+    (one,) = read_document(of(event))
+    assert [e.subject for e in one.events] == [LOT]
+
+
+def test_a_transformation_uses_its_inputs_and_makes_its_outputs() -> None:
+    out = "https://id.gs1.org/01/04012345778895/10/B-7"
+    event = {
+        "type": "TransformationEvent", "transformationID": "urn:lotgate:order:MO-7",
+        "inputQuantityList": [{"epcClass": LOT, "quantity": 10, "uom": "KGM"}, {"epcClass": "urn:lotgate:lot:L%2F1", "quantity": 3}],
+        "outputQuantityList": [{"epcClass": out, "quantity": 12.25, "uom": "KGM"}],
+    }  # fmt: skip
+    (one,) = read_document(of(event))
+    found = [(type(e).__name__, e.subject, e.data.order) for e in one.events]  # type: ignore[attr-defined]
+    assert found == [("LotConsumed", LOT, "MO-7"), ("LotConsumed", "L/1", "MO-7"), ("LotProduced", out, "MO-7")]
+    again = read_document(of(event))[0].events
+    assert [(e.id, e.source) for e in again] == [(e.id, e.source) for e in one.events]
+
+
+@pytest.mark.parametrize(("event", "words", "pointer"), [
+    (received(quantityList=[], epcList=["urn:epc:id:sgtin:0614141.107346.2017"]), "serial-numbered", "/epcList"),
+    (received(quantityList=[{"epcClass": "urn:epc:idpat:sgtin:4012345.098765.*", "quantity": 1}]), "names no lot", "/quantityList/0/epcClass"),
+    (received(quantityList=[{"epcClass": LOT}]), "how much", ""),
+    (received(quantityList=[{"epcClass": LOT, "quantity": "much"}]), "number", "/quantityList/0"),
+    (received(quantityList={}), "list of objects", "/quantityList"),
+    (received(sourceList=[]), "who sent it", "/sourceList"),
+    (received(bizStep="inspecting"), "changes nothing", "/bizStep"),
+    (received(bizStep="shipping"), "who gets it", "/destinationList"),
+    (received(action="DELETE"), "DELETE", "/action"),
+    (received(errorDeclaration={"declarationTime": "2026-11-23T09:00:00Z"}), "stands", "/errorDeclaration"),
+    (received(type="AssociationEvent"), "attached", "/type"),
+    (received(type="Banana"), "one of", "/type"),
+    (received(eventTime=None), "eventTime", "/eventTime"),
+    (received(eventTime="yesterday"), "does not fit", ""),
+    (received(quantityList=[{"epcClass": LOT, "quantity": 0.0000001}]), "does not fit", ""),
+    (received(quantityList=[{"epcClass": "urn:lotgate:lot:L-1", "quantity": 1}]), "which item", "/ilmd"),
+])  # fmt: skip
+def test_what_cannot_be_acted_on_is_refused_with_reason_and_place(event: Any, words: str, pointer: str) -> None:
+    problem = refusal(of(event))
+    assert words in problem.detail
+    assert problem.pointer == "/epcisBody/eventList/0" + pointer
+
+
+@pytest.mark.parametrize("body", [
+    b"{", b"[]", b"null", b"{}", of(received(), **{"@context": "https://evil.example/context.jsonld"}), of(received(), **{"@context": {}}),
+    of(received(), schemaVersion="1.2"), of(received(), type="EPCISMasterDataDocument"), of(received(), epcisBody=[]),
+    of(received(), epcisBody={"eventList": [{}] * (MAX_EVENTS + 1)}),
+])  # fmt: skip
+def test_what_is_no_document_of_epcis_two_is_refused_whole(body: bytes) -> None:
+    with pytest.raises(NotUnderstood):
+        read_document(body)
+
+
+@pytest.mark.parametrize("lot", ["L-1", "L 1/ü%", LOT, "https://id.gs1.org/01/04012345778895/10/B-7", "urn:other"])
+def test_a_lot_is_itself_again_after_the_way_out_and_in(lot: str) -> None:
+    assert epcis.lot_of(epcis.class_of(lot)) == lot
+
+
+def test_a_check_digit_is_the_standards_own() -> None:
+    assert epcis.gtin_of("urn:epc:class:lgtin:0614141.107346.L1") == "10614141073464"  # GS1 General Specifications, GTIN example
+    assert epcis.gtin_of("urn:lotgate:lot:L1") is None
+
+
+@pytest.fixture
+def written(plant: Any, store: Store) -> list[dict[str, Any]]:
+    """A plant's journal as EPCIS events."""
+    released(plant, "RAW")
+    consume(plant, "RAW", "MO-1")
+    plant.receive("OTHER")
+    produce(plant, "DONE", "MO-1", "OTHER")
+    produce(plant, "PLAIN", "MO-2")
+    half = {"value": "40", "unit": "ea"}
+    plant.agree()
+    shipped = plant.send("lot.shipped.v1", "RAW", {"shipment": "S-1", "customer": "BOLT-CO", "order": "SO-1", "quantity": half})
+    assert shipped.outcome == "applied"
+    plant.hold("DONE", "H-1")
+    return list(_written(store))
+
+
+def _written(store: Store) -> Iterator[dict[str, Any]]:
+    for _, change in Feed(store).after(START, 500):
+        made = event_of(change, change.id)
+        if made is not None:
+            yield made
+
+
+def test_what_we_write_fits_the_schema_of_the_standard(written: list[dict[str, Any]]) -> None:
+    schema = json.loads((DATA / "EPCIS-JSON-Schema.json").read_text())
+    whole = json.loads(msgspec.json.encode(document(written, "2026-11-23T08:00:00.000000Z", "SimpleEventQuery")))
+    errors = [f"{error.json_path}: {error.message[:300]}" for error in Draft7Validator(schema, format_checker=FormatChecker()).iter_errors(whole)]
+    assert errors == []
+    assert {event["type"] for event in written} == {"ObjectEvent", "TransformationEvent"}
+    assert {event["bizStep"] for event in written} >= {"receiving", "commissioning", "repackaging", "storing", "holding", "shipping"}
+    assert "lot.released.v1" in TYPES
+
+
+def test_what_we_write_can_be_read_again(written: list[dict[str, Any]]) -> None:
+    body = msgspec.json.encode(document(written, "2026-11-23T08:00:00Z", "SimpleEventQuery"))
+    found = [event.subject for one in read_document(body) for event in one.events if type(event).__name__ == "LotReceived"]
+    assert found == ["RAW", "OTHER"]
