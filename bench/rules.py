@@ -12,6 +12,7 @@ import operator
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from rules.judge import TwoChannelJudge
@@ -218,19 +219,45 @@ def book_of(rules: int, rows: int = 0) -> RuleBook:
     return RuleBook.from_sources(sources)
 
 
+def side_by_side(works: dict[str, Callable[[], object]], lots: int) -> dict[str, float]:
+    """As :func:`microseconds` for several, round by round in turn: on a shared machine only so can they be compared."""
+    best = dict.fromkeys(works, float("inf"))
+    for _ in range(2 * ROUNDS):
+        for name, work in works.items():
+            began = time.process_time()
+            work()
+            best[name] = min(best[name], time.process_time() - began)
+    return {name: round(seconds / lots * 1e6, 1) for name, seconds in best.items()}
+
+
 def growth(sizes: Sequence[int], lots: int) -> dict[str, dict[str, float]]:
     """Microseconds a lot with so many rules: forty items under way at a time, as in a plant; and items at random."""
-    found: dict[str, dict[str, float]] = {}
-    for size in sizes:
-        book = book_of(size)
-        items = [f"I{n * size // min(40, size)}" for n in range(min(40, size))]
-        near = [Case("release", lot_with_ten_results(n, items[n % len(items)]), DAY) for n in range(lots)]
-        far = [Case("release", lot_with_ten_results(n, f"I{n * 7919 % size}"), DAY) for n in range(lots)]
-        found[str(size)] = {
-            "reference": by_reference(book, near), "durable_rules": by_rete(book, near),
-            "reference_any_item": by_reference(book, far), "durable_rules_any_item": by_rete(book, far),
-        }  # fmt: skip
+    books = {str(size): book_of(size) for size in sizes}
+    engines = {size: ReteEngine(book.rules) for size, book in books.items()}
+    found: dict[str, dict[str, float]] = {size: {} for size in books}
+    for kind in ("", "_any_item"):
+        cases = {}
+        for size in sizes:
+            step = 7919 if kind else size // min(40, size)
+            number_of = [n * step % size if kind else n % min(40, size) * step for n in range(lots)]
+            cases[str(size)] = [
+                Case("release", lot_with_ten_results(n, f"I{i}"), DAY) for n, i in enumerate(number_of)
+            ]
+        judge = {size: partial(_each, books[size].judge, cases[size]) for size in books}
+        for size, cost in side_by_side(judge, lots).items():
+            found[size]["reference" + kind] = cost
+        asked = {size: [[Asked(c.gate, c.facts, c.today)] for c in cases[size]] for size in books}
+        judge = {size: partial(_each, engines[size].failing_together, asked[size]) for size in books}
+        for size, cost in side_by_side(judge, lots).items():
+            found[size]["durable_rules" + kind] = cost
+    for engine in engines.values():
+        engine.close()
     return found
+
+
+def _each(judge: Callable[[Any], object], cases: Sequence[Any]) -> None:
+    for case in cases:
+        judge(case)
 
 
 def unseen(rules: int, lots: int) -> dict[str, float]:
