@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from msgspec import Struct
 
-from actors.inbound.folder import Folder, FolderUnfit, Settling, digest_of, kept_name
+from actors.inbound.folder import Folder, FolderUnfit, Settling, digest_of, kept_name, shown
 from actors.inbound.format import Inbound
 from actors.inbound.rows import RecordRow, Row, RowWrong, become, grouped
 from actors.inbound.sink import Result, Sink
@@ -130,18 +130,18 @@ class Dropped(Struct):
 
     def one(self, folder: Folder, name: str) -> Outcome:
         """Go through one taken file, and put it away."""
-        outcome = Outcome(name)
+        outcome = Outcome(shown(name))
         try:
             taken = folder.read(name)
         except FolderUnfit as error:
             # Dropped as a file and exchanged for a link in the last moment: moved as what it is, never followed.
             folder.move_to_rejected(name, name)
-            outcome.problem, outcome.kept = str(error), name
+            outcome.problem, outcome.kept = shown(str(error)), shown(name)
             return outcome
         with taken as file:
             stem, suffix = kept_name(name, digest_of(file))
             try:
-                content = read_file(self.inbound, name, file)
+                content = read_file(self.inbound, shown(name), file)
             except FileRefused as error:
                 outcome.problem = str(error)
                 outcome.wrong = [Wrong(0, "", outcome.problem)]

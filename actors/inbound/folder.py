@@ -194,7 +194,13 @@ def digest_of(file: BinaryIO) -> str:
 
 def kept_name(name: str, digest: str) -> tuple[str, str]:
     """The name of a file in ``archive`` and ``rejected``, in two parts: before and with its suffix."""
-    stem, suffix = os.path.splitext(name)
+    stem, suffix = os.path.splitext(shown(name))
     # 255 bytes are what file systems take; the digest and .errors.csv need room.
-    stem = stem.encode("utf-8", "surrogateescape")[:180].decode("utf-8", "ignore")
-    return f"{stem}-{digest}", suffix[:20]
+    stem = stem.encode()[:180].decode("utf-8", "ignore")
+    return f"{stem}-{digest}", suffix.encode()[:20].decode("utf-8", "ignore")
+
+
+def shown(name: str) -> str:
+    """A file's name for people, logs and databases: it may hold bytes that are no text, and ends of lines."""
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return "".join(character if character.isprintable() else "?" for character in text)

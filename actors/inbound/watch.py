@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from actors.connectors.format import ConnectorInvalid
 from actors.inbound.drop import Dropped, Outcome, Stopped
-from actors.inbound.folder import Folder, FolderBusy, FolderUnfit, Settling
+from actors.inbound.folder import Folder, FolderBusy, FolderUnfit, Settling, shown
 from actors.inbound.format import Inbound, load
 from actors.inbound.pull import Fetched, Fetching, PullFailed, due_after
 from actors.inbound.sink import OwnSink, TooMany
@@ -105,7 +105,7 @@ class Inlet:
             return
         finally:
             folder.close()
-        for name in unfit:
+        for name in map(shown, unfit):
             words = f"{name} in {inbound.drop.folder} is no plain file (a link, a pipe); it is not taken"
             around.tasks.open_once("inbound-rejected", f"{self.name}/{name}", words)
         for outcome in outcomes:

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from actors.inbound.drop import Dropped, Outcome, Wrong, go_through, read_file
-from actors.inbound.folder import Folder, FolderBusy, FolderUnfit, Settling, lying, opened
+from actors.inbound.folder import Folder, FolderBusy, FolderUnfit, Settling, lying, opened, shown
 from actors.inbound.format import Inbound, load
 from actors.inbound.rows import RecordRow, same_in_force
 from actors.inbound.sink import Result, Sink
@@ -59,7 +59,7 @@ def _from_folder(inbound: Inbound, path: Path, sink: Sink, timezone: ZoneInfo) -
     folder = Folder(path)
     try:
         for name in folder.refused(drop.files if drop is not None else "*"):
-            print(f"{name} is no plain file (a link, a pipe); it is not taken", file=sys.stderr)
+            print(f"{shown(name)} is no plain file (a link, a pipe); it is not taken", file=sys.stderr)
         dropped = Dropped(inbound, sink, timezone, Settling(settle_seconds))
         if settle_seconds and drop is not None:
             # Looked at twice: what still grows is left for the next time.
@@ -72,10 +72,10 @@ def _from_folder(inbound: Inbound, path: Path, sink: Sink, timezone: ZoneInfo) -
 
 def _one(inbound: Inbound, path: Path, sink: Sink, timezone: ZoneInfo) -> Outcome:
     """A file where it lies; it stays there."""
-    outcome = Outcome(path.name)
+    outcome = Outcome(shown(path.name))
     with opened(str(path)) as file:
         try:
-            content = read_file(inbound, path.name, file)
+            content = read_file(inbound, shown(path.name), file)
         except FileRefused as error:
             outcome.problem = str(error)
             outcome.wrong = [Wrong(0, "", outcome.problem)]

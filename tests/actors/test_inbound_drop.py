@@ -272,6 +272,17 @@ def test_what_leads_elsewhere_is_never_taken(gate: Gate, tmp_path: Path) -> None
     assert secret.exists()
 
 
+def test_a_name_that_is_no_text_stops_nothing(gate: Gate) -> None:
+    name = os.fsdecode(b"M\xe4rz\n2026" + b"x" * 200 + b".csv")
+    (gate.folder / name).write_text(HEADER + "A;RING-74;10;G1\n")
+    (outcome,) = gate.round()
+    assert outcome.counts == {"applied": 1}
+    outcome.name.encode()
+    (kept,) = gate.lying("archive")
+    assert kept == outcome.kept
+    assert kept.startswith("M\ufffdrz?2026xx")
+
+
 def test_a_room_that_is_a_link_is_refused(gate: Gate, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (gate.folder / "archive").symlink_to(tmp_path / "elsewhere")
