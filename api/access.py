@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import logging
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct
@@ -57,11 +58,25 @@ def _principal(key: Key) -> Principal:
 ReadKeys = Callable[[], Iterable[Key]]
 
 
-class KeyRing:
-    """The keys that open this service, in memory."""
+class Bearers(Protocol):
+    """Tokens that somebody else gave out (api/tokens.py)."""
 
-    def __init__(self, read_keys: ReadKeys) -> None:
+    def find(self, token: bytes) -> Principal | None:
+        """Whose token this is, or None."""
+
+    def may_be_new(self, token: bytes) -> bool:
+        """May refreshing make a token known that opens nothing?"""
+
+    async def refresh(self) -> None:
+        """Learn what changed at whoever gives the tokens out."""
+
+
+class KeyRing:
+    """The keys that open this service, in memory; beside them the tokens of a provider, where there is one."""
+
+    def __init__(self, read_keys: ReadKeys, tokens: Bearers | None = None) -> None:
         self._read_keys = read_keys
+        self._tokens = tokens
         self._holders: dict[bytes, tuple[bytes, Principal]] = {}
 
     def load(self) -> None:
@@ -101,4 +116,14 @@ class KeyRing:
             return None if sent is None else self.find(sent)
         if sent[:7].lower() != b"bearer ":
             return None
-        return self.find(sent[7:])
+        bearer = sent[7:]
+        found = self.find(bearer)
+        return self._tokens.find(bearer) if found is None and self._tokens is not None else found
+
+    async def learned(self, headers: dict[bytes, bytes]) -> bool:
+        """Is it worth looking again at a token that opened nothing? Asks its giver first, where that may help."""
+        sent = headers.get(b"authorization", b"")
+        if self._tokens is None or sent[:7].lower() != b"bearer " or not self._tokens.may_be_new(sent[7:]):
+            return False
+        await self._tokens.refresh()
+        return True

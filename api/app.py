@@ -46,7 +46,9 @@ from api.reference import reference_routes
 from api.rulesets import rule_set_routes
 from api.sessions import SessionRing
 from api.signing import sign_route
+from api.single_sign_on import SingleSignOn
 from api.subscriptions import subscription_routes
+from api.tokens import tokens_of
 from engine.feed import Feed
 from engine.people import ensure_admin_key, read_keys
 from engine.runtime import Front, open_front
@@ -80,10 +82,14 @@ def create_app(settings: Settings) -> Application:
     made = ensure_admin_key(engine.store, settings.home, engine.clock)
     if made is not None:
         log.warning("made an administrator's key and wrote it to %s", made)
-    keys = KeyRing(lambda: read_keys(engine.store, engine.clock))
+    tokens = tokens_of(settings)
+    keys = KeyRing(lambda: read_keys(engine.store, engine.clock), tokens)
     keys.load()
     sessions = SessionRing(Sessions(engine.store, engine.clock), keys)
     sessions.load()
+    provider = None
+    if tokens is not None and settings.oidc_client_id:
+        provider = SingleSignOn(settings, tokens, keys, sessions, engine.store, engine.clock)
     patience = Patience()
     health = Health(engine, bell.state)
     tail = Tail(Feed(engine.store), lambda: health.draining)
@@ -91,7 +97,9 @@ def create_app(settings: Settings) -> Application:
 
     @contextlib.asynccontextmanager
     async def life(_: Litestar) -> AsyncIterator[None]:
-        works = (keys.keep_fresh(), sessions.keep_fresh(), patience.sweep(), tail.run())
+        works = [keys.keep_fresh(), sessions.keep_fresh(), patience.sweep(), tail.run()]
+        if tokens is not None:
+            works.append(tokens.keep_fresh())
         tasks = [asyncio.create_task(work) for work in works]
         await engine.committer.start()
         workers = (
@@ -135,7 +143,7 @@ def create_app(settings: Settings) -> Application:
             *rule_set_routes(engine, patience),
             *subscription_routes(engine, patience),
             *health_routes(health, engine),
-            console(engine, patience, permits, keys, sessions, tail, health, bell.ring),
+            console(engine, patience, permits, keys, sessions, provider, tail, health, bell.ring),
             healthz,
             openapi_document,
             *schema_routes(),

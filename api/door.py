@@ -3,7 +3,8 @@
 It reads the headers once, bounds them, finds out who is calling, refuses strangers and whoever may not even
 read (deny by default; routes that ask for more say so), and hands on the path as it was sent, so that a lot
 id with ``%2F`` stays one path part. HEAD goes the way of GET. What may not enter: bodies, routes, anything
-that waits (but for keys that are limited to plants: where a lot is, the database knows).
+that waits (but for keys that are limited to plants: where a lot is, the database knows; and for a token whose signing
+key is not known yet).
 """
 
 import itertools
@@ -81,6 +82,8 @@ class Door:
             await self._app(scope, receive, send)
             return
         visit, refusal = self._receive(request)
+        if refusal is not None and refusal[0] == "unauthenticated" and await self._keys.learned(visit.headers):
+            visit, refusal = self._receive(request)
         request["lotgate"] = visit
         raw_path = request["raw_path"]
         if refusal is not None:
@@ -135,7 +138,7 @@ class Door:
         if principal is None and not public:
             return visit, (
                 "unauthenticated",
-                "Send a valid key: Authorization: Bearer <key>, or X-API-Key: <key>.",
+                "Send a valid key or token: Authorization: Bearer <key>, or X-API-Key: <key>.",
             )
         if principal is not None and not principal.may("read") and not public:
             return visit, ("forbidden", f"The key {principal.name} has no role that opens anything.")

@@ -58,7 +58,7 @@ class SessionRing:
 
     def of(self, headers: dict[bytes, bytes]) -> SignedIn | None:
         """Who the browser's cookie stands for."""
-        token = _cookie(headers.get(b"cookie", b""))
+        token = cookie_of(headers.get(b"cookie", b""), COOKIE)
         if not token:
             return None
         found = self._standing.get(hash_of(token))
@@ -94,8 +94,8 @@ def csrf_of(token: str) -> str:
     return hmac.new(token.encode(), b"lotgate form", hashlib.sha256).hexdigest()[:32]
 
 
-def _cookie(header: bytes) -> str:
-    """The session's token; empty when there is none, or more than one."""
+def cookie_of(header: bytes, wanted: bytes) -> str:
+    """The value of a cookie; empty when there is none, or more than one."""
     pairs = [part.strip().partition(b"=") for part in header.split(b";")]
-    found = [value for name, _, value in pairs if name == COOKIE]
+    found = [value for name, _, value in pairs if name == wanted]
     return found[0].decode("ascii", "replace") if len(found) == 1 else ""

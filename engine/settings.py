@@ -32,6 +32,7 @@ _TARGET = re.compile("[a-z][a-z0-9_]*")
 #: Fields that may hold a secret: read from a file with ``_FILE``, and never shown.
 SECRETS = (
     "database_url", "redis_url", "api_key", "smtp_url", "notify_webhook", "notify_webhook_secret", "webhook_key",
+    "oidc_client_secret",
 )  # fmt: skip
 
 
@@ -92,6 +93,20 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     webhook_key: str = ""
     #: A task that nobody has acknowledged is told again after this long.
     notify_repeat_s: Annotated[float, Meta(ge=1, le=604_800)] = 3600.0
+    #: OpenID Connect provider whose tokens are accepted, as it calls itself; empty: API keys only.
+    oidc_issuer: str = ""
+    #: Audience that bearer tokens must be made for; empty: none is accepted.
+    oidc_audience: str = ""
+    #: What the provider calls the console, and their shared secret if there is one; empty: nobody signs in with it.
+    oidc_client_id: str = ""
+    oidc_client_secret: str = ""
+    #: Who may what: ``value = role, role @ plant, plant; …`` by the values of a claim.
+    oidc_grants: str = ""
+    #: The claim that holds these values, and the one that names the principal and never changes.
+    oidc_claim: str = "groups"
+    oidc_name: str = "sub"
+    #: Where people's browsers reach Lotgate, such as ``https://lotgate.example``; empty: the address it listens on.
+    public_url: str = ""
     #: Key that the command line sends; empty: the administrator's in ``home``.
     api_key: str = ""
     #: Secrets that connector files name, by their name in lower case.
@@ -119,6 +134,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         """Where the service answers."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
+
+    @property
+    def browser_url(self) -> str:
+        """Where browsers reach the service, without a slash at the end."""
+        return (self.public_url or self.base_url).rstrip("/")
 
 
 def load_settings(environment: Mapping[str, str]) -> Settings:

@@ -1,11 +1,13 @@
-"""The way into the console: signing in with a key, signing out, and the guard in front of every other page.
+"""The way into the console: signing in with a key or a provider, signing out, and the guard before every other page.
 
-What may not enter: what keys and sessions are (api/access.py, api/sessions.py).
+What may not enter: what keys and sessions are (api/access.py, api/sessions.py), how a provider answers
+(api/single_sign_on.py).
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import parse_qsl
 
 from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
@@ -19,7 +21,9 @@ from api.door import NOBODY
 from api.permits import Permits
 from api.problems import Refused
 from api.queries import read_query
-from api.sessions import COOKIE, SessionRing
+from api.sessions import COOKIE, SessionRing, cookie_of
+from api.single_sign_on import BACK, BEGIN, NotSignedIn, SingleSignOn
+from api.single_sign_on import COOKIE as BEGUN
 
 LOGIN, LOGOUT = "/console/login", "/console/logout"
 #: A wrong key is answered after this long: nobody tries many.
@@ -31,7 +35,7 @@ def guard(permits: Permits, sessions: SessionRing) -> Callable[[AnyRequest], Awa
 
     async def look(request: AnyRequest) -> Response[Any] | None:
         path, visit = request.scope["raw_path"].decode("ascii", "replace"), visit_of(request.scope)
-        if path == LOGIN or path.startswith(ASSETS):
+        if path in (LOGIN, BEGIN, BACK) or path.startswith(ASSETS):
             return None
         mode = visit.headers.get(b"sec-fetch-mode", b"")
         if visit.principal is NOBODY:
@@ -65,14 +69,20 @@ def _stranger(request: AnyRequest, mode: bytes) -> Response[Any]:
     raise Refused("unauthenticated", "You are not signed in, or not any more. Sign in and do it again.")
 
 
-def entry_routes(pages: Pages, sessions: SessionRing, patience: Patience) -> list[HTTPRouteHandler]:
-    """The routes, for Litestar."""
+def entry_routes(
+    pages: Pages, sessions: SessionRing, patience: Patience, provider: SingleSignOn | None
+) -> list[HTTPRouteHandler]:
+    """The routes, for Litestar; those of a provider only where there is one."""
+
+    def form_page(request: AnyRequest, onward: str, wrong: str = "", status: int = 200) -> Response[bytes]:
+        by_provider = None if provider is None else links(BEGIN, {"next": onward})
+        return pages.page(request, "login.html", status=status, onward=onward, wrong=wrong, by_provider=by_provider)
 
     @get(LOGIN)
     async def sign_in_page(request: AnyRequest) -> Response[bytes]:
         """The form."""
         onward = read_query(request.scope, ("next",), blank=True).get("next", "")
-        return pages.page(request, "login.html", onward=_onward(onward), wrong=False)
+        return form_page(request, _onward(onward))
 
     @post(LOGIN, status_code=200)
     async def sign_in(request: AnyRequest) -> Response[Any]:
@@ -82,7 +92,7 @@ def entry_routes(pages: Pages, sessions: SessionRing, patience: Patience) -> lis
         token = await sessions.begin(form.get("key", ""))
         if token is None:
             await asyncio.sleep(_WRONG_SECONDS)
-            return pages.page(request, "login.html", status=403, onward=onward, wrong=True)
+            return form_page(request, onward, "This key opens nothing. It may be mistyped, expired or revoked.", 403)
         answer = to(onward)
         secure = visit_of(request.scope).headers.get(b"x-forwarded-proto") == b"https"
         answer.headers["set-cookie"] = _cookie(token, secure=secure)
@@ -99,7 +109,40 @@ def entry_routes(pages: Pages, sessions: SessionRing, patience: Patience) -> lis
         answer.headers["set-cookie"] = _cookie("", secure=False) + "; Max-Age=0"
         return answer
 
-    return [sign_in_page, sign_in, sign_out]
+    if provider is None:
+        return [sign_in_page, sign_in, sign_out]
+    sso = provider
+
+    @get(BEGIN)
+    async def to_provider(request: AnyRequest) -> Response[Any]:
+        """Send the browser to the provider."""
+        onward = _onward(read_query(request.scope, ("next",), blank=True).get("next", ""))
+        try:
+            there, cookie = await sso.begin(onward)
+        except NotSignedIn as error:
+            return form_page(request, onward, str(error), 503)
+        answer = to(there)
+        answer.headers["set-cookie"] = cookie
+        return answer
+
+    @get(BACK)
+    async def from_provider(request: AnyRequest) -> Response[Any]:
+        """Begin a session for whom the provider sends back."""
+        scope = request.scope
+        said = dict(parse_qsl(scope["query_string"].decode("ascii", "replace")))
+        kept = cookie_of(visit_of(scope).headers.get(b"cookie", b""), BEGUN.encode())
+        try:
+            token, onward = await sso.finish(kept, said)
+        except NotSignedIn as error:
+            answer: Response[Any] = form_page(request, "/console", str(error), 403)
+            answer.headers["set-cookie"] = sso.cookie("", 0)
+            return answer
+        answer = to(_onward(onward))
+        # What was begun is not taken away by a second cookie: its state and code are used up at the provider.
+        answer.headers["set-cookie"] = _cookie(token, secure=sso.secure)
+        return answer
+
+    return [sign_in_page, sign_in, sign_out, to_provider, from_provider]
 
 
 def _cookie(token: str, *, secure: bool) -> str:

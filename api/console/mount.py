@@ -27,6 +27,7 @@ from api.feed import Tail
 from api.health import Health
 from api.permits import Permits
 from api.sessions import SessionRing
+from api.single_sign_on import SingleSignOn
 from engine.runtime import Front
 
 
@@ -36,6 +37,7 @@ def console(
     permits: Permits,
     keys: KeyRing,
     sessions: SessionRing,
+    provider: SingleSignOn | None,
     tail: Tail,
     health: Health,
     ring: Callable[[Sequence[str]], None],
@@ -51,7 +53,7 @@ def console(
         "/",
         route_handlers=[
             *asset_routes(),
-            *entry_routes(pages, sessions, patience),
+            *entry_routes(pages, sessions, patience, provider),
             *board_routes(engine, pages),
             *lot_routes(engine, lots),
             *act_routes(engine.committer, patience, permits, keys, lots),

@@ -26,8 +26,10 @@ def free_port() -> int:
 class Service:
     """A running web process and the ways to talk to it."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, **settings: str) -> None:
         self.home = home
+        #: More settings, without their prefix, in small letters.
+        self.settings = settings
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
 
@@ -40,6 +42,7 @@ class Service:
             "LOTGATE_REDIS_URL": "none",
             "LOTGATE_ERP_URL": dead,
             "LOTGATE_WMS_URL": dead,
+            **{f"LOTGATE_{name.upper()}": value for name, value in self.settings.items()},
             "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         }
         self.log = (self.home / "web.log").open("ab")
