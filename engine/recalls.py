@@ -35,6 +35,17 @@ MAX_LOTS = 10_000
 RecallId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")]
 
 
+class Measured(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Lots of which any result, corrected ones too, lies above or below a bound: a process parameter gone wrong."""
+
+    characteristic: ev.Code
+    #: At least one of the two; a result that is the bound itself is not meant.
+    above: Decimal | None = None
+    below: Decimal | None = None
+    #: Left out: whatever unit it was recorded in.
+    unit: ev.Code | None = None
+
+
 class Selection(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Which lots are bad: those that fit everything that is said. Instants are ISO 8601 with a zone."""
 
@@ -47,6 +58,7 @@ class Selection(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
     plant: ev.Code | None = None
     received_from: str | None = None
     received_until: str | None = None
+    measured: Measured | None = None
 
 
 class Recall(Struct, frozen=True):
@@ -213,6 +225,9 @@ def checked(store: Store, selection: Selection) -> dict[str, Any]:
                 wanted[name] = instant(parse_instant(wanted[name]))
             except ValueError as error:
                 raise EventInvalid(str(error), f"/selection/{name}") from None
+    measured = selection.measured
+    if measured is not None and measured.above is None and measured.below is None:
+        raise EventInvalid("Say above or below which value the results are bad.", "/selection/measured")
     known = set(stored.known(store, selection.lots))
     for number, lot in enumerate(selection.lots):
         if lot not in known:

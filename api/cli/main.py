@@ -131,6 +131,10 @@ def parser() -> argparse.ArgumentParser:
         ("received-until", "lots received or made until then"),
     ):  # fmt: skip
         recall.add_argument(f"--{name}", help=f"preview, open: {help_}")
+    recall.add_argument("--measured", metavar="CHARACTERISTIC", help="preview, open: any result of it is out of bounds")
+    recall.add_argument("--above", metavar="VALUE", help="with --measured: results above it")
+    recall.add_argument("--below", metavar="VALUE", help="with --measured: results below it")
+    recall.add_argument("--unit", help="with --measured: results in this unit only")
     recall.add_argument("--reason", help="open: a code of your list")
     recall.add_argument("--text", help="open: what is wrong")
     recall.add_argument("--note", help="close: why it is over")

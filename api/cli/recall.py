@@ -38,6 +38,10 @@ def recall(options: argparse.Namespace, settings: Settings) -> int:
 
 def _selection(options: argparse.Namespace) -> dict[str, Any]:
     said = {name: getattr(options, name) for name in _WORDS} | {"lots": options.lot}
+    bounds = {name: getattr(options, name) for name in ("above", "below", "unit")}
+    if options.measured or any(bounds.values()):
+        said["measured"] = {"characteristic": options.measured} | bounds
+        said["measured"] = {name: value for name, value in said["measured"].items() if value}
     return {name: value for name, value in said.items() if value}
 
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from msgspec import json
-from sqlalchemy import insert, select, update
+from sqlalchemy import ColumnElement, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from engine.store.genealogy import read_among
@@ -62,6 +62,8 @@ def select_lots(store: Store, wanted: dict[str, Any], after: str, limit: int) ->
         query = query.where(lots.c.received_at >= wanted["received_from"])
     if "received_until" in wanted:
         query = query.where(lots.c.received_at <= wanted["received_until"])
+    if "measured" in wanted:
+        query = query.where(_measured(store.dialect, wanted["measured"]))
     named = wanted.get("lots")
     with store.reads.connect() as connection:
         if named is None:
@@ -74,6 +76,31 @@ def select_lots(store: Store, wanted: dict[str, Any], after: str, limit: int) ->
             if len(found) >= limit:
                 break
         return found[:limit]
+
+
+#: One line of a lot's results, in the words of each database.
+_LINES = {
+    "sqlite": ("json_each(results.measurements) line", "json_extract(line.value, '$.{}')", "REAL"),
+    "postgresql": ("json_array_elements(results.measurements::json) line", "line ->> '{}'", "NUMERIC"),
+}
+
+
+def _measured(dialect: str, wanted: Any) -> ColumnElement[bool]:
+    """Does any result of the lot lie beyond a bound? ``wanted``: engine.recalls.Measured."""
+    lines, member, number = _LINES[dialect]
+    value = f"CAST({member.format('value')} AS {number})"
+    bounds = {"above": (">", wanted.above), "below": ("<", wanted.below)}
+    beyond = " OR ".join(f"{value} {sign} :{name}" for name, (sign, bound) in bounds.items() if bound is not None)
+    given: dict[str, Any] = {"characteristic": wanted.characteristic}
+    # SQLite has no decimals: both sides become the nearest float, so a result that is the bound stays outside.
+    given |= {n: float(b) if dialect == "sqlite" else b for n, (_, b) in bounds.items() if b is not None}
+    unit = "" if wanted.unit is None else f" AND {member.format('unit')} = :unit"
+    if wanted.unit is not None:
+        given["unit"] = wanted.unit
+    return text(
+        f"EXISTS (SELECT 1 FROM results, {lines} WHERE results.lot = lots.id"
+        f" AND {member.format('characteristic')} = :characteristic{unit} AND ({beyond}))"
+    ).bindparams(**given)  # type: ignore[return-value]  # a condition, whatever its type says
 
 
 def known(store: Store, ids: Sequence[str]) -> list[str]:

@@ -12,9 +12,10 @@ from engine import events as ev
 from engine.balance import Holding, balance
 from engine.errors import EventInvalid, NotFound
 from engine.family import pass_holds_on
-from engine.recalls import PAGE, RECALL, Recalls, Selection, carry_out
+from engine.recalls import PAGE, RECALL, Measured, Recalls, Selection, carry_out, checked
 from engine.store.opening import Store
 from engine.store.reading import Reading
+from engine.store.recalls import select_lots
 from engine.tasks import Tasks
 from tests.engine.test_genealogy import consume, produce, released
 
@@ -45,6 +46,36 @@ def family(plant: Any) -> None:
         assert plant.send("lot.consumed.v1", "RAW-1", data).outcome == "applied"
     produce(plant, "PART-1", "MO-1")
     produce(plant, "DONE-1", "MO-2", "PART-1")
+
+
+def test_a_process_parameter_selects_the_lots_that_it_spoilt(plant: Any, store: Store, clock: Any) -> None:
+    for lot, values in (("LOW", "73.96"), ("GOOD", "74.000"), ("EDGE", "74.01"), ("HIGH", "74.02")):
+        plant.receive(lot)
+        plant.inspect(lot, *["74.000"] * 4, values)
+    plant.receive("SILENT")
+    recalls = Recalls(store, clock)
+
+    def found(**measured: Any) -> dict[str, int]:
+        return recalls.preview(Selection(measured=Measured(characteristic="diameter", **measured))).states
+
+    def named(**measured: Any) -> list[str]:
+        wanted = checked(store, Selection(measured=Measured(characteristic="diameter", **measured)))
+        return select_lots(store, wanted, "", 100)
+
+    assert named(above=Decimal("74.01")) == ["HIGH"], "the bound itself is not meant"
+    assert named(above=Decimal("74.01"), below=Decimal("73.97")) == ["HIGH", "LOW"]
+    assert named(below=Decimal("80"), unit="mm") == ["EDGE", "GOOD", "HIGH", "LOW"]
+    assert named(below=Decimal("80"), unit="in") == []
+    assert sum(found(above=Decimal("74.015")).values()) == 1
+    other = Selection(measured=Measured(characteristic="weight", above=Decimal(0)))
+    assert recalls.preview(other).selected == 0
+    with pytest.raises(EventInvalid) as wrong:
+        found()
+    assert wrong.value.pointer == "/selection/measured"
+    recalls.open(Selection(measured=Measured(characteristic="diameter", above=Decimal("74.01"))), BAD, "qa", "R-1")
+    settle(plant, store, clock)
+    assert [h.hold for h in Reading(store).lot("HIGH").holds] == ["recall:R-1"]
+    assert not Reading(store).lot("EDGE").holds
 
 
 @pytest.mark.usefixtures("family")
