@@ -216,6 +216,7 @@ def parser() -> argparse.ArgumentParser:
     sampling.add_argument("--level", default="II", help="inspection level: S1 to S4, I, II, III (II)")
     severities = ("normal", "tightened", "reduced")
     sampling.add_argument("--severity", choices=severities, default="normal", help="(normal)")
+    sampling.add_argument("--double", action="store_true", help="plan and curve: of two samples, where there is one")
     sampling.add_argument("--limiting-quality", metavar="PERCENT", help="a c = 0 plan for it instead of an AQL")
     sampling.add_argument("--risk", default="0.10", help="with --limiting-quality: the consumer's risk (0.10)")
     sampling.add_argument("--sample-size", type=count, help="curve: of this plan, with --accept")

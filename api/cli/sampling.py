@@ -8,6 +8,7 @@ from typing import Any
 
 from api.cli.main import DONE, WRONG, Failure, print_json
 from engine.quality.curves import acceptance_binomial, acceptance_hypergeometric, fraction_accepted_with
+from engine.quality.double import accepted_of_lot, accepted_of_process, double_plan, units_on_average
 from engine.quality.sampling import Plan, SamplingInvalid, Severity, code_letter, plan, zero_accept_plan
 from engine.settings import Settings
 
@@ -19,6 +20,8 @@ _FRACTIONS = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.065, 
 def sampling(options: argparse.Namespace, settings: Settings) -> int:
     """Answer from the tables; needs no service."""
     try:
+        if options.double:
+            return _double(options)
         return {"plan": _plan, "curve": _curve, "table": _table}[options.action](options)
     except (SamplingInvalid, ValueError) as error:
         raise Failure(str(error), WRONG) from None
@@ -48,6 +51,43 @@ def _plan(options: argparse.Namespace) -> int:
     whole = " (the whole lot)" if found.whole_lot else ""
     print(f"{letter}inspect {found.sample_size} of {size}{whole}")
     print(f"  accept with up to {found.accept} nonconforming, do not accept from {found.reject} on")
+    return DONE
+
+
+def _double(options: argparse.Namespace) -> int:
+    others = (options.limiting_quality, options.sample_size, options.accept)
+    if options.action == "table" or options.aql is None or any(value is not None for value in others):
+        raise SamplingInvalid("--double is for plan and curve, with --lot-size and --aql")
+    size = _lot_size(options)
+    found = double_plan(size, options.aql, options.level, Severity(options.severity))
+    if isinstance(found, Plan):
+        # The tables refer to the single plan here.
+        return _plan(options) if options.action == "plan" else _curve(options)
+    if options.action == "plan":
+        if options.json:
+            print_json(found)
+            return DONE
+        letters = f"code letter {code_letter(size, options.level)}, plan {found.letter}"
+        print(f"{letters}: inspect {found.sample_size} of {size}")
+        print(f"  accept with up to {found.first_accept} nonconforming, do not accept from {found.first_reject} on")
+        print(f"  between: inspect {found.sample_size} more; accept with up to {found.second_accept} in both samples")
+        return DONE
+    lines = [
+        {
+            "nonconforming": p, "accepted": accepted_of_lot(size, round(p * size), found),
+            "accepted_of_process": accepted_of_process(p, found), "units": units_on_average(p, found),
+        }
+        for p in _FRACTIONS
+    ]  # fmt: skip
+    if options.json:
+        print_json({"plan": found, "curve": lines})
+        return DONE
+    print(f"n {found.sample_size} and {found.sample_size}, Ac {found.first_accept} and {found.second_accept}")
+    for line in lines:
+        print(
+            f"  {line['nonconforming']:>7.2%} nonconforming: accepted {line['accepted']:>7.2%} of the time,"
+            f" {line['units']:.0f} units on average"
+        )
     return DONE
 
 

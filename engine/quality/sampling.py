@@ -140,7 +140,7 @@ def _accepted_at_most(lot_size: int, bad: int, sample: int, risk: Decimal) -> bo
 
 @cache
 def _letters() -> tuple[list[int], list[dict[str, str]]]:
-    rows = _rows("z14_letters.csv")
+    rows = rows_of("z14_letters.csv")
     return [int(row["from"]) for row in rows], rows
 
 
@@ -150,10 +150,11 @@ def _plans() -> dict[tuple[str, str, str], Plan]:
         (row["severity"], row["letter"], row["aql"]): Plan(
             int(row["sample_size"]), int(row["accept"]), int(row["reject"]), row["letter"]
         )
-        for row in _rows("z14_single.csv")
+        for row in rows_of("z14_single.csv")
     }
 
 
-def _rows(name: str) -> list[dict[str, str]]:
+def rows_of(name: str) -> list[dict[str, str]]:
+    """The rows of a data file beside this one, without the comments that name its source."""
     text = (files("engine.quality") / name).read_text(encoding="utf-8")
     return list(csv.DictReader(line for line in text.splitlines() if not line.startswith("#")))
