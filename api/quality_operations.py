@@ -20,6 +20,7 @@ from api.reference import Imported, Line
 from api.signing import Sign
 from api.views import Page
 from engine.answer import Decision
+from engine.kpi import Kpi
 from engine.quality_lists import RecordLine
 from engine.readiness import Question, ShipmentReadiness
 from engine.recalls import Extent, Recall, RecallView, Selection
@@ -56,6 +57,7 @@ QUALITY: tuple[Operation, ...] = (
         summary="The complete evidence of a lot as a zip archive.", parameters=(LOT,),
         answer_media_type="application/zip",
     ),
+    reading("/v1/kpi", "kpi", "Business numbers: backlog, blocked stock, orders, yield, lead times, delays.", Kpi),
     reading("/v1/quality/scorecards", "scorecards", "How items from suppliers have done.", Page[ScorecardLine],
           Parameter("item", "Only this item."), Parameter("supplier", "Only this supplier; empty: our own.")),
     reading("/v1/quality/charts", "charts", "Control charts of an item: the newest lots, as rules see them.",
