@@ -33,6 +33,7 @@ from api.feed import PATH as FEED
 from api.feed import FeedPath, Tail, feed_routes
 from api.genealogy import genealogy_routes
 from api.health import Health, health_routes, healthz
+from api.kpi import kpi_routes
 from api.ledger import ledger_routes
 from api.lots import lot_routes
 from api.openapi import openapi_document
@@ -135,6 +136,7 @@ def create_app(settings: Settings) -> Application:
             *epcis_routes(engine, engine.committer, patience, permits, rates),
             *feed_routes(tail),
             *genealogy_routes(engine),
+            *kpi_routes(engine),
             *ledger_routes(engine, patience, bell.ring),
             *quality_routes(engine, patience),
             *readiness_routes(engine, patience, bell.ring),

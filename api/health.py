@@ -23,6 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from actors.broker import BellState
 from api.answers import visit_of
 from api.views import Check, Readiness
+from engine.business import Business
 from engine.compensation import Compensations
 from engine.drift import Drift
 from engine.errors import LotgateError
@@ -36,6 +37,8 @@ from engine.store.schema import escalations
 READY_SECONDS = 1.0
 #: Waiting events above this share of the queue mean: send elsewhere if you can.
 _FULL = 0.9
+#: Suppliers that have a figure of their own: the worst.
+_MAX_SUPPLIERS = 100
 
 #: Says whether the doorbell can be rung; raises nothing.
 BellCheck = Callable[[], BellState]
@@ -197,6 +200,7 @@ class EngineCollector(Collector):
         yield from self._tasks()
         yield from self._drift()
         yield from self._inbound()
+        yield from self._business()
 
     def _rules(self) -> Iterator[Metric]:
         digest = self._engine.rulebook.digest
@@ -274,3 +278,35 @@ class EngineCollector(Collector):
         for target, number in Compensations(self._engine.store, self._engine.clock).counts().items():
             disputes.add_metric([target], number)
         yield from (drift, age, disputes)
+
+    def _business(self) -> Iterator[Metric]:
+        kpi = Business(self._engine.store, self._engine.clock).numbers(self._engine.today())
+        now = self._engine.clock()
+        waiting = GaugeMetricFamily("lotgate_waiting_lots", "Living lots that wait", labels=["queue"])
+        oldest = GaugeMetricFamily("lotgate_waiting_age_seconds", "Age of the oldest of them", labels=["queue"])
+        for queue in kpi.queues:
+            waiting.add_metric([queue.name], queue.lots)
+            if queue.oldest_since is not None:
+                age = now - datetime.fromisoformat(queue.oldest_since)
+                oldest.add_metric([queue.name], max(0.0, age.total_seconds()))
+        value = GaugeMetricFamily("lotgate_blocked_value", "Worth of blocked lots", labels=["currency"])
+        for one in kpi.blocked_value:
+            value.add_metric([one.currency], float(one.value))
+        orders = GaugeMetricFamily("lotgate_unreleased_orders", "Orders not released", value=kpi.orders.orders)
+        passed = GaugeMetricFamily("lotgate_first_pass_lots", "Lots by their original inspection", labels=["result"])
+        passed.add_metric(["accepted"], kpi.first_pass.accepted)
+        passed.add_metric(["rejected"], kpi.first_pass.lots - kpi.first_pass.accepted)
+        lead = GaugeMetricFamily("lotgate_lead_time_seconds", "Lead time to release", labels=["step", "quantile"])
+        for step in kpi.lead_times:
+            for name, hours in (("0.5", step.median_hours), ("0.95", step.p95_hours)):
+                if hours is not None:
+                    lead.add_metric([step.step, name], hours * 3_600)
+        ppm = GaugeMetricFamily("lotgate_supplier_ppm", "Nonconforming units per million", labels=["supplier"])
+        for line in kpi.suppliers[:_MAX_SUPPLIERS]:
+            if line.ppm is not None:
+                ppm.add_metric([line.supplier], line.ppm)
+        delayed = GaugeMetricFamily("lotgate_delayed_shipments", "Delayed shipments", labels=["cause", "target"])
+        delayed.add_metric(["quality", ""], kpi.delays.by_quality)
+        for target, number in kpi.delays.interfaces.items():
+            delayed.add_metric(["interface", target], number)
+        yield from (waiting, oldest, value, orders, passed, lead, ppm, delayed)

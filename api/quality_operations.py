@@ -27,6 +27,7 @@ from api.roles import SENDING
 from api.signing import Sign
 from api.views import Page
 from engine.answer import Decision
+from engine.kpi import Kpi
 from engine.quality_lists import RecordLine
 from engine.readiness import Question, ShipmentReadiness
 from engine.readiness_record import Answered, KeptAnswer
@@ -95,6 +96,7 @@ QUALITY: tuple[Operation, ...] = (
     ),
     reading("/v1/lots/{lot}/systems", "ask_systems", "What ERP, WMS and the others say of a lot now.", Elsewhere, LOT,
             more=(404,)),
+    reading("/v1/kpi", "kpi", "Business numbers: backlog, blocked stock, orders, yield, lead times, delays.", Kpi),
     reading("/v1/quality/scorecards", "scorecards", "How items from suppliers have done.", Page[ScorecardLine],
           Parameter("item", "Only this item."), Parameter("supplier", "Only this supplier; empty: our own.")),
     reading("/v1/quality/charts", "charts", "Control charts of an item: the newest lots, as rules see them.",

@@ -15,6 +15,7 @@ from api.console.deliveries import delivery_routes
 from api.console.entry import entry_routes, guard
 from api.console.live import live_routes
 from api.console.lot import LotPages, lot_routes
+from api.console.numbers import number_pages
 from api.console.quality import quality_pages
 from api.console.readiness import readiness_pages
 from api.console.recalls import recall_pages
@@ -61,6 +62,7 @@ def console(
             *backlog_routes(engine, pages),
             *delivery_routes(engine, pages, patience, ring),
             *task_pages(engine, pages, patience),
+            *number_pages(engine, pages),
             *quality_pages(engine, pages),
             *record_pages(engine, pages),
             *readiness_pages(engine, pages),

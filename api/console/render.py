@@ -62,6 +62,7 @@ ROOMS = (
     Room("/console/tasks", "Tasks", "tasks"),
     Room("/console/records", "Records", "records"),
     Room("/console/deliveries", "Deliveries", "deliveries"),
+    Room("/console/numbers", "Numbers", "numbers"),
     Room("/console/quality", "Quality", "quality"),
     Room("/console/readiness", "Readiness", "readiness"),
     Room("/console/recalls", "Recalls", "recalls"),

@@ -117,6 +117,11 @@ journal = Table(
     UniqueConstraint("lot", "version", name="journal_lot_version"),
 )
 
+#: What business numbers look at, by time (engine/store/kpi.py).
+_MILESTONES = text("\"trigger\" IN ('inspect', 'dock_to_stock', 'release', 'use_as_is', 'ship')")
+Index("journal_milestones", journal.c.recorded_at, journal.c.trigger, journal.c.kind, journal.c.lot,
+      sqlite_where=_MILESTONES, postgresql_where=_MILESTONES)  # fmt: skip
+
 #: Every hold that was ever placed.
 holds = Table(
     "holds",
