@@ -42,7 +42,7 @@ class Business:
         cards = [(row.supplier, card_of(row.content)) for row in track_record.list_scorecards(self._store, None, None)]
         values, unvalued = kpi.worth(blocked, costs)
         return Kpi(
-            instant(now), since, kpi.queues(waiting), values, unvalued, kpi.Orders(*orders),
+            instant(now), since, kpi.queues(waiting), values, unvalued, kpi.UnreleasedOrders(*orders),
             kpi.first_pass(card for _, card in cards),
             kpi.lead_times(
                 ((row.lot, row.recorded_at) for row in released),

@@ -59,7 +59,7 @@ class Value(Struct, frozen=True):
     by_age: list[Decimal]
 
 
-class Orders(Struct, frozen=True):
+class UnreleasedOrders(Struct, frozen=True):
     """Production orders with at least one living lot that is not released."""
 
     orders: int
@@ -119,7 +119,7 @@ class Kpi(Struct, frozen=True):
     blocked_value: list[Value]
     #: Blocked lots whose value is not known.
     blocked_unvalued: int
-    orders: Orders
+    orders: UnreleasedOrders
     first_pass: Share
     lead_times: list[Lead]
     suppliers: list[SupplierPpm]
