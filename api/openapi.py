@@ -67,6 +67,8 @@ def widen(schema: Any) -> Any:
 
 def _types_of(operation: Operation) -> list[Any]:
     bodies = list((operation.body or {}).values())
+    if operation.answer_line is not None:
+        bodies.append(operation.answer_line)
     return bodies + [kind for answer in operation.answers.values() for kind in _kinds(answer)]
 
 
@@ -119,6 +121,9 @@ def _responses(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
         if found:
             schema = found[0] if len(found) == 1 else {"anyOf": found}
             responses[str(status)]["content"] = {operation.answer_media_type: {"schema": schema}}
+            if operation.answer_line is not None:
+                line = {"schema": schemas[str(operation.answer_line)]}
+                responses[str(status)]["content"]["application/x-ndjson"] = line
     always = _ALWAYS if operation.role is not None else (431, 500)
     for status in sorted({*always, *operation.problems}):
         responses.setdefault(str(status), _problem(status))

@@ -148,6 +148,7 @@ OPERATIONS: tuple[Operation, ...] = (
         parameters=(PREFER,),
         body={"application/cloudevents-batch+json": list[AnyEvent], "application/x-ndjson": AnyEvent},
         answers={200: list[Result]},
+        answer_line=Result,
         problems=(408, 413, 415, 422, 503),
     ),
     Operation(

@@ -37,6 +37,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     #: Statuses of problems besides 400, 401, 403, 429, 431, 500 that every call can have.
     problems: tuple[int, ...] = ()
     answer_media_type: str = "application/json"
+    #: What each line of the answer is, where lines were sent.
+    answer_line: Any = None
 
     @property
     def roles(self) -> tuple[str, ...]:
