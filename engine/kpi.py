@@ -17,7 +17,7 @@ from engine.quality.scorecard import Scorecard
 
 #: Days that lead times and shipments are looked at, and the most of each.
 WINDOW_DAYS = 30
-MAX_RELEASES, MAX_SHIPMENTS = 5_000, 1_000
+MAX_RELEASES, MAX_SHIPMENTS = 2_000, 500
 _DAY, _HOUR = timedelta(days=1), timedelta(hours=1)
 #: What waits -> its states.
 QUEUES: dict[str, tuple[str, ...]] = {

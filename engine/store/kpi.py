@@ -22,10 +22,11 @@ _BLOCKED = (
     "SELECT item, unit, quantity, {age} AS age, count(*) AS lots FROM lots"
     " WHERE closed IS NULL AND state = 'blocked' GROUP BY item, unit, quantity, age"
 )
+#: Not IS NULL: SQLite would read every lot of our own production instead of those that wait.
 _ORDERS = (
     "SELECT count(DISTINCT order_number), count(*), min(received_at) FROM lots"
     " WHERE closed IS NULL AND state IN ('received', 'quarantined', 'inspected', 'blocked')"
-    " AND order_number IS NOT NULL AND supplier IS NULL"
+    " AND coalesce(order_number, '') <> '' AND coalesce(supplier, '') = ''"
 )
 _COSTS = (
     "SELECT kind, key, revision, effective_from, effective_until, content FROM reference WHERE kind = 'fact'"
