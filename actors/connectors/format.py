@@ -47,7 +47,7 @@ class Meaning(Struct, frozen=True, forbid_unknown_fields=True):
     outcome: Outcome
     #: HTTP statuses it holds for; empty: every one.
     status: list[Annotated[int, Meta(ge=100, le=599)]] = []
-    #: Members that the JSON body must have, with these values.
+    #: Members that the JSON body must have, with these values; members of members the same way.
     body: dict[str, Any] = {}
 
 
@@ -169,9 +169,16 @@ def fitting(lines: tuple[Meaning, ...], status: int, body: Any) -> Outcome | Non
     for line in lines:
         if line.status and status not in line.status:
             continue
-        if all(isinstance(body, dict) and name in body and body[name] == v for name, v in line.body.items()):
+        if not line.body or _has(body, line.body):
             return line.outcome
     return None
+
+
+def _has(seen: Any, wanted: Any) -> bool:
+    """Whether ``seen`` says all of ``wanted``; what it says besides does not matter, however deep it is."""
+    if isinstance(wanted, dict) and wanted:
+        return isinstance(seen, dict) and all(name in seen and _has(seen[name], v) for name, v in wanted.items())
+    return bool(seen == wanted)
 
 
 def _by_class(status: int) -> Outcome:

@@ -168,3 +168,20 @@ def test_a_fault_of_our_own_is_carried_by_its_delivery_alone(owing: Any, talker:
     one.run()
     assert (owing.line("bad\nlot", 1).state, owing.line("good", 1).state) == ("dead", "delivered")
     assert "cannot be written as HTTP" in str(owing.line("bad\nlot", 1).last_error)
+
+
+def test_a_refusal_deep_inside_a_success_is_no_agreement(owing: Any, talker: Any, deliverer: Any) -> None:
+    """As of systems that answer every error with 200."""
+    owing.owe("L", 1)
+    lines = [{"body": {"error": {"data": {"name": "AccessDenied"}}}, "outcome": "auth"}]
+    deliver = {"method": "POST", "path": "/call", "json": {"lot": "${lot}"}, "classify": lines}
+    one = deliverer(talker.url, deliver=deliver, deliver_batch=None, register_batch=None)
+    talker.say(200, {"error": {"code": 200, "data": {"name": "AccessDenied", "debug": "trace"}}})
+    one.run()
+    assert owing.line("L", 1).state == "pending"
+    assert one.breaker.state is BreakerState.OPEN
+    one.breaker.record(True)
+    owing.make_due()
+    talker.say(200, {"result": True})
+    one.run()
+    assert owing.line("L", 1).state == "delivered"

@@ -112,6 +112,23 @@ def test_the_lines_of_a_request_come_before_those_of_the_file(tmp_path: Path) ->
     assert meaning(found, found.deliver, 200, {"ok": True}) == "applied"
 
 
+@pytest.mark.parametrize(("body", "outcome"), [
+    ({"error": {"code": 200, "data": {"name": "AccessDenied", "debug": "…"}}}, "auth"),
+    ({"error": {"code": 200, "data": {"name": "UserError"}}}, "permanent"),
+    ({"error": {"data": {}}}, "permanent"), ({"error": "AccessDenied"}, "permanent"), ({"error": None}, "permanent"),
+    ({"result": True, "error": {}}, "applied"), ({}, "permanent"),
+])  # fmt: skip
+def test_a_refusal_deep_inside_a_success_is_found(tmp_path: Path, body: Any, outcome: str) -> None:
+    tree = yaml.safe_load(GOOD)
+    tree["classify"] = [
+        {"status": [200], "body": {"error": {"data": {"name": "AccessDenied"}}}, "outcome": "auth"},
+        {"status": [200], "body": {"error": {}, "result": True}, "outcome": "applied"},
+        {"status": [200], "outcome": "permanent"},
+    ]
+    found = load(write(tmp_path, yaml.safe_dump(tree)), load_settings({}))
+    assert meaning(found, found.deliver, 200, body) == outcome
+
+
 def test_a_file_may_say_that_answers_have_no_body(tmp_path: Path) -> None:
     found = load(write(tmp_path, GOOD + "answers: any\n"), load_settings({}))
     assert meaning(found, found.deliver, 200, None) == "applied"
