@@ -4,6 +4,7 @@ Component schemas come from msgspec, so that a closed object says ``additionalPr
 document promises what the decoder does. What may not enter: what handlers do.
 """
 
+import re
 from functools import cache
 from http import HTTPStatus
 from typing import Any
@@ -20,6 +21,7 @@ from engine.answer import Problem
 
 VERSION = "1.0.0"
 _REF = "#/components/schemas/{name}"
+_METHODS = {(o.method, o.path) for o in OPERATIONS}
 #: Problems that any call with a key can be answered with.
 _ALWAYS = (400, 401, 403, 429, 431, 500)
 
@@ -113,6 +115,15 @@ def _call(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     return call
 
 
+def _names_another(operation: Operation) -> bool:
+    """Can a parameter in the path make it the address of another call, one with other methods (405)?"""
+    if "{" not in operation.path:
+        return False
+    mine = re.compile(re.sub(r"\\{[a-z_]+\\}", "[^/]+", re.escape(operation.path)))
+    others = {o.path for o in OPERATIONS if o.path != operation.path and mine.fullmatch(o.path)}
+    return any((operation.method, path) not in _METHODS for path in others)
+
+
 def _responses(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     responses: dict[str, Any] = {}
     for status, answer in operation.answers.items():
@@ -125,7 +136,8 @@ def _responses(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
                 line = {"schema": schemas[str(operation.answer_line)]}
                 responses[str(status)]["content"]["application/x-ndjson"] = line
     always = _ALWAYS if operation.role is not None else (431, 500)
-    for status in sorted({*always, *operation.problems}):
+    names = (405,) if _names_another(operation) else ()
+    for status in sorted({*always, *operation.problems, *names}):
         responses.setdefault(str(status), _problem(status))
     return responses
 
