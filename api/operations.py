@@ -43,10 +43,11 @@ from engine.as_decided import AsDecided
 from engine.drift import Reading
 from engine.events import TYPES, AnyEvent
 from engine.explaining import Explanation
+from engine.holds import HoldLine
 from engine.journal import Entry
 from engine.ledger import DeliveryLine
 from engine.rulesets import RuleSetLine, RuleSetView, Staged
-from engine.store.reading import EventLine, HoldLine, LotLine, ParkedLine, ResultLine
+from engine.store.reading import EventLine, LotLine, ParkedLine, ResultLine
 from engine.subscriptions import Subscription
 from engine.targets import TargetState
 from engine.tasks import TaskLine

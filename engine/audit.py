@@ -2,38 +2,46 @@
 
 A zip file: the lot, its journal, results, holds, deliveries, where it came from, every rule set that judged it, a
 certificate for people, and ``manifest.json`` with the SHA-256 of each of these. Verification needs no database: the
-sums, the hash chain, the fold of the journal, each result against the journal entry that recorded it, each signature
-against the entry that was signed, each rule set against its digest. What may not enter: HTTP, changes of anything.
+sums, the hash chain, the fold of the journal, the holds against that fold, each result against the journal entry that
+recorded it, each signature against the entry that was signed, each rule set against its digest, the certificate
+against what is made of all this. What may not enter: HTTP, changes of anything.
 """
 
 import hashlib
 import io
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from importlib.metadata import version as release_of
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from engine import events as ev
 from engine.certificate import certificate
 from engine.clock import Clock, instant
+from engine.holds import HoldLine, lines_of
 from engine.journal import Entry, verify_lot
 from engine.ledger import DeliveryLine, Ledger
-from engine.lot import Lot, decode_data, decode_lot
+from engine.lot import Lot, decode_data
 from engine.rulesets import RuleSets
 from engine.store.opening import Store
 from engine.store.reading import Reading, ResultLine
-from engine.tracing import Genealogy
+from engine.tracing import Genealogy, Trace
 from rules.rulebook import digest_of
 
 FORMAT = "lotgate.audit.v1"
 MANIFEST = "manifest.json"
+CERTIFICATE = "certificate.html"
 #: Rows that are read at a time.
 PAGE = 500
 #: A larger archive is not read: nothing of ours comes near it.
 MAX_BYTES = 512 * 1024 * 1024
 #: Zip entries carry this date, so that the same evidence makes the same bytes.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+
+T = TypeVar("T")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -48,18 +56,24 @@ class Manifest(Struct, frozen=True):
     head: str
     exported_at: str
     exported_by: str
+    #: The release of Lotgate that made it: another one may word the certificate differently.
+    release: str
     #: File name -> SHA-256, hex.
     files: dict[str, str]
 
 
 class AuditReport(Struct, frozen=True):
-    """What verification of an archive found; empty ``problems``: everything holds."""
+    """What verification of an archive found; empty ``problems``: everything that can be held against it holds."""
 
     lot: str
     entries: int
     files: int
     head: str
     problems: list[str]
+    #: What could not be looked at here, in sentences.
+    notes: list[str]
+    #: The certificate made anew of the evidence; None where that does not hold.
+    certificate: str | None
 
 
 class Audits:
@@ -78,7 +92,7 @@ class Audits:
         # Up to the version that was read: what is decided meanwhile belongs to the next archive.
         entries = [e for e in _all(lambda after: self._journal(lot_id, after)) if e.version <= lot.version]
         results = [r for r in _all(lambda after: self._results(lot_id, after)) if r.version <= lot.version]
-        holds, trace = self._reading.holds(lot_id), self._genealogy.trace([lot_id], "backward")
+        holds, trace = lines_of(entries), self._genealogy.trace([lot_id], "backward")
         deliveries = list(_all(lambda after: self._deliveries(lot_id, after)))
         files = {
             "lot.json": _encode(lot),
@@ -87,13 +101,14 @@ class Audits:
             "holds.json": _encode(holds),
             "deliveries.json": _encode(deliveries),
             "genealogy.json": _encode(trace),
-            "certificate.html": certificate(lot, entries, results, holds, deliveries).encode(),
+            CERTIFICATE: certificate(lot, entries, holds, deliveries).encode(),
         }
         for digest in sorted({entry.rule_set for entry in entries}):
             for name, text in self._sets.files(digest).items():
                 files[f"rules/{digest.removeprefix('sha256:')}/{name}"] = text.encode()
         sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-        manifest = Manifest(FORMAT, lot_id, lot.version, lot.head, instant(self._clock()), by, sums)
+        made_at, release = instant(self._clock()), release_of("lotgate")
+        manifest = Manifest(FORMAT, lot_id, lot.version, lot.head, made_at, by, release, sums)
         return _zipped({MANIFEST: _encode(manifest)} | files)
 
     def _journal(self, lot: str, after: int) -> tuple[list[Entry], int]:
@@ -130,44 +145,93 @@ def _zipped(files: dict[str, bytes]) -> bytes:
 # -- verifying -----------------------------------------------------------------------------------------------------
 
 
-class ArchiveInvalid(ValueError):
+class ArchiveInvalid(Exception):
     """The file is no archive of ours; says why."""
+
+
+class _Evidence(Struct, frozen=True):
+    """The typed content of an archive."""
+
+    lot: Lot
+    entries: list[Entry]
+    results: list[ResultLine]
+    holds: list[HoldLine]
+    deliveries: list[DeliveryLine]
+    genealogy: Trace
 
 
 def verify_archive(content: bytes) -> AuditReport:
     """Everything that can be held against each other in an archive. Raises ArchiveInvalid for what is none."""
     files = _unzipped(content)
     try:
-        manifest = msgspec.json.decode(files.pop(MANIFEST, b""), type=Manifest)
+        manifest = _read(files.pop(MANIFEST, b""), Manifest)
     except msgspec.DecodeError as error:
         raise ArchiveInvalid(f"it has no manifest that can be read: {error}") from None
     if manifest.format != FORMAT:
         raise ArchiveInvalid(f"its format is {manifest.format}; this release reads {FORMAT}")
-    problems = list(_sums(manifest, files))
-    entries: list[Entry] = []
+    problems, notes, page, entries = list(_sums(manifest, files)), [], None, 0
     try:
-        entries = [msgspec.json.decode(line, type=Entry) for line in files.get("journal.ndjson", b"").splitlines()]
-        lot = decode_lot(files.get("lot.json", b""))
-        results = msgspec.json.decode(files.get("results.json", b""), type=list[ResultLine])
+        evidence = _typed(files)
     except msgspec.DecodeError as error:
-        problems.append(f"the lot, its journal or its results cannot be read: {error}")
+        problems.append(str(error))
     else:
-        problems += _evidence(manifest, lot, entries, results)
-        problems += _rule_sets(entries, files)
-    return AuditReport(manifest.lot, len(entries), len(files), manifest.head, problems)
+        entries = len(evidence.entries)
+        problems += _contradictions(manifest, evidence)
+        problems += _rule_sets(evidence.entries, files)
+        if not problems:
+            page = certificate(evidence.lot, evidence.entries, evidence.holds, evidence.deliveries)
+            if files.get(CERTIFICATE) == page.encode():
+                pass
+            elif manifest.release == release_of("lotgate"):
+                problems.append(f"{CERTIFICATE} does not say what the evidence says")
+            else:
+                notes.append(f"{CERTIFICATE} is of release {manifest.release}, whose words this one does not know")
+    return AuditReport(manifest.lot, entries, len(files), manifest.head, problems, notes, page)
+
+
+def _read(content: bytes, kind: type[T]) -> T:
+    """JSON as ``kind``. Raises msgspec.DecodeError, for bytes that are no text too."""
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from None
+
+
+def _typed(files: dict[str, bytes]) -> _Evidence:
+    """Every part in its type. Raises msgspec.DecodeError, naming the file."""
+
+    def part(name: str, kind: type[T]) -> T:
+        try:
+            return _read(files.get(name, b""), kind)
+        except msgspec.DecodeError as error:
+            raise msgspec.DecodeError(f"{name} cannot be read: {error}") from None
+
+    try:
+        entries = [_read(line, Entry) for line in files.get("journal.ndjson", b"").splitlines()]
+    except msgspec.DecodeError as error:
+        raise msgspec.DecodeError(f"journal.ndjson cannot be read: {error}") from None
+    return _Evidence(
+        part("lot.json", Lot), entries, part("results.json", list[ResultLine]), part("holds.json", list[HoldLine]),
+        part("deliveries.json", list[DeliveryLine]), part("genealogy.json", Trace),
+    )  # fmt: skip
 
 
 def _unzipped(content: bytes) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            if sum(info.file_size for info in archive.infolist()) > MAX_BYTES:
+            parts = archive.infolist()
+            if sum(part.file_size for part in parts) > MAX_BYTES:
                 raise ArchiveInvalid("it unpacks to more than any lot has")
-            names = [info.filename for info in archive.infolist()]
-            if len(set(names)) < len(names):
+            if len({part.filename for part in parts}) < len(parts):
                 raise ArchiveInvalid("it holds two files of one name")
-            return {name: archive.read(name) for name in names}
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, EOFError) as error:
-        raise ArchiveInvalid(f"it is no zip file: {error}") from None
+            if any(part.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for part in parts):
+                raise ArchiveInvalid("it is packed in a way that Lotgate does not pack")
+            if any(part.flag_bits & 1 for part in parts):
+                raise ArchiveInvalid("it is encrypted")
+            return {part.filename: archive.read(part) for part in parts}
+    # All that zipfile says of bytes that are none, or were damaged; the bytes are in memory, so none is of a disk.
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, ValueError) as error:
+        raise ArchiveInvalid(f"it is no zip file, or a damaged one: {error}") from None
 
 
 def _sums(manifest: Manifest, files: dict[str, bytes]) -> Iterator[str]:
@@ -180,19 +244,22 @@ def _sums(manifest: Manifest, files: dict[str, bytes]) -> Iterator[str]:
         yield f"{name} is not in the manifest"
 
 
-def _evidence(manifest: Manifest, lot: Lot, entries: list[Entry], results: list[ResultLine]) -> Iterator[str]:
+def _contradictions(manifest: Manifest, told: _Evidence) -> Iterator[str]:
+    lot, entries = told.lot, told.entries
     _, broken = verify_lot(manifest.lot, entries, lot)
     if broken is not None:
         yield f"journal, version {broken.version}: {broken.problem}"
+    elif told.holds != lines_of(entries):
+        yield "the holds are not those of the journal"
     if any(entry.lot != manifest.lot for entry in entries) or lot.id != manifest.lot:
         yield f"the journal or the lot is not of {manifest.lot}"
     if (manifest.version, manifest.head) != (lot.version, lot.head):
         yield "the manifest names another version or head than the lot has"
     by_version = {entry.version: entry for entry in entries}
     recorded = {e.version for e in entries if e.trigger == "record_inspection" and e.kind == "event"}
-    if {result.version for result in results} != recorded:
+    if sorted(result.version for result in told.results) != sorted(recorded):
         yield "the results are not those of the journal"
-    for result in results:
+    for result in told.results:
         entry = by_version.get(result.version)
         if entry is not None and not _same_results(entry, result):
             yield f"the results of version {result.version} are not what the journal recorded"
@@ -200,15 +267,17 @@ def _evidence(manifest: Manifest, lot: Lot, entries: list[Entry], results: list[
         signed = by_version.get(signature.version)
         if signed is None or signed.hash != signature.digest:
             yield f"the signature of {signature.signer} is not on version {signature.version} of the journal"
+    if any(line.lot != manifest.lot or line.version not in by_version for line in told.deliveries):
+        yield "the deliveries are not all of versions of this lot"
 
 
 def _same_results(entry: Entry, result: ResultLine) -> bool:
     try:
         data = decode_data(entry.type, entry.data)
+        said = _read(bytes(result.measurements), list[ev.Measurement])
     except (KeyError, msgspec.DecodeError):
         return False
-    said = msgspec.json.decode(_encode(data.measurements))
-    return bool(said == msgspec.json.decode(result.measurements)) and data.inspection == result.inspection
+    return isinstance(data, ev.Inspection) and (data.measurements, data.inspection) == (said, result.inspection)
 
 
 def _rule_sets(entries: list[Entry], files: dict[str, bytes]) -> Iterator[str]:

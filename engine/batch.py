@@ -325,7 +325,8 @@ class Batch:
             for entry in course.entries
             if not types or entry.type in types
         ]
-        self._lot_rows(rows, now)
+        self._lot_rows(rows)
+        self._hold_rows(rows)
         self._answer_twins()
         return rows
 
@@ -369,7 +370,22 @@ class Batch:
                 (sub.key, sub.event.subject, early.waits_for, text, sub.principal, now, due + PARKED_FOR_SECONDS)
             )
 
-    def _lot_rows(self, rows: writing.Rows, now: str) -> None:
+    def _hold_rows(self, rows: writing.Rows) -> None:
+        """Holds that began, with their end where that came too; and the ends of those that stood before the batch."""
+        begun: dict[tuple[str, str], int] = {}
+        for change in (change for _, course in self._ran for change in course.hold_changes):
+            name, hold = (change.lot, change.hold), change.placed
+            if hold is not None:
+                begun[name] = len(rows.holds)
+                rows.holds.append((change.lot, hold.hold, hold.reason, hold.text, hold.scope, hold.source,
+                                   hold.owner, change.at, change.version, None, None))  # fmt: skip
+            elif name in begun:
+                at = begun.pop(name)
+                rows.holds[at] = (*rows.holds[at][:-2], change.at, change.version)
+            else:
+                rows.lifted.append((change.lot, change.hold, change.at, change.version))
+
+    def _lot_rows(self, rows: writing.Rows) -> None:
         for lot_id, lot in self._lots.items():
             before = self._stored.get(lot_id)
             if before is lot:
@@ -377,13 +393,6 @@ class Batch:
             rows.lots.append(_lot_row(lot))
             known = before.records if before is not None else ()
             rows.quality_records += [_record_row(lot_id, r) for r in lot.records if r not in known]
-            old = {h.hold for h in before.holds} if before is not None else set()
-            new = {h.hold for h in lot.holds}
-            for hold in lot.holds:
-                if hold.hold not in old:
-                    rows.holds.append((lot_id, hold.hold, hold.reason, hold.text, hold.scope, hold.source,
-                                       hold.owner, now, lot.version))  # fmt: skip
-            rows.lifted += [(lot_id, name, now, lot.version) for name in sorted(old - new)]
 
     def _answer_twins(self) -> None:
         """Copies of an event in the same batch get the first one's answer."""

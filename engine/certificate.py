@@ -4,12 +4,11 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
-import msgspec
-
+from engine import events as ev
+from engine.holds import HoldLine
 from engine.journal import Entry
 from engine.ledger import DeliveryLine
-from engine.lot import Lot
-from engine.store.reading import HoldLine, ResultLine
+from engine.lot import Lot, decode_data
 
 _STYLE = """
 body { font: 10pt/1.4 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #111;
@@ -22,8 +21,7 @@ th, td { text-align: left; padding: .2rem .5rem .2rem 0; border-bottom: 1px soli
 
 
 def certificate(
-    lot: Lot, entries: Sequence[Entry], results: Sequence[ResultLine], holds: Sequence[HoldLine],
-    deliveries: Sequence[DeliveryLine],
+    lot: Lot, entries: Sequence[Entry], holds: Sequence[HoldLine], deliveries: Sequence[DeliveryLine]
 ) -> str:  # fmt: skip
     """What was decided of ``lot``, on what, by whom, and who was told."""
     parts = [
@@ -31,7 +29,7 @@ def certificate(
         f"<style>{_STYLE}</style></head><body>", f"<h1>Lot {escape(lot.id)}</h1>",
         f'<p class="state">{escape(_standing(lot))}</p>', _table((), _facts(lot)),
         *_part("Decisions", ("version", "when", "what", "from", "to", "by"), map(_decision, entries)),
-        *_part("Results", ("inspection", "characteristic", "sample", "result"), _results(results)),
+        *_part("Results", ("inspection", "characteristic", "sample", "result"), _results(entries)),
         *_part("Signatures", ("signer", "meaning", "role", "when", "on version"), (
             (s.signer, s.meaning, s.role or "", s.signed_at, s.version) for s in lot.signatures
         )),
@@ -73,20 +71,22 @@ def _decision(entry: Entry) -> tuple[Any, ...]:
     return entry.version, entry.recorded_at, what, entry.state_before, entry.state_after, by
 
 
-def _results(results: Sequence[ResultLine]) -> Iterable[tuple[Any, ...]]:
-    for record in results:
-        for line in msgspec.json.decode(record.measurements):
-            yield record.inspection, line["characteristic"], line.get("sample", 1), _said(line)
+def _results(entries: Sequence[Entry]) -> Iterable[tuple[Any, ...]]:
+    for entry in entries:
+        if entry.trigger == "record_inspection" and entry.kind == "event":
+            data: ev.Inspection = decode_data(entry.type, entry.data)
+            for line in data.measurements:
+                yield data.inspection, line.characteristic, line.sample, _said(line)
 
 
-def _said(line: dict[str, Any]) -> str:
-    if "inspected" in line:
-        found = f"{line['nonconforming']} nonconforming of {line['inspected']}"
-    elif "value" in line:
-        found = f"{line['value']} {line.get('unit', '')}".strip()
+def _said(line: ev.Measurement) -> str:
+    if line.inspected is not None:
+        found = f"{line.nonconforming} nonconforming of {line.inspected}"
+    elif line.value is not None:
+        found = f"{line.value} {line.unit or ''}".strip()
     else:
-        found = "conforms" if line.get("conforming") else "does not conform"
-    return f"{found} (corrected: {line['corrects']})" if "corrects" in line else found
+        found = "conforms" if line.conforming else "does not conform"
+    return found if line.corrects is None else f"{found} (corrected: {line.corrects})"
 
 
 def _part(title: str, names: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> list[str]:

@@ -17,6 +17,7 @@ from engine import events as ev
 from engine.effects import StockStatus, disputed, must_be_told, same_words, status_for, stock_status
 from engine.evidence import Judged, ResultsUsed, evidence, expected_lot, gate_detail, time_of
 from engine.gather import Fact, Facts, event_fact, with_results
+from engine.holds import HoldChange, changes_of
 from engine.journal import GENESIS, Entry, entry_hash, step_of
 from engine.lifecycle import ABSENT, Situation, allowed, follow, gate_of, is_fact
 from engine.lot import CONSEQUENCE_TYPES, RECORDS, Completed, Lot, Opened, PlanAssigned, SplitOff, evolve
@@ -45,8 +46,9 @@ class Course:
     """One submission's way; what became of it is in the attributes when :meth:`run` is exhausted."""
 
     __slots__ = (
-        "_ahead", "_asked", "around", "before", "early", "entries", "judged", "known", "loop", "lots", "records",
-        "refusal", "results", "submission", "tasks", "told", "told_instead", "told_only", "trigger", "unchanged",
+        "_ahead", "_asked", "around", "before", "early", "entries", "hold_changes", "judged", "known", "loop", "lots",
+        "records", "refusal", "results", "submission", "tasks", "told", "told_instead", "told_only", "trigger",
+        "unchanged",
     )  # fmt: skip
 
     def __init__(
@@ -65,6 +67,8 @@ class Course:
         self.entries: list[Entry] = []
         #: (lot, version, inspection, measurements JSON) to be kept as results.
         self.records: list[tuple[str, int, str, str]] = []
+        #: What became of the holds of lots, in order.
+        self.hold_changes: list[HoldChange] = []
         self.judged: list[Judged] = []
         #: Judgements asked for ahead of their turn, by gate; used only if the facts turn out as expected.
         self._ahead: dict[str, tuple[Case, Judgement]] = {}
@@ -485,8 +489,12 @@ class Course:
         entry = replace(entry, hash=entry_hash(entry))
         self.entries.append(entry)
         evolved = evolve(lot, step_of(entry, data, sequence))
-        if evolved is not None:
-            self.lots[lot_id] = evolved
+        if evolved is None:
+            return
+        self.lots[lot_id] = evolved
+        held = () if lot is None else lot.holds
+        if evolved.holds is not held:
+            self.hold_changes += changes_of(lot_id, version, around.now, held, evolved.holds)
 
     def _tell(self) -> None:
         for lot_id, lot in self.lots.items():

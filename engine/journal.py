@@ -133,11 +133,19 @@ class VerifyReport(Struct, frozen=True):
         return not self.breaks
 
 
-def fold(entries: Iterable[Entry], lot: Lot | None = None) -> Lot | None:
-    """The lot after ``entries``, from ``lot`` on; nothing is verified."""
+def folds(entries: Iterable[Entry], lot: Lot | None = None) -> Iterator[tuple[Entry, Lot | None]]:
+    """The lot after each of ``entries``, from ``lot`` on; nothing is verified."""
     for entry in entries:
         lot = evolve(lot, step_of(entry, decode_data(entry.type, entry.data), _sequence(entry)))
-    return lot
+        yield entry, lot
+
+
+def fold(entries: Iterable[Entry], lot: Lot | None = None) -> Lot | None:
+    """The lot after ``entries``, from ``lot`` on; nothing is verified."""
+    after = lot
+    for _, after in folds(entries, lot):  # noqa: B007  # the last one counts
+        pass
+    return after
 
 
 def verify_lot(lot: str, entries: Iterable[Entry], stored: Lot | None) -> tuple[int, Break | None]:

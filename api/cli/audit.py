@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from api.cli.client import Client
 from api.cli.main import DONE, FOUND, WRONG, Failure, counted, print_json
-from engine.audit import ArchiveInvalid, verify_archive
+from engine.audit import MAX_BYTES, ArchiveInvalid, verify_archive
 from engine.settings import Settings
 
 
@@ -28,10 +28,15 @@ def audit(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
+    file = Path(options.what)
     try:
-        report = verify_archive(Path(options.what).read_bytes())
+        if file.stat().st_size > MAX_BYTES:
+            raise Failure(f"{file} is no archive of Lotgate: it is larger than any", WRONG)
+        report = verify_archive(file.read_bytes())
+        if options.certificate and report.certificate is not None:
+            Path(options.certificate).write_text(report.certificate, encoding="utf-8")
     except OSError as error:
-        raise Failure(f"{options.what} cannot be read: {error}", WRONG) from None
+        raise Failure(str(error), WRONG) from None
     except ArchiveInvalid as error:
         raise Failure(f"{options.what} is no archive of Lotgate: {error}", WRONG) from None
     if options.json:
@@ -39,6 +44,8 @@ def _verify(options: argparse.Namespace) -> int:
     else:
         for problem in report.problems:
             print(f"{options.what}: {problem}")
+        for note in report.notes:
+            print(f"note: {note}")
         entries, files = counted(report.entries, "entry", "entries"), counted(report.files, "file", "files")
         print(f"lot {report.lot}: {entries}, {files}, " + ("broken" if report.problems else "everything holds"))
         print(f"head {report.head}")

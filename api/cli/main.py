@@ -202,6 +202,7 @@ def parser() -> argparse.ArgumentParser:
     audit.add_argument("action", choices=("export", "verify"))
     audit.add_argument("what", help="export: the lot; verify: the archive")
     audit.add_argument("--out", metavar="FILE", help="export: where to (<lot>.zip)")
+    audit.add_argument("--certificate", metavar="FILE", help="verify: write the certificate, made anew of the evidence")
     remote(audit)
     verify = add("verify", "verify the journal: hash chain, versions, and that folding it gives the stored state")
     verify.add_argument("--lot", help="only this lot")

@@ -7,6 +7,7 @@ from msgspec import Struct
 from sqlalchemy import ColumnElement, Select, func, select, union
 
 from engine.errors import NotFound
+from engine.holds import HoldLine
 from engine.journal import Entry
 from engine.lot import Lot, decode_lot
 from engine.store.opening import Store
@@ -30,21 +31,6 @@ class LotLine(Struct, frozen=True):
     closed: str | None
     received_at: str
     changed_at: str
-
-
-class HoldLine(Struct, frozen=True):
-    """A hold, active (``lifted_at`` is None) or ended."""
-
-    hold: str
-    reason: str
-    text: str
-    scope: str
-    source: str
-    owner: str | None
-    applied_at: str
-    applied_version: int
-    lifted_at: str | None
-    lifted_version: int | None
 
 
 class ResultLine(Struct, frozen=True):

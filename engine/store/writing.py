@@ -93,7 +93,8 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
     "results": ("lot", "version", "inspection", "measurements"),
     "deliveries": ("lot", "version", "target", "payload", "due_at", "created_at"),
     "holds": (
-        "lot", "hold", "reason", "text", "scope", "source", "owner", "applied_at", "applied_version",
+        "lot", "hold", "reason", "text", "scope", "source", "owner", "applied_at", "applied_version", "lifted_at",
+        "lifted_version",
     ),
     "parked": ("key", "subject", "waits_for", "event", "principal", "parked_at", "expires_at"),
     "escalations": ("kind", "subject", "detail", "opened_at"),
@@ -317,12 +318,13 @@ def write(cursor: Cursor, statements: Statements, rows: Rows) -> None:
     """Write one batch inside the caller's transaction."""
     if rows.unparked:
         cursor.execute(statements.unpark, (statements.keys(rows.unparked),))
+    if rows.lifted:
+        # Before others begin: one of the same name may.
+        cursor.execute(statements.lift, (_encode(rows.lifted).decode(),))
     for name in ("events", "journal", "lots", "results", "deliveries", "holds", "parked", "escalations", "links",
                  "spreading", "quality_records"):  # fmt: skip
         lines = getattr(rows, name)
         if lines:
             statements.insert(cursor, name, lines)
-    if rows.lifted:
-        cursor.execute(statements.lift, (_encode(rows.lifted).decode(),))
     if rows.answered:
         cursor.execute(statements.answer, (_encode(rows.answered).decode(),))

@@ -6,11 +6,17 @@ import zipfile
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from engine import events as ev
 from engine.audit import ArchiveInvalid, Audits, verify_archive
 from engine.errors import NotFound
+from engine.holds import HoldLine
+from engine.journal import Entry
+from engine.lot import Lot
 from engine.rulesets import RuleSets
 from engine.settings import SHIPPED_RULES
 from engine.store.opening import Store
@@ -89,6 +95,13 @@ CHANGES: dict[str, tuple[Callable[[dict[str, bytes]], None], str]] = {
     "a rule": (
         lambda f: f.update({n: c.replace(b"73.950", b"70.000") for n, c in f.items() if n.endswith("spec_limits.yaml")}),
         "is not in the archive as it was"),
+    "a hold": (lambda f: f.update({"holds.json": f["holds.json"].replace(b"H-1", b"H-9")}), "the holds are not"),
+    "the certificate": (
+        lambda f: f.update({"certificate.html": f["certificate.html"].replace(b"blocked", b"released")}),
+        "does not say what"),
+    "a delivery": (
+        lambda f: f.update({"deliveries.json": f["deliveries.json"].replace(b'"lot":"L/1"', b'"lot":"L/2"')}),
+        "not all of versions of this lot"),
     "the head": (lambda f: f.update({"manifest.json": f["manifest.json"].replace(b'"head":"', b'"head":"f')}), "another"),
 }  # fmt: skip
 
@@ -107,8 +120,57 @@ def test_sums_that_do_not_fit_are_found(archive: bytes) -> None:
     changed = files | {"certificate.html": b"<p>all is well</p>", "more.txt": b"x"}
     del changed["holds.json"]
     assert sorted(verify_archive(zipped(changed)).problems) == [
-        "certificate.html was changed", "holds.json is missing", "more.txt is not in the manifest",
+        "certificate.html was changed", "holds.json cannot be read: Input data was truncated", "holds.json is missing",
+        "more.txt is not in the manifest",
     ]  # fmt: skip
+
+
+def test_a_certificate_of_another_release_is_noted_and_made_anew(archive: bytes) -> None:
+    files = files_of(archive)
+    page = files["certificate.html"].decode()
+    files["manifest.json"] = json.dumps(json.loads(files["manifest.json"]) | {"release": "0.0.1"}).encode()
+    files["certificate.html"] = b"<p>in other words</p>"
+    report = verify_archive(with_sums(files))
+    assert (report.problems, report.certificate) == ([], page)
+    assert report.notes == ["certificate.html is of release 0.0.1, whose words this one does not know"]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(where=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255), cut=st.booleans())
+def test_a_damaged_archive_is_refused_or_its_problems_are_named(
+    archive: bytes, where: float, byte: int, cut: bool
+) -> None:
+    at = int(where * len(archive))
+    damaged = archive[:at] if cut else archive[:at] + bytes([byte]) + archive[at + 1 :]
+    try:
+        report = verify_archive(damaged)
+    except ArchiveInvalid:
+        return
+    assert report.problems or files_of(damaged) == files_of(archive), "damage that changes nothing is no damage"
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.sampled_from(["lot.json", "journal.ndjson", "results.json", "holds.json", "certificate.html"]),
+       where=st.floats(0, 1, exclude_max=True), byte=st.sampled_from(list(b'0129"{}[],:abcnullz \xff')))  # fmt: skip
+def test_no_byte_of_the_evidence_is_changed_unnoticed(archive: bytes, name: str, where: float, byte: int) -> None:
+    files = files_of(archive)
+    before = files[name]
+    at = int(where * len(before))
+    files[name] = before[:at] + bytes([byte]) + before[at + 1 :]
+    if read(name, files[name]) == read(name, before):
+        return
+    assert verify_archive(with_sums(files)).problems
+
+
+def read(name: str, content: bytes) -> Any:
+    """What a part says, whichever way it is written; its bytes where it says nothing."""
+    try:
+        if name.endswith(".ndjson"):
+            return [msgspec.json.decode(line, type=Entry) for line in content.splitlines()]
+        kind = {"lot.json": Lot, "holds.json": list[HoldLine]}.get(name, Any)
+        return content if name.endswith(".html") else msgspec.json.decode(content, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return content
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", zipped({}), zipped({"manifest.json": b"{"}), zipped({"manifest.json": b'{"format": "x"}'})])

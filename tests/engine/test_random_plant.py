@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from engine.decoding import decode_event
 from engine.effects import encode_status, stock_status
+from engine.holds import lines_of
 from engine.journal import verify
 from engine.lifecycle import allowed
 from engine.pipeline import Pipeline
@@ -218,6 +219,13 @@ class RandomPlant(RuleBasedStateMachine):
             assert evidence["gate"] in ("release", "use_as_is")
             assert evidence["verdicts"]
             assert {v["verdict"] for v in evidence["verdicts"] if v["severity"] in ("block", "hold")} <= {"pass"}
+
+    @invariant()
+    def the_history_of_holds_is_that_of_the_journal(self) -> None:
+        if not hasattr(self, "store"):
+            return
+        for lot in self.lots():
+            assert self.reading.holds(lot) == lines_of(self.reading.journal(lot))
 
     @invariant()
     def blocked_means_a_hold_or_a_rejection(self) -> None:
