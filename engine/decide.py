@@ -13,7 +13,7 @@ from msgspec import Struct
 from engine import events as ev
 from engine import records
 from engine.lifecycle import Situation
-from engine.lot import Lot, stays_on_hold
+from engine.lot import Lot, puts_off, stays_on_hold
 from engine.routing import UNROUTED, is_unrouted
 from rules.compiled import Severity, Verdict
 from rules.rulebook import Judgement, RuleVerdict
@@ -206,20 +206,16 @@ def _signing_guards(lot: Lot, data: ev.Signing) -> list[RuleVerdict]:
 
 
 def _shelf_life_guards(lot: Lot, data: ev.ShelfLife, today: int) -> list[RuleVerdict]:
-    """What is made longer needs an inspection that stands; what is made shorter does not."""
+    """What is made longer needs a retest that was passed, each time one; what is made shorter does not."""
     failing = []
     if data.expires_on is None and data.retest_on is None:
         failing.append(_fails("SHELF-LIFE-SAID", "neither a last day nor a day of retest is said"))
-    for name, before, after in (
-        ("last day", lot.expires_on, data.expires_on), ("day of retest", lot.retest_on, data.retest_on),
-    ):  # fmt: skip
-        if after is None or (before is not None and after <= before):
-            continue
-        if after.toordinal() < today:
-            failing.append(_fails("SHELF-LIFE-AHEAD", f"the new {name}, {_day(after)}, is in the past"))
-        if not lot.inspection_stands:
-            words = f"the {name} is put off to {_day(after)}, and no inspection of {lot.id} stands: retest it first"
-            failing.append(_fails("SHELF-LIFE-TESTED", words))
+    longer = puts_off(lot, data)
+    if longer and not (lot.retest == "passed" and lot.inspection_stands):
+        words = f"to put off the {' and the '.join(longer)}, {lot.id} has to pass a retest first"
+        failing.append(_fails("SHELF-LIFE-TESTED", words))
+    if data.retest_on is not None and data.retest_on.toordinal() < today:
+        failing.append(_fails("RETEST-AHEAD", f"a retest on {_day(data.retest_on)} would be in the past"))
     last = data.expires_on or lot.expires_on
     if data.retest_on is not None and last is not None and data.retest_on > last:
         words = f"a retest on {_day(data.retest_on)} comes after the last day of shelf life, {_day(last)}"

@@ -91,6 +91,8 @@ class Lot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     results_version: int = 0
     #: Results up to this journal version belong to an earlier inspection (a re-inspection or a return came after).
     results_after: int = 0
+    #: asked: it has to be inspected again; passed: it was, and shelf life was not put off since; empty: neither.
+    retest: Literal["", "asked", "passed"] = ""
     #: The lot this one was split off from, while that lot's results stand for it too.
     results_from: str | None = None
     #: The inspection plan that was assigned; None: rules alone say what is inspected.
@@ -271,7 +273,8 @@ _BIRTHS = {"receive": _received, "produce": _produced, "split_off": _split_off}
 
 def _inspected(lot: Lot, step: Step) -> dict[str, Any]:
     data: Completed = step.data
-    return {"inspection_stands": True, "sample": data.sample}
+    changes: dict[str, Any] = {"inspection_stands": True, "sample": data.sample}
+    return changes | {"retest": "passed"} if lot.retest == "asked" else changes
 
 
 def _planned(lot: Lot, step: Step) -> dict[str, Any]:
@@ -326,6 +329,7 @@ def _again(lot: Lot, step: Step) -> dict[str, Any]:
         "inspection_stands": False,
         "results_after": step.version,
         "results_from": None,
+        "retest": "asked",
         "sample": None,
         "inspectors": (),
         "restrictions": (),
@@ -333,13 +337,22 @@ def _again(lot: Lot, step: Step) -> dict[str, Any]:
 
 
 def _retested(lot: Lot, step: Step) -> dict[str, Any]:
-    # The day has come, and comes once; the next one is set with the result of the retest.
-    return {**_again(lot, step), "retest_on": None}
+    # The day has come, and comes once; the next one is set with the result of the retest. No date answers a rejection.
+    return {**_again(lot, step), "retest_on": None, "rejected": lot.rejected}
 
 
 def _kept_longer(lot: Lot, step: Step) -> dict[str, Any]:
     data: ev.ShelfLife = step.data
-    return {"expires_on": data.expires_on or lot.expires_on, "retest_on": data.retest_on or lot.retest_on}
+    changes: dict[str, Any] = {
+        "expires_on": data.expires_on or lot.expires_on, "retest_on": data.retest_on or lot.retest_on,
+    }  # fmt: skip
+    return changes | {"retest": ""} if puts_off(lot, data) else changes
+
+
+def puts_off(lot: Lot, data: ev.ShelfLife) -> tuple[str, ...]:
+    """What ``data`` would make longer: ``last day``, ``day of retest``. A first day makes nothing longer."""
+    days = (("last day", lot.expires_on, data.expires_on), ("day of retest", lot.retest_on, data.retest_on))
+    return tuple(name for name, old, new in days if old is not None and new is not None and new > old)
 
 
 def _ended(how: str, disposition: str | None) -> Any:

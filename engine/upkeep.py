@@ -3,13 +3,13 @@
 Time speaks in ordinary events (``source: lotgate/clock``), decided and journaled like any other.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime
 from typing import Any
 
 import msgspec
 from msgspec import json
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Select, delete, insert, select, update
 
 from engine import events as ev
 from engine.clock import Clock, instant
@@ -37,12 +37,29 @@ def expire_lots(store: Store, pipeline: Pipeline, clock: Clock, today: date) -> 
         select(lots.c.id, lots.c.expires_on)
         .where(lots.c.state == "released", lots.c.closed.is_(None), lots.c.expires_on < today.isoformat())
         .order_by(lots.c.id)
-        .limit(ROUND)
     )
+    return _say_of(store, pipeline, clock, over, _expired)
+
+
+def retest_lots(store: Store, pipeline: Pipeline, clock: Clock, today: date) -> int:
+    """Submit ``lot.retest_due.v1`` for lots whose day of retest has come; gives how many were decided."""
+    due = (
+        select(lots.c.id, lots.c.retest_on)
+        .where(lots.c.retest_on.is_not(None), lots.c.retest_on <= today.isoformat())
+        .where(lots.c.closed.is_(None), lots.c.state != "shipped")
+        .order_by(lots.c.retest_on)
+    )
+    return _say_of(store, pipeline, clock, due, _retest)
+
+
+def _say_of(
+    store: Store, pipeline: Pipeline, clock: Clock, days: Select[Any], event_of: Callable[[str, date, datetime], ev.Event]
+) -> int:
+    """Submit what a day brings about for the lots that ``days`` finds, a round of them."""
     with store.reads.connect() as connection:
-        found = [(str(i), date.fromisoformat(day)) for i, day in connection.execute(over)]
+        found = [(str(i), date.fromisoformat(day)) for i, day in connection.execute(days.limit(ROUND))]
     now = clock()
-    submissions = [submission(_expired(lot, day, now), CLOCK) for lot, day in found]
+    submissions = [submission(event_of(lot, day, now), CLOCK) for lot, day in found]
     for start in range(0, len(submissions), 100):
         pipeline.process(submissions[start : start + 100])
     return len(submissions)
@@ -54,24 +71,6 @@ def _expired(lot: str, day: date, now: datetime) -> ev.LotExpired:
         specversion="1.0", id=f"{lot}/expired/{instant(now)}", source=CLOCK, subject=lot, time=now,
         data=ev.Expiry(expired_on=day),
     )  # fmt: skip
-
-
-def retest_lots(store: Store, pipeline: Pipeline, clock: Clock, today: date) -> int:
-    """Submit ``lot.retest_due.v1`` for lots whose day of retest has come; gives how many were decided."""
-    due = (
-        select(lots.c.id, lots.c.retest_on)
-        .where(lots.c.retest_on.is_not(None), lots.c.retest_on <= today.isoformat())
-        .where(lots.c.closed.is_(None), lots.c.state != "shipped")
-        .order_by(lots.c.retest_on)
-        .limit(ROUND)
-    )
-    with store.reads.connect() as connection:
-        found = [(str(i), date.fromisoformat(day)) for i, day in connection.execute(due)]
-    now = clock()
-    submissions = [submission(_retest(lot, day, now), CLOCK) for lot, day in found]
-    for start in range(0, len(submissions), 100):
-        pipeline.process(submissions[start : start + 100])
-    return len(submissions)
 
 
 def _retest(lot: str, day: date, now: datetime) -> ev.LotRetestDue:

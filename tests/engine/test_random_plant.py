@@ -134,6 +134,17 @@ class RandomPlant(RuleBasedStateMachine):
         self.send("hold.lifted.v1", lot, {"hold": hold, "reason": {"code": "cleared"}})
 
     @rule(lot=LOTS)
+    def retest(self, lot: str) -> None:
+        self.send("lot.retest_due.v1", lot, {"due_on": "2026-11-23"})
+
+    @rule(lot=LOTS, last=st.sampled_from(["2026-12-31", "2027-06-30"]))
+    def change_shelf_life(self, lot: str, last: str) -> None:
+        before = self.lots().get(lot)
+        answer = self.send("shelf_life.changed.v1", lot, {"expires_on": last, "reason": {"code": "R"}})
+        if before is not None and before.expires_on is not None and before.expires_on.isoformat() < last:
+            assert (answer["outcome"] == "applied") <= (before.retest == "passed" and before.inspection_stands)
+
+    @rule(lot=LOTS)
     def release(self, lot: str) -> None:
         self.send("lot.released.v1", lot, {})
 
