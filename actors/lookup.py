@@ -28,6 +28,7 @@ from actors.connectors.readback import (
 from actors.connectors.template import names_in
 from engine.clock import Clock, instant
 from engine.effects import stock_status
+from engine.errors import Overloaded
 from engine.ledger import Ledger
 from engine.lot import Lot
 from engine.routing import is_unrouted, load_routes
@@ -39,8 +40,10 @@ from engine.store.reading import Reading
 LOOKUP_SECONDS = 3.0
 #: Look-ups that may ask one target at the same time, per web process: its work goes before our curiosity.
 AT_ONCE = 2
-#: Threads that ask; a target that hangs holds ``AT_ONCE`` of them at the most.
-THREADS = 16
+#: People who may wait for answers at the same time, per web process; more are told to come back.
+WAITING = 8
+#: A question that waited for its turn has at least so long.
+LEAST_SECONDS = 0.1
 
 
 class Document(Struct, frozen=True):
@@ -91,46 +94,62 @@ class Lookup:
         self._clock = clock
         self._reading = Reading(store)
         self._ledger = Ledger(store, clock)
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="lookup")
-        self._rooms: dict[str, threading.BoundedSemaphore] = {}
+        #: Those who wait for answers: nothing else waits behind them, and they behind nothing else.
+        self._waiting = ThreadPoolExecutor(WAITING, thread_name_prefix="lookup")
+        self._places = threading.BoundedSemaphore(WAITING)
+        #: Those who ask, a few for each target: one that hangs holds up its own alone.
+        self._asking: dict[str, ThreadPoolExecutor] = {}
+        self._lock = threading.Lock()
 
     def close(self) -> None:
         """End; what is under way ends in ``LOOKUP_SECONDS``."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._waiting, *self._asking.values()):
+            pool.shutdown(wait=False, cancel_futures=True)
 
-    def of(self, lot_id: str) -> Elsewhere:
-        """Ask every target that takes the lot. Raises NotFound for one that there is not."""
+    def of(self, lot_id: str) -> "Future[Elsewhere]":
+        """Ask every target that takes the lot, in ``LOOKUP_SECONDS``. Raises Overloaded where too many wait already.
+
+        The future raises NotFound for a lot that there is not.
+        """
+        if not self._places.acquire(blocking=False):
+            detail = "As many wait for other systems' answers as may; ask again in a few seconds."
+            raise Overloaded(detail, retry_after_seconds=round(LOOKUP_SECONDS))
+        asked = self._waiting.submit(self._of, lot_id)
+        asked.add_done_callback(lambda _: self._places.release())
+        return asked
+
+    def _of(self, lot_id: str) -> Elsewhere:
         lot = self._reading.lot(lot_id)
         told = self._ledger.acknowledged(lot_id)
         owed = {row.target for row in told if row.sent_version != row.acknowledged_version}
         asked_at, started = instant(self._clock()), time.monotonic()
         names = [name for name in load_routes(self._settings).of(lot) if not is_unrouted(name)]
-        asks = {name: self._threads.submit(self._ask, name, lot, started + LOOKUP_SECONDS) for name in names}
+        asks = {name: self._pool(name).submit(self._ask, name, lot, started + LOOKUP_SECONDS) for name in names}
         wait(asks.values(), LOOKUP_SECONDS)
         return Elsewhere(
             lot.id, lot.version, lot.state,
             [_answer(name, asks[name], asked_at, owed=name in owed) for name in names],
         )  # fmt: skip
 
+    def _pool(self, target: str) -> ThreadPoolExecutor:
+        with self._lock:
+            if target not in self._asking:
+                self._asking[target] = ThreadPoolExecutor(AT_ONCE, thread_name_prefix=f"ask-{target}")
+            return self._asking[target]
+
     def _ask(self, target: str, lot: Lot, deadline: float) -> "_Said":
-        room = self._rooms.setdefault(target, threading.BoundedSemaphore(AT_ONCE))
-        if not room.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise NotRead(f"{target} is being asked by others, who have no answer yet")
         began = time.monotonic()
+        connector = load(self._settings.connectors / f"{target}.yaml", self._settings)
+        part = connector.read_back
+        if part is None:
+            raise NotRead(f"{target}.yaml has no read_back part, so {target} cannot be asked")
+        patience = min(connector.limits.timeout_s, max(LEAST_SECONDS, deadline - began))
+        limits = msgspec.structs.replace(connector.limits, timeout_s=patience)
+        reader = reader_of(msgspec.structs.replace(connector, limits=limits), part)
         try:
-            connector = load(self._settings.connectors / f"{target}.yaml", self._settings)
-            part = connector.read_back
-            if part is None:
-                raise NotRead(f"{target}.yaml has no read_back part, so {target} cannot be asked")
-            patience = min(connector.limits.timeout_s, max(0.1, deadline - began))
-            limits = msgspec.structs.replace(connector.limits, timeout_s=patience)
-            reader = reader_of(msgspec.structs.replace(connector, limits=limits), part)
-            try:
-                return _read(connector, part, reader, lot, began)
-            finally:
-                reader.close()
+            return _read(connector, part, reader, lot, began)
         finally:
-            room.release()
+            reader.close()
 
 
 class _Said(Struct, frozen=True):

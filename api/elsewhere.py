@@ -8,7 +8,7 @@ import asyncio
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 
-from actors.lookup import Lookup
+from actors.lookup import Elsewhere, Lookup
 from api.door import path_part
 from api.pages import json_answer
 
@@ -19,6 +19,7 @@ def elsewhere_routes(lookup: Lookup) -> list[HTTPRouteHandler]:
     @get("/v1/lots/{lot:str}/systems")
     async def ask_systems(lot: str) -> Response[bytes]:
         """What ERP, WMS and the others say of a lot now."""
-        return json_answer(await asyncio.to_thread(lookup.of, path_part(lot)))
+        found: Elsewhere = await asyncio.wrap_future(lookup.of(path_part(lot)))
+        return json_answer(found)
 
     return [ask_systems]

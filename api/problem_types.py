@@ -285,7 +285,7 @@ _ROWS = (
     ),
     ProblemType(
         "overloaded",
-        "Lotgate has more events waiting than it accepts",
+        "More waits than Lotgate accepts",
         503,
         "The queue to the database is full. Nothing of this event was kept.",
         "Wait as long as `Retry-After` says and send the same event again.",

@@ -95,7 +95,7 @@ QUALITY: tuple[Operation, ...] = (
         answer_media_type="application/zip",
     ),
     reading("/v1/lots/{lot}/systems", "ask_systems", "What ERP, WMS and the others say of a lot now.", Elsewhere, LOT,
-            more=(404,)),
+            more=(404, 503)),
     reading("/v1/kpi", "kpi", "Business numbers: backlog, blocked stock, orders, yield, lead times, delays.", Kpi),
     reading("/v1/quality/scorecards", "scorecards", "How items from suppliers have done.", Page[ScorecardLine],
           Parameter("item", "Only this item."), Parameter("supplier", "Only this supplier; empty: our own.")),

@@ -43,7 +43,7 @@ class Overloaded(LotgateError):
     """More events wait than the queue may hold; nothing of this one was kept."""
 
     code = "overloaded"
-    title = "Lotgate has more events waiting than it accepts"
+    title = "More waits than Lotgate accepts"
     status = 503
 
     def __init__(self, detail: str, retry_after_seconds: int = 1) -> None:

@@ -53,7 +53,8 @@ def retest_lots(store: Store, pipeline: Pipeline, clock: Clock, today: date) -> 
 
 
 def _say_of(
-    store: Store, pipeline: Pipeline, clock: Clock, days: Select[Any], event_of: Callable[[str, date, datetime], ev.Event]
+    store: Store, pipeline: Pipeline, clock: Clock, days: Select[Any],
+    event_of: Callable[[str, date, datetime], ev.Event],
 ) -> int:
     """Submit what a day brings about for the lots that ``days`` finds, a round of them."""
     with store.reads.connect() as connection:

@@ -326,7 +326,7 @@ def ask(site: Site) -> Iterator[Callable[..., Elsewhere]]:
         urls = site.urls if erp_url is None else {**site.urls, "LOTGATE_ERP_URL": erp_url}
         settings = load_settings({**urls, "LOTGATE_CONNECTORS": str(folder)})
         made.append(Lookup(settings, site.owing.store, system_clock))
-        return made[-1].of(lot)
+        return made[-1].of(lot).result(20)
 
     yield asked
     for one in made:
