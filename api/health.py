@@ -31,7 +31,7 @@ from engine.notices import Notices
 from engine.runtime import Front
 from engine.standing import Standing
 from engine.store.migrate import check as check_revision
-from engine.store.schema import escalations
+from engine.store.schema.delivery import escalations
 
 #: Readiness is looked at no more often than this: probes must not load what they probe.
 READY_SECONDS = 1.0

@@ -20,8 +20,8 @@ from api.pages import json_answer
 from api.problems import Refused
 from api.views import Page
 from engine.clock import instant, parse_instant
+from engine.consequences import JOURNAL_TYPES
 from engine.errors import EventInvalid, SettingInvalid
-from engine.lot import JOURNAL_TYPES
 from engine.outbound import Guard
 from engine.runtime import Front
 from engine.subscriptions import Subscription, derived, signing_key

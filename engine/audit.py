@@ -21,10 +21,11 @@ from msgspec import Struct
 from engine import events as ev
 from engine.certificate import certificate
 from engine.clock import Clock, instant
+from engine.consequences import decode_data
 from engine.holds import HoldLine, lines_of
 from engine.journal import Entry, verify_lot
 from engine.ledger import DeliveryLine, Ledger
-from engine.lot import Lot, decode_data
+from engine.lot import Lot
 from engine.rulesets import RuleSets
 from engine.store.opening import Store
 from engine.store.reading import Reading, ResultLine

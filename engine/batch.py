@@ -6,7 +6,6 @@ writes nothing itself.
 """
 
 import logging
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -23,9 +22,10 @@ from engine.journal import Entry
 from engine.known import Reference
 from engine.lineage import Links
 from engine.lot import Lot
-from engine.records import QualityRecord
+from engine.queues import Queues
 from engine.reference import read_reference
 from engine.routing import Routes
+from engine.rows import hold_rows, journal_row, lot_row, record_row
 from engine.store import writing
 from engine.submission import ANY_VERSION, Submission, claims, submission
 from engine.surroundings import Surroundings
@@ -196,7 +196,7 @@ class Batch:
         self, waiting: list[tuple[int | None, Submission]]
     ) -> Generator[list[Case], list[Judgement], list[str]]:
         """Run courses, in order per lot, judging together; gives what arrived: ``lot:…`` and ``hold:…|…``."""
-        queues = _Queues(waiting)
+        queues = Queues(waiting)
         arrived: list[str] = []
         active: list[_Going] = []
         self._start_ready(queues, active, arrived)
@@ -211,7 +211,7 @@ class Batch:
             raise AssertionError("events wait for each other")
         return arrived
 
-    def _start_ready(self, queues: "_Queues", active: "list[_Going]", arrived: list[str]) -> None:
+    def _start_ready(self, queues: Queues, active: "list[_Going]", arrived: list[str]) -> None:
         while ready := queues.ready():
             for index, sub in ready:
                 if self._settled_beforehand(index, sub):
@@ -222,7 +222,7 @@ class Batch:
                 self._advance(_Going(index, course, course.run()), None, queues, active, arrived)
 
     def _advance(
-        self, going: "_Going", judgements: list[Judgement] | None, queues: "_Queues", active: "list[_Going]",
+        self, going: "_Going", judgements: list[Judgement] | None, queues: Queues, active: "list[_Going]",
         arrived: list[str],
     ) -> None:  # fmt: skip
         """Take a course to its next cases, or to its end."""
@@ -305,7 +305,7 @@ class Batch:
         for index, course in self._ran:
             answer = answer_of(course, self._routes) if index is None else self._answers[index]
             self._event_row(rows, index, course.submission, answer, now)
-            rows.journal += [_journal_row(e) for e in course.entries]
+            rows.journal += [journal_row(e) for e in course.entries]
             rows.results += course.records
             rows.escalations += [(kind, lot_id, text, now) for kind, lot_id, text in course.tasks]
             self._told(course, told)
@@ -326,7 +326,7 @@ class Batch:
             if not types or entry.type in types
         ]
         self._lot_rows(rows)
-        self._hold_rows(rows)
+        rows.holds, rows.lifted = hold_rows(change for _, course in self._ran for change in course.hold_changes)
         self._answer_twins()
         return rows
 
@@ -370,29 +370,14 @@ class Batch:
                 (sub.key, sub.event.subject, early.waits_for, text, sub.principal, now, due + PARKED_FOR_SECONDS)
             )
 
-    def _hold_rows(self, rows: writing.Rows) -> None:
-        """Holds that began, with their end where that came too; and the ends of those that stood before the batch."""
-        begun: dict[tuple[str, str], int] = {}
-        for change in (change for _, course in self._ran for change in course.hold_changes):
-            name, hold = (change.lot, change.hold), change.placed
-            if hold is not None:
-                begun[name] = len(rows.holds)
-                rows.holds.append((change.lot, hold.hold, hold.reason, hold.text, hold.scope, hold.source,
-                                   hold.owner, change.at, change.version, None, None))  # fmt: skip
-            elif name in begun:
-                at = begun.pop(name)
-                rows.holds[at] = (*rows.holds[at][:-2], change.at, change.version)
-            else:
-                rows.lifted.append((change.lot, change.hold, change.at, change.version))
-
     def _lot_rows(self, rows: writing.Rows) -> None:
         for lot_id, lot in self._lots.items():
             before = self._stored.get(lot_id)
             if before is lot:
                 continue
-            rows.lots.append(_lot_row(lot))
+            rows.lots.append(lot_row(lot))
             known = before.records if before is not None else ()
-            rows.quality_records += [_record_row(lot_id, r) for r in lot.records if r not in known]
+            rows.quality_records += [record_row(lot_id, r) for r in lot.records if r not in known]
 
     def _answer_twins(self) -> None:
         """Copies of an event in the same batch get the first one's answer."""
@@ -425,50 +410,6 @@ class _Going:
         self.cases: list[Case] = []
 
 
-class _Queues:
-    """Submissions in order per lot: one is ready when it is first in the queue of every lot it touches."""
-
-    def __init__(self, waiting: list[tuple[int | None, Submission]]) -> None:
-        self._queues: dict[str, deque[tuple[int | None, Submission]]] = {}
-        self._started: set[str] = set()
-        self._left = len(waiting)
-        for item in waiting:
-            for lot in item[1].touched:
-                self._queues.setdefault(lot, deque()).append(item)
-        self._heads: list[str] = list(self._queues)
-
-    @property
-    def empty(self) -> bool:
-        return self._left == 0
-
-    def ready(self) -> list[tuple[int | None, Submission]]:
-        """Submissions that can start now, each given once."""
-        found = []
-        heads, self._heads = self._heads, []
-        for lot in heads:
-            line = self._queues.get(lot)
-            if not line:
-                continue
-            item = line[0]
-            key = item[1].key
-            if key not in self._started and all(
-                self._queues[other][0] is item for other in item[1].touched
-            ):
-                self._started.add(key)
-                found.append(item)
-        return found
-
-    def done(self, sub: Submission) -> None:
-        """``sub`` has run: whoever waited behind it comes to the front."""
-        self._left -= 1
-        for lot in sub.touched:
-            line = self._queues[lot]
-            line.popleft()
-            if line:
-                # another lot's head may have waited for this one too
-                self._heads.extend(line[0][1].touched)
-
-
 def _again(
     sub: Submission, digest: str, status: int, answer: str, version: int | None, outcome: str
 ) -> Answer:
@@ -481,30 +422,3 @@ def _again(
         return problem(sub, "event-id-reused", 409, detail)
     status = 200 if status == 201 else status
     return Answer(status, answer.encode(), sub.key, sub.event.subject, version, True, outcome)
-
-
-def _journal_row(entry: Entry) -> tuple[Any, ...]:
-    return (
-        entry.lot, entry.version, entry.kind, entry.trigger, entry.type, entry.source, entry.event_id, entry.time,
-        entry.recorded_at, entry.principal, entry.correlation_id, entry.causation_id, entry.traceparent,
-        entry.state_before, entry.state_after, entry.rule_set, entry.data, entry.evidence, entry.prev_hash,
-        entry.hash,
-    )  # fmt: skip
-
-
-def _record_row(lot_id: str, record: QualityRecord) -> tuple[Any, ...]:
-    return (
-        lot_id, record.record, record.kind, record.severity, record.status, msgspec.json.encode(record).decode(),
-        record.opened_at, record.owner, record.due_on, record.closed_at,
-    )  # fmt: skip
-
-
-def _lot_row(lot: Lot) -> tuple[Any, ...]:
-    return (
-        lot.id, lot.version, lot.state, lot.item, lot.revision, lot.supplier, lot.plant, lot.order,
-        format(lot.quantity, "f"), lot.unit, None if lot.expires_on is None else lot.expires_on.isoformat(),
-        None if lot.retest_on is None else lot.retest_on.isoformat(), lot.closed, lot.received_at, lot.changed_at,
-        lot.head, msgspec.json.encode(lot).decode(), lot.changed_at,
-    )  # fmt: skip
-
-

@@ -5,9 +5,10 @@ from typing import Any
 
 from engine import decide, inspection_plan
 from engine import events as ev
+from engine.consequences import Completed, PlanAssigned, SamplingChanged
 from engine.gather import Fact
 from engine.inspection_plan import InspectionPlan
-from engine.lot import Completed, Lot, PlanAssigned, SamplingChanged
+from engine.lot import Lot
 from engine.surroundings import Surroundings
 from rules.rulebook import Reaction, RuleVerdict
 

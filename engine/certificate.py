@@ -5,10 +5,11 @@ from html import escape
 from typing import Any
 
 from engine import events as ev
+from engine.consequences import decode_data
 from engine.holds import HoldLine
 from engine.journal import Entry
 from engine.ledger import DeliveryLine
-from engine.lot import Lot, decode_data
+from engine.lot import Lot
 
 _STYLE = """
 body { font: 10pt/1.4 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #111;

@@ -11,7 +11,8 @@ from sqlalchemy import Connection, and_, func, insert, select, update
 
 from engine.clock import Clock, instant
 from engine.store.opening import Store
-from engine.store.schema import compensations, deliveries, journal
+from engine.store.schema.delivery import compensations, deliveries
+from engine.store.schema.lots import journal
 
 #: Compensations that one round takes up; the next round takes the rest.
 ROUND = 200

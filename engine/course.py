@@ -14,13 +14,14 @@ from msgspec.structs import replace
 
 from engine import by_plan, decide, stated
 from engine import events as ev
+from engine.consequences import CONSEQUENCE_TYPES, RECORDS, Completed, Opened, PlanAssigned, SplitOff
 from engine.effects import StockStatus, disputed, must_be_told, same_words, status_for, stock_status
 from engine.evidence import Judged, ResultsUsed, evidence, expected_lot, gate_detail, time_of
 from engine.gather import Fact, Facts, event_fact, with_results
 from engine.holds import HoldChange, changes_of
 from engine.journal import GENESIS, Entry, entry_hash, step_of
 from engine.lifecycle import ABSENT, Situation, allowed, follow, gate_of, is_fact
-from engine.lot import CONSEQUENCE_TYPES, RECORDS, Completed, Lot, Opened, PlanAssigned, SplitOff, evolve
+from engine.lot import Lot, evolve
 from engine.routing import Routes
 from engine.submission import Submission, child_of_shipment
 from engine.surroundings import Surroundings

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, and_, delete, func, insert, select, update
 from engine.clock import Clock, instant
 from engine.effects import StockStatus
 from engine.store.opening import Store
-from engine.store.schema import deliveries, drift, reconciliations
+from engine.store.schema.delivery import deliveries, drift, reconciliations
 
 _decode_words = msgspec.json.Decoder(dict[str, str]).decode
 _decode = msgspec.json.Decoder(StockStatus).decode

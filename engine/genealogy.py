@@ -12,8 +12,9 @@ from typing import Any, Literal
 from msgspec import json
 
 from engine import events as ev
+from engine.consequences import decode_data
 from engine.journal import Entry
-from engine.lot import Hold, Lot, decode_data
+from engine.lot import Hold, Lot
 
 #: Source of holds and lifts that pass from parents to children, and the principal that they are recorded under.
 GENEALOGY = "lotgate/genealogy"

@@ -13,11 +13,11 @@ from sqlalchemy import Connection
 
 from engine import events as ev
 from engine.clock import parse_instant
+from engine.consequences import decode_data
 from engine.decide import BUILT_IN
 from engine.evidence import Evidence, ResultsUsed
 from engine.gather import Fact, Facts, with_results
 from engine.lifecycle import is_fact
-from engine.lot import decode_data
 from engine.store import history as sql
 from engine.store.history import DecisionRow
 from engine.store.opening import Store

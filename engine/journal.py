@@ -18,8 +18,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from engine.consequences import decode_data
 from engine.lifecycle import ABSENT, TRIGGERS, Situation, follow
-from engine.lot import Lot, Step, decode_data, evolve
+from engine.lot import Lot, Step, evolve
 
 FORMAT = "lotgate.entry.v1"
 #: ``prev_hash`` of a lot's first entry.

@@ -27,7 +27,7 @@ from engine.effects import StockStatus
 from engine.errors import NotFound
 from engine.routing import is_unrouted
 from engine.store.opening import Store
-from engine.store.schema import deliveries, targets
+from engine.store.schema.delivery import deliveries, targets
 from engine.subscriptions import Subscriptions, is_subscription
 from engine.targets import Targets
 from engine.tasks import Tasks, open_once, opened

@@ -14,7 +14,7 @@ from sqlalchemy import and_, func, insert, select, update
 
 from engine.clock import Clock, instant
 from engine.store.opening import Store
-from engine.store.schema import escalations, notices
+from engine.store.schema.delivery import escalations, notices
 
 #: After a message, what becomes due waits this long, so that it goes into one.
 TOGETHER_SECONDS = 30.0

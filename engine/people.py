@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, upd
 from engine.clock import Clock, instant
 from engine.settings import ADMIN_KEY_FILE
 from engine.store.opening import Store
-from engine.store.schema import api_keys
+from engine.store.schema.access import api_keys
 
 
 class Key(Struct, frozen=True):

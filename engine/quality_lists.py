@@ -9,7 +9,8 @@ from sqlalchemy import select
 from engine.clock import Clock
 from engine.records import QualityRecord
 from engine.store.opening import Store
-from engine.store.schema import lots, quality_records
+from engine.store.schema.lots import lots
+from engine.store.schema.quality import quality_records
 from engine.tasks import Tasks
 
 #: Kind of the task that says that a record is overdue.

@@ -14,7 +14,8 @@ from engine.ledger import Delivery, Ledger
 from engine.lot import Lot, decode_lot
 from engine.routing import Routes, is_unrouted, nobody_takes
 from engine.store.opening import Store
-from engine.store.schema import deliveries, lots
+from engine.store.schema.delivery import deliveries
+from engine.store.schema.lots import lots
 
 #: Lots taken at a time.
 ROUND = 500

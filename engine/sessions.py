@@ -12,7 +12,7 @@ from sqlalchemy import delete, insert, select, update
 
 from engine.clock import Clock, instant
 from engine.store.opening import Store
-from engine.store.schema import sessions
+from engine.store.schema.access import sessions
 
 #: A shift with its overlap; then somebody signs in again.
 LONGEST = timedelta(hours=12)

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from engine.clock import Clock, instant
 from engine.store.opening import Store
-from engine.store.schema import inbound
+from engine.store.schema.reference import inbound
 
 
 class Stand(Struct, frozen=True):

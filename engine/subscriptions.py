@@ -23,7 +23,8 @@ from engine.journal import Entry
 from engine.settings import Settings
 from engine.store.history import first_position
 from engine.store.opening import Store
-from engine.store.schema import deliveries, journal, subscriptions
+from engine.store.schema.delivery import deliveries, subscriptions
+from engine.store.schema.lots import journal
 
 #: Every subscription's name in the ledger begins so, and no other target's does.
 PREFIX = "hook-"

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from engine.clock import Clock, instant
 from engine.store.opening import Store
-from engine.store.schema import targets
+from engine.store.schema.delivery import targets
 
 
 class TargetState(Struct, frozen=True):

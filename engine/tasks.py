@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, up
 from engine.clock import Clock, instant
 from engine.errors import NotFound
 from engine.store.opening import Store
-from engine.store.schema import deliveries, escalations, targets
+from engine.store.schema.delivery import deliveries, escalations, targets
 
 #: Who closes what ended by itself.
 OURSELVES = "lotgate"

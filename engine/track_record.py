@@ -15,8 +15,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine import events as ev
+from engine.consequences import decode_data
 from engine.gather import Fact, with_results
-from engine.lot import decode_data
 from engine.quality.sampling import Severity
 from engine.quality.scorecard import Scorecard, counted
 from engine.quality.series import LotPoint, Series, extended, point_of

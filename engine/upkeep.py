@@ -20,7 +20,8 @@ from engine.events import event_key
 from engine.pipeline import Pipeline
 from engine.quality_lists import tell_of_overdue
 from engine.store.opening import Store
-from engine.store.schema import escalations, events, lots, parked
+from engine.store.schema.delivery import escalations
+from engine.store.schema.lots import events, lots, parked
 from engine.submission import submission
 
 #: Source of the events that time brings about.

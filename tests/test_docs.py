@@ -24,8 +24,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.cli.main import commands, parser
+from engine.consequences import RECORDS
 from engine.journal import GENESIS, Entry, entry_hash
-from engine.lot import RECORDS
 from engine.settings import SHIPPED_RULES, Settings, load_settings, shown
 from rules import check
 from rules.compiled import Severity, Type, Verdict

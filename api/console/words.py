@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from engine import lot as records
+from engine.consequences import Opened, decode_data
 from engine.journal import Entry
-from engine.lot import decode_data
 
 #: Value of a closed set -> what people call it, where that is not the value itself.
 _LABELS = {
@@ -61,7 +60,7 @@ def sentence(entry: Entry) -> str:
     say = _SENTENCES.get(entry.type)
     if say is not None:
         return str(say(data))
-    if isinstance(data, records.Opened):
+    if isinstance(data, Opened):
         return data.text
     return step(entry.trigger)
 

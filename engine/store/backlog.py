@@ -6,7 +6,7 @@ from msgspec import Struct
 from sqlalchemy import ColumnElement, func, or_, select, tuple_
 
 from engine.store.opening import Store
-from engine.store.schema import holds, lots
+from engine.store.schema.lots import holds, lots
 
 #: Written out, so that SQLite takes the partial index.
 _ALIVE = lots.c.closed.is_(None)

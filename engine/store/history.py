@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 from sqlalchemy import Connection, and_, case, null, select
 
-from engine.store.schema import journal, results
+from engine.store.schema.lots import journal, results
 
 #: How the evidence of a decision that rules had a part in begins (engine/evidence.py).
 _JUDGED = '{"gate":'

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 
 from engine.store.opening import Store
-from engine.store.schema import readiness_answers
+from engine.store.schema.reference import readiness_answers
 
 #: Rows that are read at once.
 _PAGE = 1_000

@@ -11,7 +11,8 @@ from engine.holds import HoldLine
 from engine.journal import Entry
 from engine.lot import Lot, decode_lot
 from engine.store.opening import Store
-from engine.store.schema import escalations, events, holds, journal, lots, parked, results
+from engine.store.schema.delivery import escalations
+from engine.store.schema.lots import events, holds, journal, lots, parked, results
 
 
 class LotLine(Struct, frozen=True):

@@ -10,7 +10,8 @@ from sqlalchemy.exc import IntegrityError
 
 from engine.store.genealogy import read_among
 from engine.store.opening import Store
-from engine.store.schema import holds, lots, recalls, spreading
+from engine.store.schema.lots import holds, lots, spreading
+from engine.store.schema.quality import recalls
 
 _MATCHES = {
     "supplier": lots.c.supplier, "item": lots.c.item, "revision": lots.c.revision, "order": lots.c.order_number,

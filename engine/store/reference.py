@@ -7,7 +7,8 @@ from msgspec import json
 from sqlalchemy import ColumnElement, Connection, func, insert, select, text, update
 
 from engine.store.opening import Store
-from engine.store.schema import lots, reference, reference_confirmed, signalled_orders
+from engine.store.schema.lots import lots
+from engine.store.schema.reference import reference, reference_confirmed, signalled_orders
 
 #: Serializes those who write reference data on PostgreSQL; SQLite has one writer anyhow.
 _LOCK = 0x10706A7E

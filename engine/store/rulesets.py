@@ -7,7 +7,8 @@ from msgspec import Struct
 from sqlalchemy import Connection, insert, select, text
 
 from engine.store.opening import Store
-from engine.store.schema import journal, rule_set_steps, rule_sets
+from engine.store.schema.access import rule_set_steps, rule_sets
+from engine.store.schema.lots import journal
 
 #: Key of PostgreSQL's advisory lock: steps are taken one after the other. Any number nobody else uses.
 _LOCK = 0x107_6A7F

@@ -7,7 +7,9 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from engine.store.genealogy import read_among
 from engine.store.opening import Store
-from engine.store.schema import deliveries, journal, signalled_orders
+from engine.store.schema.delivery import deliveries
+from engine.store.schema.lots import journal
+from engine.store.schema.reference import signalled_orders
 
 _VERSIONS = "SELECT id, version FROM lots WHERE {among}"
 _REVISIONS = "SELECT kind, key, max(revision) AS revision FROM reference WHERE {among} GROUP BY kind, key"

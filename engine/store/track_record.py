@@ -8,7 +8,7 @@ from sqlalchemy import Connection, insert, select, text, update
 from engine.store.feed import SETTLED
 from engine.store.genealogy import read_among
 from engine.store.opening import Store
-from engine.store.schema import sampling_orders, scorecards, series, track_position
+from engine.store.schema.quality import sampling_orders, scorecards, series, track_position
 
 _COLUMNS = (
     'j.lot, j.version, j."trigger", j.recorded_at, l.item, l.supplier,'

@@ -16,7 +16,7 @@ from sqlalchemy import Integer, Table
 from sqlalchemy.types import BigInteger, Float
 
 from engine.lot import Lot
-from engine.store import schema
+from engine.store.schema.whole import metadata
 
 _encode = msgspec.json.Encoder().encode
 _decode_types = msgspec.json.Decoder(list[str]).decode
@@ -239,7 +239,7 @@ class Statements:
 
 
 def _table(name: str) -> Table:
-    return schema.metadata.tables[name]
+    return metadata.tables[name]
 
 
 def _quoted(column: str) -> str:

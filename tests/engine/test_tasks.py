@@ -10,7 +10,7 @@ from engine.errors import NotFound
 from engine.ledger import Ledger
 from engine.notices import Notices
 from engine.store.opening import Store
-from engine.store.schema import deliveries
+from engine.store.schema.delivery import deliveries
 from engine.tasks import Tasks, TaskState
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from engine.errors import SettingInvalid, StoreNotMigrated, StoreUnavailable
 from engine.store import migrate as migrations
 from engine.store.opening import Store, open_store
-from engine.store.schema import metadata
+from engine.store.schema.whole import metadata
 
 
 def test_the_migrated_schema_is_the_declared_one(store: Store) -> None:

@@ -1,0 +1,1 @@
+"""The tables, a room for each kind of what they keep."""

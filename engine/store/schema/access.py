@@ -1,0 +1,58 @@
+"""Who may do what, and by which rules it is judged."""
+
+from sqlalchemy import Column, ForeignKey, Table, Text
+
+from engine.store.schema.base import Identity, metadata
+
+#: Keys of systems and people: only their SHA-256 is kept.
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("secret_hash", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("roles", Text, nullable=False),
+    #: JSON arrays: sources it may send from, plants it may see and change; empty: all.
+    Column("sources", Text, nullable=False, server_default="[]"),
+    Column("plants", Text, nullable=False, server_default="[]"),
+    Column("created_at", Text, nullable=False),
+    Column("expires_at", Text),
+    Column("revoked_at", Text),
+)
+
+#: Browsers that are signed in (engine/sessions.py): hashes only.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("token_hash", Text, primary_key=True),
+    #: The key that it was opened with, and ends with.
+    Column("key_hash", Text, nullable=False),
+    Column("began_at", Text, nullable=False),
+    Column("seen_at", Text, nullable=False),
+    Column("ends_at", Text, nullable=False),
+)
+
+#: Rule sets that were staged or have judged, whole, by digest: so that an old decision can be judged again.
+rule_sets = Table(
+    "rule_sets",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    #: JSON object: file name -> text
+    Column("files", Text, nullable=False),
+    Column("stored_at", Text, nullable=False),
+)
+
+#: Append-only: who staged, approved, activated or withdrew which rule set, and when (engine/rulesets.py).
+rule_set_steps = Table(
+    "rule_set_steps",
+    metadata,
+    Column("position", Identity, primary_key=True, autoincrement=True),
+    Column("digest", Text, ForeignKey("rule_sets.digest"), nullable=False),
+    #: staged, approved, activated, rolled_back, withdrawn
+    Column("step", Text, nullable=False),
+    Column("by_whom", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    #: Instant from which the set is in force; only of activated and rolled_back.
+    Column("effective_at", Text),
+    Column("comment", Text, nullable=False),
+)

@@ -1,0 +1,100 @@
+"""What is counted and kept about quality beside the lots."""
+
+from sqlalchemy import BigInteger, Column, Index, Integer, PrimaryKeyConstraint, Table, Text
+
+from engine.store.schema.base import Identity, metadata
+
+#: Recalls (engine/recalls.py).
+recalls = Table(
+    "recalls",
+    metadata,
+    Column("id", Text, primary_key=True),
+    #: JSON.
+    Column("selection", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    #: opening, open, closing, closed
+    Column("state", Text, nullable=False),
+    Column("opened_at", Text, nullable=False),
+    Column("opened_by", Text, nullable=False),
+    #: The last lot of the selection that was held; NULL: all were.
+    Column("cursor", Text, server_default=""),
+    Column("selected", Integer, nullable=False, server_default="0"),
+    Column("held_at", Text),
+    Column("closed_at", Text),
+    Column("closed_by", Text),
+    Column("note", Text),
+)
+
+#: What lots' inspections add up to, by item, supplier and characteristic (engine/quality/series.py).
+series = Table(
+    "series",
+    metadata,
+    #: Item and supplier as one key (engine/track_record.py).
+    Column("pair", Text, nullable=False),
+    Column("characteristic", Text, nullable=False),
+    Column("item", Text, nullable=False),
+    #: Empty: our own production.
+    Column("supplier", Text, nullable=False),
+    #: JSON of a Series, but for its limits.
+    Column("content", Text, nullable=False),
+    #: JSON of Limits that were set; NULL: they come from the newest points.
+    Column("limits", Text),
+    Column("changed_at", Text, nullable=False),
+    PrimaryKeyConstraint("pair", "characteristic"),
+)
+
+#: How an item from a supplier has done (engine/quality/scorecard.py).
+scorecards = Table(
+    "scorecards",
+    metadata,
+    Column("pair", Text, primary_key=True),
+    Column("item", Text, nullable=False),
+    Column("supplier", Text, nullable=False),
+    #: JSON of a Scorecard.
+    Column("content", Text, nullable=False),
+    Column("changed_at", Text, nullable=False),
+)
+
+#: The journal entry up to which series and scorecards count; one row.
+track_position = Table(
+    "track_position",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("commit_order", BigInteger, nullable=False),
+    Column("position", BigInteger, nullable=False),
+)
+
+#: Nonconformances, deviations and corrective actions of lots, as they stand (engine/records.py).
+quality_records = Table(
+    "quality_records",
+    metadata,
+    Column("lot", Text, nullable=False),
+    Column("record", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    #: JSON of the record.
+    Column("content", Text, nullable=False),
+    Column("opened_at", Text, nullable=False),
+    Column("owner", Text),
+    Column("due_on", Text),
+    Column("closed_at", Text),
+    PrimaryKeyConstraint("lot", "record"),
+)
+Index("quality_records_by_status", quality_records.c.status, quality_records.c.kind, quality_records.c.opened_at)
+
+#: How hard lots of an item from a supplier are inspected, as somebody said (engine/track_record.py).
+sampling_orders = Table(
+    "sampling_orders",
+    metadata,
+    Column("id", Identity, primary_key=True, autoincrement=True),
+    Column("item", Text, nullable=False),
+    Column("supplier", Text, nullable=False),
+    #: normal, tightened, reduced
+    Column("severity", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("ordered_at", Text, nullable=False),
+    Column("ordered_by", Text, nullable=False),
+    #: NULL: the clock process has still to do it.
+    Column("done_at", Text),
+)
