@@ -186,8 +186,7 @@ def _applied(course: Course, routes: Routes) -> Answer:
         [Consequence(e.type, e.lot, e.version, e.state_after) for e in course.entries if e.kind == "consequence"],
         [
             Told(target, told, status.version)
-            for told, status in course.told.items()
-            for target in course.told_to(told, routes)
+            for (told, target), status in course.telling.statuses(course.lots, routes).items()
         ],
     )
     return Answer(201, _encode(decision), sub.key, lot.id, lot.version)

@@ -336,11 +336,8 @@ class Batch:
 
     def _told(self, course: Course, told: dict[tuple[str, str], tuple[int, str]]) -> None:
         """Add what ``course`` has to be told: the newest of the batch, by lot and target."""
-        for lot_id, status in course.told.items():
-            text = encode_status(status).decode()
-            for target in course.told_to(lot_id, self._routes):
-                other = course.told_instead.get((lot_id, target))
-                told[lot_id, target] = (status.version, text if other is None else encode_status(other).decode())
+        for (lot_id, target), status in course.telling.statuses(course.lots, self._routes).items():
+            told[lot_id, target] = (status.version, encode_status(status).decode())
 
     def _event_row(
         self, rows: writing.Rows, index: int | None, sub: Submission, answer: Answer, now: str

@@ -15,16 +15,16 @@ from msgspec.structs import replace
 from engine import by_plan, decide, stated
 from engine import events as ev
 from engine.consequences import CONSEQUENCE_TYPES, RECORDS, Completed, Opened, PlanAssigned, SplitOff
-from engine.effects import StockStatus, disputed, must_be_told, same_words, status_for, stock_status
+from engine.effects import disputed, must_be_told, same_words, status_for
 from engine.evidence import Judged, ResultsUsed, evidence, expected_lot, gate_detail, time_of
 from engine.gather import Fact, Facts, event_fact, with_results
 from engine.holds import HoldChange, changes_of
 from engine.journal import GENESIS, Entry, entry_hash, step_of
 from engine.lifecycle import ABSENT, Situation, allowed, follow, gate_of, is_fact
 from engine.lot import Lot, evolve
-from engine.routing import Routes
 from engine.submission import Submission, child_of_shipment
 from engine.surroundings import Surroundings
+from engine.telling import Telling
 from rules.rulebook import Case, Judgement, Reaction, RuleVerdict
 
 #: Source of everything that Lotgate itself writes.
@@ -48,7 +48,7 @@ class Course:
 
     __slots__ = (
         "_ahead", "_asked", "around", "before", "early", "entries", "hold_changes", "judged", "known", "loop", "lots",
-        "records", "refusal", "results", "submission", "tasks", "told", "told_instead", "told_only", "trigger",
+        "records", "refusal", "results", "submission", "tasks", "telling", "trigger",
         "unchanged",
     )  # fmt: skip
 
@@ -79,12 +79,8 @@ class Course:
         self.unchanged: decide.Unchanged | None = None
         #: The event would make a lot of itself.
         self.loop = False
-        #: Lots that targets must be told of, with their new status.
-        self.told: dict[str, StockStatus] = {}
-        #: What one target is told instead of that, by (lot, target).
-        self.told_instead: dict[tuple[str, str], StockStatus] = {}
-        #: The only targets that must be told of a lot; a lot that is not in it: all of them.
-        self.told_only: dict[str, tuple[str, ...]] = {}
+        #: What targets must be told.
+        self.telling = Telling()
         #: (kind, lot, text) of tasks that reactions opened.
         self.tasks: list[tuple[str, str, str]] = []
         self.trigger = decide.trigger_of(submission.event)
@@ -93,11 +89,6 @@ class Course:
     def lot(self) -> Lot | None:
         """The subject as it stands now."""
         return self.lots.get(self.submission.event.subject)
-
-    def told_to(self, lot: str, routes: Routes) -> tuple[str, ...]:
-        """Who is told of ``lot``."""
-        only = self.told_only.get(lot)
-        return routes.of(self.lots[lot]) if only is None else only
 
     def run(self) -> Judging:
         """Decide. Yields cases to judge; everything else is left in the attributes."""
@@ -135,9 +126,7 @@ class Course:
         concerned = sorted((disputed(before) | disputed(after) | {event.data.target}) - refusing)
         changed = tuple(t for t in concerned if not same_words(status_for(before, t), status_for(after, t)))
         if changed:
-            self.told[after.id] = stock_status(after)
-            self.told_only[after.id] = changed
-            self._tell_less(after)
+            self.telling.tell(after, only=changed)
 
     def _tell_again(self, event: ev.DeliveryDrifted) -> None:
         """A target says something else than it agreed to: it is told the same under a new version."""
@@ -146,14 +135,7 @@ class Course:
             self.unchanged = decide.Unchanged("stale", f"There is no lot {event.subject}.")
             return
         self._event_entry(before.state, None)
-        after = self.lots[before.id]
-        self.told[after.id] = stock_status(after)
-        self.told_only[after.id] = (event.data.target,)
-        self._tell_less(after)
-
-    def _tell_less(self, lot: Lot) -> None:
-        for target in disputed(lot):
-            self.told_instead[lot.id, target] = status_for(lot, target)
+        self.telling.tell(self.lots[before.id], only=(event.data.target,))
 
     # -- the event itself --------------------------------------------------------------------------------------
 
@@ -501,5 +483,4 @@ class Course:
         for lot_id, lot in self.lots.items():
             before = self.before if lot_id == self.submission.event.subject else None
             if must_be_told(before, lot):
-                self.told[lot_id] = stock_status(lot)
-                self._tell_less(lot)
+                self.telling.tell(lot)

@@ -226,8 +226,10 @@ def checked(store: Store, selection: Selection) -> dict[str, Any]:
             except ValueError as error:
                 raise EventInvalid(str(error), f"/selection/{name}") from None
     measured = selection.measured
-    if measured is not None and measured.above is None and measured.below is None:
-        raise EventInvalid("Say above or below which value the results are bad.", "/selection/measured")
+    if measured is not None:
+        bounds = [bound for bound in (measured.above, measured.below) if bound is not None]
+        if not bounds or not all(bound.is_finite() for bound in bounds):
+            raise EventInvalid("Say above or below which number the results are bad.", "/selection/measured")
     known = set(stored.known(store, selection.lots))
     for number, lot in enumerate(selection.lots):
         if lot not in known:

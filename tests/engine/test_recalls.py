@@ -69,9 +69,10 @@ def test_a_process_parameter_selects_the_lots_that_it_spoilt(plant: Any, store: 
     assert sum(found(above=Decimal("74.015")).values()) == 1
     other = Selection(measured=Measured(characteristic="weight", above=Decimal(0)))
     assert recalls.preview(other).selected == 0
-    with pytest.raises(EventInvalid) as wrong:
-        found()
-    assert wrong.value.pointer == "/selection/measured"
+    for nothing in ({}, {"above": Decimal("NaN")}, {"below": Decimal("Infinity")}):
+        with pytest.raises(EventInvalid) as wrong:
+            found(**nothing)
+        assert wrong.value.pointer == "/selection/measured"
     recalls.open(Selection(measured=Measured(characteristic="diameter", above=Decimal("74.01"))), BAD, "qa", "R-1")
     settle(plant, store, clock)
     assert [h.hold for h in Reading(store).lot("HIGH").holds] == ["recall:R-1"]
