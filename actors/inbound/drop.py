@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from msgspec import Struct
 
-from actors.inbound.folder import Folder, FolderUnfit, Settling, digest_of, kept_name, shown
+from actors.inbound.folder import Folder, NoFile, Settling, digest_of, kept_name, shown
 from actors.inbound.format import Inbound
 from actors.inbound.rows import RecordRow, Row, RowWrong, become, grouped
 from actors.inbound.sink import Result, Sink
@@ -133,7 +133,7 @@ class Dropped(Struct):
         outcome = Outcome(shown(name))
         try:
             taken = folder.read(name)
-        except FolderUnfit as error:
+        except NoFile as error:
             # Dropped as a file and exchanged for a link in the last moment: moved as what it is, never followed.
             folder.move_to_rejected(name, name)
             outcome.problem, outcome.kept = shown(str(error)), shown(name)

@@ -8,6 +8,7 @@ between leaves nothing half. Every step is relative to a folder that is open, an
 a device or a pipe is never taken. What may not enter: what is in a file.
 """
 
+import errno
 import fcntl
 import fnmatch
 import hashlib
@@ -27,6 +28,10 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 class FolderUnfit(Exception):
     """The folder cannot be used; the message says why."""
+
+
+class NoFile(FolderUnfit):
+    """What lies there is something else than a plain file, and is never opened."""
 
 
 class FolderBusy(Exception):
@@ -172,14 +177,16 @@ def lying(path: Path, pattern: str) -> list[str]:
 
 
 def opened(name: str, within: int | None = None) -> BinaryIO:
-    """A plain file for reading. Raises FolderUnfit for a link, a pipe, a device, or what cannot be read."""
+    """A plain file for reading. Raises NoFile for a link, a pipe or a device, FolderUnfit for what cannot be read."""
     try:
         descriptor = os.open(name, _FILE, dir_fd=within)
     except OSError as error:
-        raise FolderUnfit(f"{name} cannot be read, or is a link: {error.strerror}") from None
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise NoFile(f"{name} is a link or a socket, no plain file") from None
+        raise FolderUnfit(f"{name} cannot be read: {error.strerror}") from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise FolderUnfit(f"{name} is no plain file")
+        raise NoFile(f"{name} is no plain file")
     return os.fdopen(descriptor, "rb")
 
 

@@ -121,14 +121,16 @@ def _fixed(text: str) -> Iterator[tuple[int, Sequence[Any]]]:
 
 
 def _sheet(table: Table, file: BinaryIO) -> Iterator[tuple[int, Sequence[Any]]]:
-    _check_packed(file)
+    # Whole, for its size is bounded: what goes wrong from here on is the file's fault, and no disk's.
+    content = io.BytesIO(file.read())
+    _check_packed(content)
     # Late: nobody else needs it, and it is slow to import.
     from openpyxl import DEFUSEDXML, load_workbook
 
     if not DEFUSEDXML:
         raise FileRefused("defusedxml is not installed, without which XLSX from outside is not read")
     try:
-        book = load_workbook(file, read_only=True, data_only=True, keep_links=False)
+        book = load_workbook(content, read_only=True, data_only=True, keep_links=False)
         try:
             if table.sheet is not None and table.sheet not in book.sheetnames:
                 raise FileRefused(f"it has no sheet {table.sheet}; there are {', '.join(book.sheetnames)}")
@@ -137,7 +139,7 @@ def _sheet(table: Table, file: BinaryIO) -> Iterator[tuple[int, Sequence[Any]]]:
                 yield number, [_cell(cell) for cell in cells]
         finally:
             book.close()
-    except FileRefused:
+    except (FileRefused, MemoryError):
         raise
     except Exception as error:
         # openpyxl and the parsers under it raise whatever they meet first in a file that is none.
@@ -145,19 +147,20 @@ def _sheet(table: Table, file: BinaryIO) -> Iterator[tuple[int, Sequence[Any]]]:
         raise FileRefused(f"it cannot be read as XLSX: {type(cause).__name__}: {cause}"[:300]) from None
 
 
-def _check_packed(file: BinaryIO) -> None:
+def _check_packed(content: io.BytesIO) -> None:
     """Before anything is unpacked: zipfile itself unpacks no part beyond the size that is written there."""
     try:
-        with zipfile.ZipFile(file) as packed:
+        with zipfile.ZipFile(content) as packed:
             parts = packed.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    # All that zipfile says of bytes that are no zip file; a place before their beginning is a ValueError.
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise FileRefused(f"it is no XLSX file: {error}") from None
     unpacked, stored = sum(part.file_size for part in parts), sum(part.compress_size for part in parts)
     if len(parts) > MAX_PARTS or unpacked > MAX_UNPACKED_BYTES or unpacked > MAX_RATIO * max(stored, 10_000):
         raise FileRefused(f"it would unpack to {unpacked} bytes in {len(parts)} parts, which is no table's size")
     if any(part.flag_bits & 1 for part in parts):
         raise FileRefused("it is encrypted")
-    file.seek(0)
+    content.seek(0)
 
 
 def _cell(cell: Any) -> Cell:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -22,7 +23,7 @@ from sqlalchemy import text
 
 from actors.inbound import tables
 from actors.inbound.drop import Dropped, Outcome, Stopped
-from actors.inbound.folder import Folder, FolderBusy, FolderUnfit, Settling
+from actors.inbound.folder import Folder, FolderBusy, FolderUnfit, NoFile, Settling
 from actors.inbound.format import Drop, Field, Inbound, Table, load
 from actors.inbound.sink import OwnSink
 from actors.inbound.tables import FileRefused
@@ -402,6 +403,32 @@ def test_whatever_is_dropped_is_read_or_refused(content: bytes, data: st.DataObj
     with suppress(FileRefused):
         found = tables.read(inbound, io.BytesIO(content))
         tables.write(inbound, found, found.rows, io.BytesIO())
+
+
+@pytest.mark.parametrize("form", ["csv", "fixed", "xlsx"])
+def test_a_disk_that_cannot_be_read_is_not_the_fault_of_the_file(form: str) -> None:
+    """It stays where it is, and is taken when the disk is well again."""
+    fields = [Field("lot", 1, 5)] if form == "fixed" else []
+    inbound = Inbound(1, "n", "drop", {"lot": "text"}, Drop("x"), Table(form, "utf-8", ",", 0, [], fields))
+    # The kernel answers a read of it at its beginning with an input/output error.
+    with open("/proc/self/mem", "rb", buffering=0) as broken, pytest.raises(OSError, match="Input/output error"):
+        tables.read(inbound, broken)
+
+
+def test_a_process_without_a_file_descriptor_left_puts_no_good_file_away(gate: Gate) -> None:
+    (gate.folder / "a.csv").write_text(HEADER + "A;RING-74;1;GR-A\n")
+    few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    folder = Folder(gate.folder)
+    folder.take("a.csv")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, most))
+    try:
+        with pytest.raises(FolderUnfit, match="Too many open files") as wrong:
+            folder.read("a.csv")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (few, most))
+        folder.close()
+    assert not isinstance(wrong.value, NoFile), "that would put it away as rejected"
+    assert gate.lying("rejected") == []
 
 
 def bomb(declared: int, entity: bool = False) -> bytes:
