@@ -38,7 +38,8 @@ REFRESH_SECONDS = 300.0
 FLOOR_SECONDS = 10.0
 #: Clocks of two machines differ by this at most.
 LEEWAY_SECONDS = 30.0
-_TIMEOUT_SECONDS = 5.0
+#: One document of the provider takes no longer, whole: whoever sends a new key name waits for two.
+PATIENCE_SECONDS = 5.0
 _MAX_DOCUMENT_BYTES = 256 * 1024
 _MAX_TOKEN_BYTES = 16 * 1024
 #: Verified tokens in memory; more make it forget all and verify again.
@@ -72,6 +73,7 @@ class Tokens:
         audience: str,
         grants: Grants,
         *,
+        patience_seconds: float = PATIENCE_SECONDS,
         wall: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -79,6 +81,7 @@ class Tokens:
         self.provider: Provider | None = None
         self._audience = audience
         self._grants = grants
+        self._patience_seconds = patience_seconds
         self._wall = wall
         self._clock = clock
         self._keys: dict[str | None, jwt.PyJWK] = {}
@@ -150,7 +153,7 @@ class Tokens:
                 return
             self._asked_at = self._clock()
             try:
-                self.provider, documents = await _discover(self.issuer)
+                self.provider, documents = await _discover(self.issuer, self._patience_seconds)
             except ProviderAway as away:
                 log.warning("the signing keys of %s could not be read: %s", self.issuer, away)
                 return
@@ -221,8 +224,8 @@ def _usable(document: dict[str, Any]) -> jwt.PyJWK | None:
     return None if key.algorithm_name == "RS256" and key.key.key_size < _MIN_RSA_BITS else key
 
 
-async def _discover(issuer: str) -> tuple[Provider, list[dict[str, Any]]]:
-    async with httpx.AsyncClient(timeout=_TIMEOUT_SECONDS, follow_redirects=False, trust_env=False) as client:
+async def _discover(issuer: str, patience_seconds: float) -> tuple[Provider, list[dict[str, Any]]]:
+    async with httpx.AsyncClient(timeout=patience_seconds, follow_redirects=False, trust_env=False) as client:
         address = issuer.rstrip("/") + "/.well-known/openid-configuration"
         provider = await ask(client, "GET", address, Provider)
         if provider.issuer != issuer:
@@ -234,9 +237,10 @@ async def _discover(issuer: str) -> tuple[Provider, list[dict[str, Any]]]:
 
 
 async def ask(client: httpx.AsyncClient, method: str, address: str, wanted: type[T], **more: Any) -> T:
-    """One small JSON document of the provider. Raises ProviderAway."""
+    """One small JSON document of the provider, whole within the client's time-out. Raises ProviderAway."""
     try:
-        async with client.stream(method, address, **more) as answer:
+        # The client's own limit is for each piece: an answer that drips would never end.
+        async with asyncio.timeout(client.timeout.read), client.stream(method, address, **more) as answer:
             body = b""
             async for piece in answer.aiter_bytes():
                 body += piece
@@ -245,7 +249,7 @@ async def ask(client: httpx.AsyncClient, method: str, address: str, wanted: type
             if answer.status_code != 200:
                 raise ProviderAway(f"{address} answered {answer.status_code}")
             return msgspec.json.decode(body, type=wanted)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
         raise ProviderAway(f"{address}: {type(error).__name__}") from None
     except msgspec.DecodeError:
         raise ProviderAway(f"{address} answered something else than its JSON") from None

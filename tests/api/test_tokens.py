@@ -4,8 +4,12 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import http.server
 import json
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import jwt
@@ -15,9 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api import tokens as module
 from api.grants import read_grants
-from api.tokens import FLOOR_SECONDS, Provider, ProviderAway, Tokens, tokens_of
+from api.tokens import FLOOR_SECONDS, Tokens, tokens_of
 from engine.errors import SettingInvalid
 from engine.settings import load_settings
 
@@ -156,27 +159,67 @@ def test_a_role_given_in_one_plant_is_never_had_in_another() -> None:
     assert named.principal({"oid": "7", "https://plant.example/groups": "it"}).name == "sso:7"  # type: ignore[union-attr]
 
 
-def test_invented_key_names_make_nobody_ask_the_provider_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, asked = [1000.0], []
+class Provider:
+    """A provider on a real socket: discovery and signing keys, counted; told to fail or to answer drop by drop."""
 
-    async def discover(issuer: str) -> tuple[Provider, list[dict[str, Any]]]:
-        asked.append(issuer)
-        await asyncio.sleep(0)
-        if len(asked) == 3:
-            raise ProviderAway("it answered 500")
-        return Provider(issuer, issuer), [document(RSA, "r")]
+    def __init__(self) -> None:
+        self.asked = 0
+        self.fails = self.drips = False
+        provider = self
 
-    monkeypatch.setattr(module, "_discover", discover)
-    tokens = Tokens(ISSUER, AUDIENCE, read_grants(GRANTS, "groups", "sub"), clock=lambda: now[0])
+        class Answer(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                keys = self.path == "/keys"
+                provider.asked += not keys
+                self.send_response(500 if provider.fails else 200)
+                said = {"keys": [document(RSA, "r")]} if keys else {"issuer": provider.issuer, "jwks_uri": provider.issuer + "/keys"}
+                body = json.dumps(said).encode()
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                with suppress(OSError):
+                    for at in range(len(body)):
+                        self.wfile.write(body[at : at + 1])
+                        time.sleep(0.05 if provider.drips else 0)
+
+            def log_message(self, *_: Any) -> None: ...
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        self.issuer = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    one = Provider()
+    yield one
+    one.server.shutdown()
+    one.server.server_close()
+
+
+def test_invented_key_names_make_nobody_ask_the_provider_again_and_again(provider: Provider) -> None:
+    now = [1000.0]
+    tokens = Tokens(provider.issuer, AUDIENCE, read_grants(GRANTS, "groups", "sub"), clock=lambda: now[0])
 
     async def rounds() -> None:
         for number in (1, 2, 3):
+            provider.fails = number == 3
             await asyncio.gather(*(tokens.refresh() for _ in range(50)))
-            assert len(asked) == number
+            assert provider.asked == number
             now[0] += FLOOR_SECONDS
 
     asyncio.run(rounds())
-    assert tokens.find(signed(made())) is not None, "what was known stays while the provider is away"
+    token = signed(made(iss=provider.issuer))
+    assert tokens.find(token) is not None, "what was known stays while the provider is away"
+
+
+def test_a_provider_that_answers_drop_by_drop_is_not_waited_for(provider: Provider) -> None:
+    provider.drips = True
+    tokens = Tokens(provider.issuer, AUDIENCE, read_grants(GRANTS, "groups", "sub"), patience_seconds=0.5)
+    began = time.monotonic()
+    asyncio.run(tokens.refresh())
+    assert time.monotonic() - began < 2.0
+    assert provider.asked == 1
+    assert tokens.find(signed(made(iss=provider.issuer))) is None
 
 
 @pytest.mark.parametrize(
