@@ -238,7 +238,6 @@ def main(settings: Settings) -> int:
         Task("compensations", SWEEP_SECONDS, lambda: _alone(deciding, compensate_all, engine)),
         Task("families", FAMILY_SECONDS, lambda: _alone(deciding, pass_on, engine)),
         Task("recalls", RECALL_SECONDS, lambda: _alone(deciding, recall, engine)),
-        Task("orders", SIGNAL_SECONDS, lambda: watch_orders(signals, engine)),
         Task("track record", COUNT_SECONDS, lambda: count_inspections(engine)),
         Task("upkeep", UPKEEP_SECONDS, lambda: _alone(deciding, upkeep, engine)),
     ]
@@ -248,6 +247,8 @@ def main(settings: Settings) -> int:
     asides = [
         [Task("notices", NOTICE_SECONDS, lambda: _plan(teller))],
         [Task("targets", ONCE_SECONDS, lambda: greet_targets(engine))],
+        # Only reads lots: however many orders are watched, holds pass to families in the meantime.
+        [Task("orders", SIGNAL_SECONDS, lambda: watch_orders(signals, engine))],
         *([_telling(teller, channel, stop)] for channel in teller.channels),
         *([_reading_back(reading, target)] for target in engine.pipeline.targets),
         *([Task(f"inbound {one.name}", INBOUND_SECONDS, one.look)] for one in inlets(engine, deciding, stop)),

@@ -31,6 +31,8 @@ WATCH = "lotgate/readiness"
 ASK_AGAIN_SECONDS = 10.0
 #: Reasons that a system is told.
 MAX_REASONS = 50
+#: Orders that are asked about again in one look, beside those of which something changed.
+ROUND = 25
 
 
 class Signalled(Struct, frozen=True):
@@ -79,17 +81,20 @@ class Signals:
         return self._tell(answer, by)
 
     def watch(self, rulebook: Callable[[], RuleBook], today: date) -> int:
-        """Ask again about orders of which something has changed; gives how many were signalled anew."""
+        """Ask again about every order of which something has changed, and about a round of those not asked for long.
+
+        Gives how many were signalled anew.
+        """
         watched = [_watched(row) for row in stored.watched(self._store)]
         if not watched:
             return 0
         versions = stored.versions(self._store, {lot for one in watched for lot in one.lots})
         revisions = stored.revisions(self._store, {key for one in watched for key in one.facts})
+        moved = [one for one in watched if _differs(one.lots, versions) or _differs(one.facts, revisions)]
         now, told = self._clock().timestamp(), 0
-        for one in watched:
-            moved = _differs(one.lots, versions) or _differs(one.facts, revisions)
-            if not moved and 0 <= now - one.asked_at < ASK_AGAIN_SECONDS:
-                continue
+        known = {one.order for one in moved}
+        due = [one for one in watched if one.order not in known and not 0 <= now - one.asked_at < ASK_AGAIN_SECONDS]
+        for one in (*moved, *sorted(due, key=lambda one: one.asked_at)[:ROUND]):
             answer = self._readinesses.of(one.order, rulebook(), WATCH, today)
             if answer.left:
                 stored.forget(self._store, one.order)

@@ -31,6 +31,18 @@ class World:
         wanted = Wanted(since, msgspec.Raw(json.dumps(content).encode()))
         self._references.put(kind, key, wanted, {"allocation": "wms"}.get(kind, "erp"))
 
+    def all_is_well_made_of_raw(self) -> None:
+        """As it is well, with a lot that was made of the lot RAW."""
+        self.plant.receive("RAW")
+        produce(self.plant, "L-1", "MO-1", "RAW")
+        self.plant.inspect("L-1", *["74.000"] * 5)
+        self.plant.send("lot.released.v1", "L-1", {})
+        self.plant.agree()
+        five = {"value": "5", "unit": "ea"}
+        self.say("order", "SO-1", ORDER | {"lines": [ORDER["lines"][0] | {"quantity": five}]})
+        self.say("allocation", "SO-1", allocated(quantity=five))
+        self.say("customer", "BOLT-CO", {})
+
     def all_is_well(self) -> None:
         released(self.plant, "L-1")
         self.say("order", "SO-1", ORDER)
@@ -97,15 +109,7 @@ def test_each_system_can_keep_an_order_back_and_says_why(world: World) -> None:
 
 
 def test_what_a_lot_was_made_of_counts(world: World) -> None:
-    world.plant.receive("RAW")
-    produce(world.plant, "L-1", "MO-1", "RAW")
-    world.plant.inspect("L-1", *["74.000"] * 5)
-    world.plant.send("lot.released.v1", "L-1", {})
-    world.plant.agree()
-    five = {"value": "5", "unit": "ea"}
-    world.say("order", "SO-1", ORDER | {"lines": [ORDER["lines"][0] | {"quantity": five}]})
-    world.say("allocation", "SO-1", allocated(quantity=five))
-    world.say("customer", "BOLT-CO", {})
+    world.all_is_well_made_of_raw()
     assert world.against() == []
     world.plant.hold("RAW", "H-1")
     assert world.against() == [("MADE-OF-GOOD-LOTS", "not_ready")]

@@ -14,9 +14,8 @@ from engine.ledger import Ledger
 from engine.order_readiness import Freshness, OrderReadinesses
 from engine.reference import Wanted
 from engine.settings import Settings, load_settings
-from engine.signals import ASK_AGAIN_SECONDS, Signals, signals_of
+from engine.signals import ASK_AGAIN_SECONDS, ROUND, Signals, signals_of
 from engine.store.opening import Store
-from tests.engine.test_genealogy import produce
 from tests.engine.test_order_readiness import TODAY, World, allocated
 from tests.engine.test_orders import ALLOCATION, ORDER
 
@@ -36,6 +35,12 @@ class Told(World):
 
     def watch(self, today: date = TODAY) -> int:
         return self.signals.watch(lambda: self.rulebook, today)
+
+    def asked_at(self) -> dict[str, float]:
+        """When each watched order was asked about last."""
+        with self.store.reads.connect() as connection:
+            query = "SELECT order_number, asked_at FROM signalled_orders ORDER BY order_number"
+            return {row.order_number: row.asked_at for row in connection.execute(text(query))}
 
     def told(self) -> list[tuple[int, str, str]]:
         """Number, readiness and state of every signal."""
@@ -65,15 +70,7 @@ def test_a_signal_is_a_delivery_and_sending_it_again_owes_nothing_more(world: To
 
 
 def test_a_hold_on_anything_it_was_made_of_takes_the_release_back_and_lifting_it_gives_it_again(world: Told) -> None:
-    world.plant.receive("RAW")
-    produce(world.plant, "L-1", "MO-1", "RAW")
-    world.plant.inspect("L-1", *["74.000"] * 5)
-    world.plant.send("lot.released.v1", "L-1", {})
-    world.plant.agree()
-    five = {"value": "5", "unit": "ea"}
-    world.say("order", "SO-1", ORDER | {"lines": [ORDER["lines"][0] | {"quantity": five}]})
-    world.say("allocation", "SO-1", allocated(quantity=five))
-    world.say("customer", "BOLT-CO", {})
+    world.all_is_well_made_of_raw()
     assert world.send().release is True
     assert world.watch() == 0
     world.plant.hold("RAW", "H-1")
@@ -92,6 +89,27 @@ def test_a_hold_on_anything_it_was_made_of_takes_the_release_back_and_lifting_it
     world.plant.agree()
     assert world.watch() == 1
     assert world.told()[-1][1] == "ready"
+
+
+def test_what_has_changed_comes_first_and_the_rest_in_rounds_however_many_are_watched(world: Told) -> None:
+    world.all_is_well()
+    orders = [f"SO-{n:03}" for n in range(ROUND + 20)]
+    for order in (*orders, "ZZ-LAST"):
+        world.say("order", order, ORDER)
+        world.say("allocation", order, allocated(lot="L-2") if order == "ZZ-LAST" else ALLOCATION)
+    world.plant.released("L-2")
+    world.plant.agree()
+    for order in (*orders, "ZZ-LAST"):
+        world.signals.send(order, world.rulebook, "shipper", TODAY)
+    before = world.asked_at()
+    world.clock.forward(ASK_AGAIN_SECONDS)
+    world.plant.hold("L-2", "H-1")
+    assert world.watch() == 1
+    after = world.asked_at()
+    anew = [order for order in after if after[order] != before[order]]
+    assert anew == [*orders[:ROUND], "ZZ-LAST"]
+    world.watch()
+    assert all(world.asked_at()[order] != before[order] for order in orders)
 
 
 def test_what_erp_and_wms_say_later_counts_and_so_does_time(world: Told) -> None:
