@@ -195,17 +195,8 @@ def values(connector: Connector, status: StockStatus, key: str) -> dict[str, Any
 
 def load(path: Path, settings: Settings) -> Connector:
     """The connector in the file at ``path``. Raises ConnectorInvalid, with file, line, column and every mistake."""
-    tree, node = _read(path)
-    try:
-        connector = msgspec.convert(tree, Connector)
-    except msgspec.ValidationError as error:
-        words, _, where = str(error).partition(" - at `")
-        where = where.rstrip("`").removeprefix("$").removeprefix(".")
-        raise ConnectorInvalid(_said(path, node, where, words)) from None
     used: set[str] = set()
-    wrong = [*_wrong(connector, settings, used)]
-    if wrong:
-        raise ConnectorInvalid("; ".join(_said(path, node, where, words) for where, words in wrong))
+    connector = read_checked(path, Connector, lambda found: _wrong(found, settings, used))
     base_url = fill(f"{connector.base_url}", _own(settings)).rstrip("/")
     secrets = {f"secret.{name}": settings.secrets[name] for name in used}
     return msgspec.structs.replace(connector, base_url=base_url, secrets=secrets)
@@ -299,7 +290,7 @@ def _unknown(where: str, template: Any, known: Mapping[str, Any]) -> Iterator[tu
 
 
 def read_checked(path: Path, kind: type[Checked], wrong: Callable[[Checked], Iterable[tuple[str, str]]]) -> Checked:
-    """Another YAML file of the operator's as a ``kind``; ``wrong`` says where and what the types do not see.
+    """A YAML file of the operator's as a ``kind``; ``wrong`` says where and what the types do not see.
 
     Raises ConnectorInvalid, with file, line, column and every mistake.
     """

@@ -2,11 +2,13 @@
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -200,6 +202,29 @@ def deliverer(owing: Owing, adapt: Adapt) -> Iterator[Callable[..., Deliverer]]:
     for one, stopping in made:
         stopping.set()
         one.close()
+
+
+@contextlib.contextmanager
+def clock_process(home: Path, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The real clock process over the store in ``home``, with more settings."""
+    environment = {
+        **os.environ, "LOTGATE_HOME": str(home), "LOTGATE_REDIS_URL": "none", "LOTGATE_CHANNEL": "reference",
+        "PYTHONPATH": str(ROOT), **settings,
+    }  # fmt: skip
+    command = [sys.executable, "-m", "api.cli.main", "clock"]
+    with subprocess.Popen(command, cwd=home, env=environment, stderr=subprocess.DEVNULL) as clock:
+        try:
+            yield clock
+        finally:
+            clock.kill()
+
+
+def seconds_to_stop(process: subprocess.Popen[bytes]) -> float:
+    """Ask it to stop, and see that it ends well."""
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+    return time.monotonic() - began
 
 
 @dataclass

@@ -1,10 +1,6 @@
 """The clock as a process: it tells people through whatever answers, and stops in time whatever hangs."""
 
-import os
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -12,8 +8,7 @@ from typing import Any
 
 from engine.clock import system_clock
 from engine.tasks import Tasks
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.actors.conftest import clock_process, seconds_to_stop
 
 
 def test_a_mail_server_that_hangs_holds_up_neither_the_webhook_nor_the_end(
@@ -32,23 +27,15 @@ def test_a_mail_server_that_hangs_holds_up_neither_the_webhook_nor_the_end(
                 connection.recv(1)
 
         threading.Thread(target=answer, daemon=True).start()
-        environment = {
-            **os.environ, "LOTGATE_HOME": str(tmp_path), "LOTGATE_REDIS_URL": "none", "LOTGATE_CHANNEL": "reference",
-            "LOTGATE_NOTIFY_EMAIL": "quality@plant.example", "PYTHONPATH": str(ROOT),
-            "LOTGATE_SMTP_URL": f"smtp://127.0.0.1:{silent.getsockname()[1]}", "LOTGATE_NOTIFY_WEBHOOK": talker.url,
+        ways = {
+            "LOTGATE_NOTIFY_EMAIL": "quality@plant.example", "LOTGATE_NOTIFY_WEBHOOK": talker.url,
+            "LOTGATE_SMTP_URL": f"smtp://127.0.0.1:{silent.getsockname()[1]}",
         }  # fmt: skip
-        command = [sys.executable, "-m", "api.cli.main", "clock"]
-        with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL) as clock:
-            try:
-                assert called.wait(60), "the mail server was not called"
-                deadline = time.monotonic() + 30
-                while not talker.heard:
-                    assert time.monotonic() < deadline, "the webhook waited for the mail server"
-                    time.sleep(0.02)
-                began = time.monotonic()
-                clock.send_signal(signal.SIGTERM)
-                assert clock.wait(30) == 0
-                assert time.monotonic() - began < 9, "it waited for the mail server"
-            finally:
-                clock.kill()
+        with clock_process(tmp_path, **ways) as clock:
+            assert called.wait(60), "the mail server was not called"
+            deadline = time.monotonic() + 30
+            while not talker.heard:
+                assert time.monotonic() < deadline, "the webhook waited for the mail server"
+                time.sleep(0.02)
+            assert seconds_to_stop(clock) < 9, "it waited for the mail server"
     assert talker.heard[0][2]["data"]["tasks"][0]["subject"] == "LOT-1"

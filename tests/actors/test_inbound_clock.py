@@ -1,17 +1,14 @@
 """The clock process takes what is dropped, and stops in time whatever it fetches."""
 
-import os
-import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import text
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.actors.conftest import clock_process, seconds_to_stop
+
 DATA = 'data: {item: RING-74, revision: A, supplier: ACME, receipt: "GR-${lot}", quantity: {value: "5", unit: ea}}'
 EVENT = f'columns: {{lot: text}}\nevent:\n  type: lot.received.v1\n  source: gate\n  subject: "${{lot}}"\n  {DATA}\n'
 
@@ -25,23 +22,12 @@ def test_the_clock_process_takes_files_while_a_system_hangs_and_stops_in_time(st
         pull = f"pull: {{base_url: 'http://127.0.0.1:{silent.getsockname()[1]}', path: /x, timeout_s: 60}}\n"
         (tmp_path / "inbound" / "slow.yaml").write_text(f"inbound: 1\nname: slow\nkind: pull\n{pull}{EVENT}")
         (tmp_path / "lab" / "a.csv").write_text("lot\nCLOCK-1\n")
-        environment = {
-            **os.environ, "LOTGATE_HOME": str(tmp_path), "LOTGATE_REDIS_URL": "none", "LOTGATE_CHANNEL": "reference",
-            "LOTGATE_INBOUND": str(tmp_path / "inbound"), "PYTHONPATH": str(ROOT),
-        }  # fmt: skip
-        command = [sys.executable, "-m", "api.cli.main", "clock"]
-        with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL) as clock:
-            try:
-                deadline = time.monotonic() + 60
-                while not list((tmp_path / "lab").glob("archive/a-*.csv")):
-                    assert time.monotonic() < deadline, "the file was not taken"
-                    time.sleep(0.05)
-                began = time.monotonic()
-                clock.send_signal(signal.SIGTERM)
-                assert clock.wait(30) == 0
-                assert time.monotonic() - began < 9, "it waited for the system that hangs"
-            finally:
-                clock.kill()
+        with clock_process(tmp_path, LOTGATE_INBOUND=str(tmp_path / "inbound")) as clock:
+            deadline = time.monotonic() + 60
+            while not list((tmp_path / "lab").glob("archive/a-*.csv")):
+                assert time.monotonic() < deadline, "the file was not taken"
+                time.sleep(0.05)
+            assert seconds_to_stop(clock) < 9, "it waited for the system that hangs"
     with store.reads.connect() as connection:
         found = connection.execute(text("SELECT id, state FROM lots")).all()
         by = connection.execute(text("SELECT DISTINCT principal FROM journal WHERE kind = 'event'")).scalars().all()
