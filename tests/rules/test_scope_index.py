@@ -3,8 +3,13 @@
 import json
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rules.compiled import Verdict
 from rules.reference import Checks, index_gates
 from rules.rulebook import Case, RuleBook
+from rules.world import world_of
 from tests.rules.conftest import book_of
 
 DAY = 740_000
@@ -52,3 +57,28 @@ def test_requirements_that_say_the_same_are_one_and_a_different_limit_is_another
     assert first[0] is second[0]
     assert checks.of(other.rules.rules[0])[0] is not first[0]
     assert verdicts(other, {"id": "L1", "item": "A"}) == {"X": ("pass", "")}
+
+
+SCOPES = ["lot.item = A", "lot.item in [A, B]", "lot.item != A", "lot.item not in [A]", "lot.revision = X",
+          "lot.revision in [X, Y]", "lot.revision is missing", "lot.quantity = 5", "lot.quantity > 4",
+          "lot.recall_open = yes", "lot.state = released"]  # fmt: skip
+LOTS = st.fixed_dictionaries(
+    {"id": st.just("L1")},
+    optional={
+        "item": st.sampled_from("ABC"), "revision": st.sampled_from("XYZ"), "quantity": st.sampled_from([4_000_000, 5_000_000]),
+        "recall_open": st.booleans(), "state": st.sampled_from(["released", "blocked"]),
+    },
+)  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(scopes=st.lists(st.lists(st.sampled_from(SCOPES), max_size=3, unique=True), min_size=1, max_size=8), lot=LOTS)
+def test_no_rule_that_has_something_to_say_is_left_out(scopes: list[list[str]], lot: dict[str, Any]) -> None:
+    """Against every rule of the gate asked by itself, whichever the index would look at."""
+    found = book(*scopes)
+    world = world_of({"lot": [lot], "result": [{"characteristic": "ph", "value": 8_000_000}]}, found.rules.singles, DAY)
+    each = [(bound.rule.id, bound.judge(world).verdict) for bound in index_gates(found.rules)["release"].all]
+    silent = (Verdict.NOT_APPLICABLE, Verdict.NOT_EFFECTIVE)
+    assert {rule: said for rule, (said, _) in verdicts(found, lot).items()} == {
+        rule: verdict.value for rule, verdict in each if verdict not in silent
+    }
