@@ -133,7 +133,7 @@ def create_app(settings: Settings) -> Application:
             *lot_routes(engine),
             *audit_routes(engine),
             *elsewhere_routes(lookup),
-            *epcis_routes(engine, engine.committer, patience, permits, rates),
+            *epcis_routes(engine, patience, batch),
             *feed_routes(tail),
             *genealogy_routes(engine),
             *kpi_routes(engine),

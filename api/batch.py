@@ -170,11 +170,20 @@ class BatchPath:
             await queue.put(None)
 
     async def _submit(self, item: bytes | None, index: int, visit: Visit, path: str) -> _Pending | Result:
-        event: Event | None = None
         try:
             if item is None:
                 raise Refused("body-too-large", f"The line is longer than {MAX_EVENT_BYTES} bytes.")
             event = read_event(item)
+        except Exception as error:  # becomes a problem; the unforeseen is logged on the way
+            return _refused(error, index, path, visit)
+        return await self._take(event, index, visit, path)
+
+    async def decide(self, event: Event, index: int, visit: Visit, path: str) -> Result:
+        """What becomes of one event that was read already; an answer of 2xx without the decision itself."""
+        return await _finish(await self._take(event, index, visit, path), path, visit, minimal=True)
+
+    async def _take(self, event: Event, index: int, visit: Visit, path: str) -> _Pending | Result:
+        try:
             await self._permits.check(visit.principal, event)
             while not is_urgent(event) and (wait := self._rates.take(visit.principal.name)) > 0:
                 await asyncio.sleep(min(wait, 1.0))  # a batch gives way instead of failing

@@ -35,7 +35,7 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}\Z")
 _BOUNDARY_HEADERS = (b"authorization", b"x-api-key", b"cookie", b"content-type", b"if-match", b"idempotency-key")
 
 #: These count their events themselves: what is a hold is known when it is read.
-_COUNTED_LATER = frozenset((b"/v1/events", b"/v1/events/batch"))
+_COUNTED_LATER = frozenset((b"/v1/events", b"/v1/events/batch", b"/v1/epcis/capture"))
 
 NOBODY = Principal("", frozenset())
 

@@ -9,24 +9,19 @@ from typing import Any
 import msgspec
 from litestar import Request, Response, get, post
 from litestar.handlers import HTTPRouteHandler
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from api.answers import require, visit_of
-from api.batch import Result
+from api.batch import BatchPath, Result
 from api.body import MAX_BATCH_BYTES, Patience, whole
 from api.door import Visit
-from api.permits import Permits
-from api.problems import Refused, explain
+from api.problems import Refused
 from api.queries import limit_of, one_of, read_query
-from api.rates import Rates
 from api.roles import SENDING
 from engine import epcis
-from engine.clock import instant
-from engine.committer import Committer
+from engine.clock import instant, parse_instant
 from engine.epcis_in import Captured, read_document
 from engine.epcis_out import TYPES, document, event_of
-from engine.errors import LotgateError
-from engine.events import Event
 from engine.feed import START, Feed, id_of, place_of
 from engine.runtime import Front
 
@@ -60,27 +55,9 @@ class Capture(Struct):
     events: list[CapturedLine]
 
 
-def epcis_routes(
-    engine: Front, committer: Committer, patience: Patience, permits: Permits, rates: Rates
-) -> list[HTTPRouteHandler]:
+def epcis_routes(engine: Front, patience: Patience, batch: BatchPath) -> list[HTTPRouteHandler]:
     """The routes, for Litestar."""
     feed = Feed(engine.store)
-
-    async def submit(event: Event, index: int, visit: Visit, path: str) -> Result:
-        try:
-            await permits.check(visit.principal, event)
-            while (wait := rates.take(visit.principal.name)) > 0:
-                await asyncio.sleep(min(wait, 1.0))  # a document gives way instead of failing
-            decided = await committer.submit(event, visit.principal.name)
-        except LotgateError as error:
-            made, _ = explain(error, path, visit.request_id.decode())
-            return Result(index, made.status, event.id, event.source, event.subject, problem=_raw(made))
-        result = Result(
-            index, decided.status, event.id, event.source, decided.lot, decided.version, decided.replayed
-        )
-        if decided.status >= 400:
-            result.problem = Raw(decided.body)
-        return result
 
     async def line(number: int, found: Captured, visit: Visit, path: str) -> CapturedLine:
         if found.problem is not None:
@@ -88,7 +65,7 @@ def epcis_routes(
                 number, found.event_id, found.type, "refused", found.problem.detail, found.problem.pointer
             )
         # One after the other: an output needs what became of its inputs.
-        results = [await submit(event, at, visit, path) for at, event in enumerate(found.events)]
+        results = [await batch.decide(event, at, visit, path) for at, event in enumerate(found.events)]
         return CapturedLine(number, found.event_id, found.type, "understood", results=results)
 
     @post("/v1/epcis/capture", status_code=200)
@@ -110,7 +87,7 @@ def epcis_routes(
         query = read_query(request.scope, _PARAMETERS)
         limit, kind = limit_of(query), one_of(query, "eventType", _EVENT_TYPES)
         step = epcis.word_of(query["EQ_bizStep"]) if "EQ_bizStep" in query else None
-        named, since = query.get("MATCH_anyEPCClass"), query.get("GE_recordTime", "")
+        named, since = query.get("MATCH_anyEPCClass"), _since(query)
         place = place_of(query["nextPageToken"]) if "nextPageToken" in query else START
         if place is None:
             raise Refused("parameter-invalid", "nextPageToken is not one that an earlier page gave.", "nextPageToken")
@@ -143,6 +120,18 @@ def epcis_routes(
     return [capture, query_events]
 
 
+def _since(query: dict[str, str]) -> str:
+    """From when on, as the journal writes it; empty: from the beginning."""
+    text = query.get("GE_recordTime")
+    if text is None:
+        return ""
+    try:
+        return instant(parse_instant(text))
+    except (ValueError, OverflowError):
+        said = "GE_recordTime must be an instant with its zone, for example 2026-11-23T08:00:00Z."
+        raise Refused("parameter-invalid", said, "GE_recordTime") from None
+
+
 def _classes(event: dict[str, Any]) -> set[str]:
     lists = ("quantityList", "inputQuantityList", "outputQuantityList")
     return {part["epcClass"] for name in lists for part in event.get(name, ())}
@@ -150,7 +139,3 @@ def _classes(event: dict[str, Any]) -> set[str]:
 
 def _json(value: Any) -> Response[bytes]:
     return Response(msgspec.json.encode(value), media_type="application/json")
-
-
-def _raw(value: Any) -> Raw:
-    return Raw(msgspec.json.encode(value))

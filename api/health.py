@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from actors.broker import BellState
 from api.answers import visit_of
 from api.views import Check, Readiness
-from engine.business import Business
+from engine.business import Business, Remembered
 from engine.compensation import Compensations
 from engine.drift import Drift
 from engine.errors import LotgateError
@@ -173,6 +173,7 @@ class EngineCollector(Collector):
 
     def __init__(self, engine: Front) -> None:
         self._engine = engine
+        self._numbers = Remembered(Business(engine.store, engine.clock)).numbers
 
     def collect(self) -> Iterator[Metric]:
         """All families."""
@@ -280,7 +281,7 @@ class EngineCollector(Collector):
         yield from (drift, age, disputes)
 
     def _business(self) -> Iterator[Metric]:
-        kpi = Business(self._engine.store, self._engine.clock).numbers(self._engine.today())
+        kpi = self._numbers(self._engine.today())
         now = self._engine.clock()
         waiting = GaugeMetricFamily("lotgate_waiting_lots", "Living lots that wait", labels=["queue"])
         oldest = GaugeMetricFamily("lotgate_waiting_age_seconds", "Age of the oldest of them", labels=["queue"])
@@ -307,6 +308,8 @@ class EngineCollector(Collector):
                 ppm.add_metric([line.supplier], line.ppm)
         delayed = GaugeMetricFamily("lotgate_delayed_shipments", "Delayed shipments", labels=["cause", "target"])
         delayed.add_metric(["quality", ""], kpi.delays.by_quality)
-        for target, number in kpi.delays.interfaces.items():
+        # From the start: an alert on an increase does not see a series that begins with its first shipment.
+        waited = dict.fromkeys(self._engine.committer.targets, 0) | kpi.delays.interfaces
+        for target, number in waited.items():
             delayed.add_metric(["interface", target], number)
         yield from (waiting, oldest, value, orders, passed, lead, ppm, delayed)

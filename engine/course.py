@@ -445,12 +445,14 @@ class Course:
         sub = self.submission
         judgement = self.judged[-1].judgement if self.judged else None
         builtin = tuple(v for v in refusal.rules if v.file == decide.BUILT_IN)
+        waited = any(v.rule == decide.TARGETS_AGREE for v in builtin)
+        undelivered = self.around.undelivered.get(lot.id, ()) if waited else ()
         self._append(lot.id, "refusal", self.trigger, str(sub.event.__struct_config__.tag), lot.state,
-                     sub.event.data, sub.data.decode(), judgement, builtin)  # type: ignore[attr-defined]  # fmt: skip
+                     sub.event.data, sub.data.decode(), judgement, builtin, undelivered)  # type: ignore[attr-defined]  # fmt: skip
 
     def _append(
         self, lot_id: str, kind: str, trigger: str, type_: str, after: str, data: Any, text: str,
-        judgement: Judgement | None, builtin: tuple[RuleVerdict, ...] = (),
+        judgement: Judgement | None, builtin: tuple[RuleVerdict, ...] = (), undelivered: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
         event, around = self.submission.event, self.around
         lot = self.lots.get(lot_id)
@@ -466,7 +468,7 @@ class Course:
             event.causationid if own else event.id,
             event.traceparent,
             ABSENT if lot is None else lot.state, after, around.rulebook.digest, text,
-            evidence(self.judged, judgement, builtin, sequence),
+            evidence(self.judged, judgement, builtin, sequence, undelivered),
             GENESIS if lot is None else lot.head,
         )  # fmt: skip
         entry = replace(entry, hash=entry_hash(entry))

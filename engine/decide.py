@@ -29,7 +29,8 @@ ANSWERED_WHEN_CLOSED = frozenset(
 SAMPLE_ACCEPTED = "SAMPLE-ACCEPTED"
 #: Where built-in guards say they come from, in place of a rule file.
 BUILT_IN = "built-in"
-_OUTSTANDING = " did not acknowledge the lot's present status yet"
+#: The guard of shipments that waits for the targets.
+TARGETS_AGREE = "TARGETS-AGREE"
 
 
 class Refusal(Struct, frozen=True):
@@ -241,15 +242,9 @@ def expired(lot: Lot) -> RuleVerdict:
 def outstanding(undelivered: tuple[str, ...]) -> RuleVerdict:
     """The verdict for a lot whose status some targets have not acknowledged."""
     names = " and ".join(name for name in undelivered if not is_unrouted(name))
-    words = [names + _OUTSTANDING] if names else []
+    words = [f"{names} did not acknowledge the lot's present status yet"] if names else []
     words += [f"no target of kind {name.removeprefix(UNROUTED)} takes it" for name in undelivered if is_unrouted(name)]
-    return _fails("TARGETS-AGREE", "; ".join(words))
-
-
-def outstanding_targets(message: str) -> tuple[str, ...]:
-    """The targets that a message of :func:`outstanding` names."""
-    names, found, _ = message.partition(_OUTSTANDING)
-    return tuple(names.split(" and ")) if found else ()
+    return _fails(TARGETS_AGREE, "; ".join(words))
 
 
 def child_exists(child: str) -> RuleVerdict:

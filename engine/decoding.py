@@ -50,7 +50,8 @@ def scaled(value: Decimal) -> int:
         raise ValueError("is not a number below 10**12")
     shifted = value.scaleb(DECIMAL_PLACES)
     whole = int(shifted)
-    if whole != shifted:
+    # What is far too small for a Decimal's context has become a zero on the way.
+    if whole != shifted or (value != 0 and whole == 0):
         raise ValueError(f"has more than {DECIMAL_PLACES} decimal places; send it as it was measured")
     return whole
 

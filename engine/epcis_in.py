@@ -6,7 +6,7 @@ content. Serial-numbered items are no lots. What may not enter: submitting, HTTP
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,12 +14,14 @@ import msgspec
 from msgspec import Struct
 
 from engine import epcis
-from engine.decoding import decode_event
+from engine.decoding import decode_event, scaled
 from engine.errors import EventInvalid
 from engine.events import Event
 
 #: Events of one document.
 MAX_EVENTS = 2_000
+#: Lots of one list of an event.
+MAX_LOTS = 2_000
 #: Where nobody says which revision of an item a lot is of.
 NO_REVISION = "-"
 #: Source of what was captured; a key that is limited to sources has to be allowed it.
@@ -33,8 +35,17 @@ _WAYS = {
     "EPCISDocument": ("epcisBody", "eventList"),
     "EPCISQueryDocument": ("epcisBody", "queryResults", "resultsBody", "eventList"),
 }
+
+
+def _number(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"{text[:40]} is beyond every number") from None
+
+
 #: Exact: no quantity passes through a binary float.
-_decode = msgspec.json.Decoder(float_hook=Decimal).decode
+_decode = msgspec.json.Decoder(float_hook=_number).decode
 
 
 class NotUnderstood(EventInvalid):
@@ -141,8 +152,8 @@ class _Said:
     def __init__(self, event: dict[str, Any]) -> None:
         self.event = event
         self.kind = str(event["type"])
-        self.step = epcis.word_of(str(event.get("bizStep", "")))
-        self.disposition = epcis.word_of(str(event.get("disposition", "")))
+        self.step = epcis.word_of(str(event.get("bizStep") or ""))
+        self.disposition = epcis.word_of(str(event.get("disposition") or ""))
         given = event.get("eventID")
         plain = msgspec.json.encode(event, order="sorted")
         self.identity = given if isinstance(given, str) and len(given) <= 200 else hashlib.sha256(plain).hexdigest()
@@ -153,16 +164,21 @@ class _Said:
         """The lots of a list. Raises NotUnderstood for what is in it beside lots."""
         if self.event.get(serials):
             raise NotUnderstood("It is about serial-numbered items; Lotgate decides about lots.", f"/{serials}")
-        found = []
-        for number, element in enumerate(_objects(self.event.get(name), f"/{name}")):
+        found = dict[str, _Part]()
+        listed = _objects(self.event.get(name), f"/{name}")
+        if len(listed) > MAX_LOTS:
+            raise NotUnderstood(f"A list names at most {MAX_LOTS} lots; this one has {len(listed)}.", f"/{name}")
+        for number, element in enumerate(listed):
             pointer = f"/{name}/{number}"
             named = element.get("epcClass")
             lot = epcis.lot_of(named) if isinstance(named, str) else None
             if lot is None:
                 words = f"The class {named} names no lot (or one of more than 64 characters)."
                 raise NotUnderstood(words, f"{pointer}/epcClass")
-            found.append(_Part(lot, str(named), _amount(element, pointer)))
-        return found
+            if lot in found:  # the second would look like the first sent again
+                raise NotUnderstood(f"It names {lot} twice; say its whole quantity once.", f"{pointer}/epcClass")
+            found[lot] = _Part(lot, str(named), _amount(element, pointer))
+        return list(found.values())
 
     def transaction(self, *kinds: str) -> str | None:
         """The number of the first business document of these kinds."""
@@ -222,7 +238,7 @@ def _received(said: _Said, part: _Part) -> tuple[str, str, dict[str, Any]]:
     if supplier is None:
         raise NotUnderstood("Nobody says who sent it (sourceList).", "/sourceList")
     receipt = said.transaction("recadv", "desadv", "po") or said.short
-    more = {"supplier": supplier, "receipt": _code(f"{receipt}/{part.lot}"), "order": said.transaction("po")}
+    more = {"supplier": supplier, "receipt": _key(receipt, part.lot), "order": said.transaction("po")}
     return "lot.received.v1", part.lot, said.goods(part) | {n: v for n, v in more.items() if v is not None}
 
 
@@ -243,7 +259,7 @@ def _shipped(said: _Said, part: _Part) -> tuple[str, str, dict[str, Any]]:
 
 
 def _held(said: _Said, part: _Part) -> tuple[str, str, dict[str, Any]]:
-    return "hold.applied.v1", part.lot, {"hold": said.short, "reason": {"code": said.disposition or "holding"}}
+    return "hold.applied.v1", part.lot, {"hold": said.short, "reason": {"code": _code(said.disposition or "holding")}}
 
 
 #: Business step -> our event.
@@ -260,11 +276,9 @@ def _transformed(said: _Said) -> Made:
     for part in used:
         if part.quantity is None:
             raise NotUnderstood(f"Nobody says how much of {part.lot} was used.", "/inputQuantityList")
-        confirmation = _code(f"{said.short}/{part.lot}")
-        yield "lot.consumed.v1", part.lot, {"quantity": part.quantity, "order": order, "confirmation": confirmation}
+        yield "lot.consumed.v1", part.lot, {"quantity": part.quantity, "order": order, "confirmation": said.short}
     for part in made:
-        data = {"order": order, "confirmation": _code(f"{said.short}/{part.lot}")}
-        yield "lot.produced.v1", part.lot, said.goods(part) | data
+        yield "lot.produced.v1", part.lot, said.goods(part) | {"order": order, "confirmation": said.short}
 
 
 def _objects(value: Any, pointer: str) -> list[dict[str, Any]]:
@@ -280,7 +294,18 @@ def _amount(element: dict[str, Any], pointer: str) -> dict[str, str] | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | Decimal) or not isinstance(uom, str | None):
         raise NotUnderstood("A quantity is a number, its uom a UN/CEFACT code.", pointer)
-    return {"value": format(Decimal(value), "f"), "unit": epcis.unit_of(uom)}
+    exact = Decimal(value)
+    try:
+        scaled(exact)  # before it is written out: 1e999999999 would be a billion digits
+    except ValueError as error:
+        raise NotUnderstood(f"The quantity {value} {error}.", f"{pointer}/quantity") from None
+    return {"value": format(exact, "f"), "unit": epcis.unit_of(uom)}
+
+
+def _key(document: str, lot: str) -> str:
+    """A document's line for a lot: what tells two of them apart is never cut off."""
+    text = f"{document}/{lot}"
+    return text if len(text) <= 64 else hashlib.sha256(text.encode()).hexdigest()
 
 
 def _code(text: str) -> str:

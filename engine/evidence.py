@@ -28,6 +28,8 @@ class Evidence(Struct, omit_defaults=True):
     #: Where the result facts come from: data of inspection.recorded entries of this journal.
     results: "ResultsUsed | None" = None
     sequence: str | None = None
+    #: Of a shipment that was refused: targets that had not acknowledged the lot's present status.
+    undelivered: tuple[str, ...] = ()
 
 
 class ResultsUsed(Struct):
@@ -47,18 +49,19 @@ class Judged(Struct):
 
 
 def evidence(
-    judged: Sequence[Judged], judgement: Judgement | None, builtin: tuple[RuleVerdict, ...], sequence: str | None
-) -> str:
+    judged: Sequence[Judged], judgement: Judgement | None, builtin: tuple[RuleVerdict, ...], sequence: str | None,
+    undelivered: tuple[str, ...] = (),
+) -> str:  # fmt: skip
     """The evidence of an entry, JSON: ``judgement`` is one of ``judged``, or None where no rule had a say."""
     if judgement is None:
         if not builtin and sequence is None:
             return "{}"
-        return _encode(Evidence(verdicts=builtin, sequence=sequence)).decode()
+        return _encode(Evidence(verdicts=builtin, sequence=sequence, undelivered=undelivered)).decode()
     mine = next(j for j in reversed(judged) if j.judgement is judgement)
     facts = {kind: lines for kind, lines in mine.case.facts.items() if kind != "result"}
     return _encode(
         Evidence(judgement.gate, judgement.engines, judgement.agreed, judgement.disagreement,
-                 (*builtin, *judgement.verdicts), facts, mine.used, sequence)  # type: ignore[arg-type]
+                 (*builtin, *judgement.verdicts), facts, mine.used, sequence, undelivered)  # type: ignore[arg-type]
     ).decode()  # fmt: skip
 
 

@@ -12,8 +12,9 @@ import msgspec
 from msgspec import Struct
 
 from engine.clock import parse_instant
-from engine.decide import outstanding_targets
+from engine.decide import TARGETS_AGREE
 from engine.quality.scorecard import Scorecard
+from engine.routing import is_unrouted
 
 #: Days that lead times and shipments are looked at, and the most of each.
 WINDOW_DAYS = 30
@@ -29,7 +30,6 @@ QUEUES: dict[str, tuple[str, ...]] = {
 EDGES: tuple[timedelta, ...] = (8 * _HOUR, _DAY, 3 * _DAY, 7 * _DAY, 30 * _DAY, 90 * _DAY)
 #: Rules that say that a shipment was asked for wrongly, which delays nothing.
 _MISTAKES = frozenset({"UNIT-OF-LOT", "QUANTITY-AVAILABLE"})
-_AGREE = "TARGETS-AGREE"
 
 
 class Age(Struct, frozen=True):
@@ -263,8 +263,8 @@ def _causes(row: Any) -> tuple[bool, bool, set[str]]:
         line for line in evidence.get("verdicts", ())
         if line["verdict"] in ("fail", "unknown") and line["severity"] in ("block", "hold")
     ]  # fmt: skip
-    silent = [line for line in failing if line["rule"] == _AGREE]
-    others = [line for line in failing if line["rule"] != _AGREE and line["rule"] not in _MISTAKES]
-    targets = {name for line in silent for name in outstanding_targets(line["message"])}
+    silent = [line for line in failing if line["rule"] == TARGETS_AGREE]
+    others = [line for line in failing if line["rule"] != TARGETS_AGREE and line["rule"] not in _MISTAKES]
+    targets = {name for name in evidence.get("undelivered", ()) if silent and not is_unrouted(name)}
     not_released = row.state_before != "released"
     return bool(others) or not_released or not evidence.get("agreed", True), bool(silent), targets

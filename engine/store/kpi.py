@@ -82,7 +82,8 @@ def read_releases(
     released = list(connection.execute(text(_RELEASED), {"since": since, "limit": limit}))
     lots = sorted({str(row.lot) for row in released})
     inspected = list(connection.execute(text(_INSPECTED), {"since": since, "limit": 2 * limit}))
-    seen = {row.lot for row in inspected}
+    first: dict[str, str] = {row.lot: row.recorded_at for row in released}  # the newest come first
+    seen = {row.lot for row in inspected if row.lot in first and row.recorded_at <= first[row.lot]}
     inspected += read_among(connection, _INSPECTED_OF, "lot", [lot for lot in lots if lot not in seen])
     received = read_among(connection, "SELECT id, received_at FROM lots WHERE {among}", "id", lots)
     return released, inspected, {str(row.id): str(row.received_at) for row in received}

@@ -1,6 +1,7 @@
 """GS1 EPCIS over HTTP."""
 
 import json
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from tests.engine.test_epcis import DATA, of, received
@@ -45,6 +46,28 @@ def test_a_document_is_decided_event_by_event_and_once(service: Any) -> None:
         ("ObjectEvent", "receiving"), ("ObjectEvent", "holding"), ("ObjectEvent", "holding")
     ]  # fmt: skip
     assert mine[0]["quantityList"] == [{"epcClass": lot, "quantity": 5}]
+
+
+def test_events_are_found_from_an_instant_on_however_it_is_written(service: Any) -> None:
+    lot = "urn:epc:class:lgtin:4012345.012345.HTTP-2"
+    goods = {"lotgate:item": "RING-74", "lotgate:revision": "A"}
+    event = received(quantityList=[{"epcClass": lot, "quantity": 5}], ilmd=goods, eventID="urn:uuid:http-3")
+    assert service.http.post("/v1/epcis/capture", content=of(event), headers=TYPE).status_code == 200
+
+    def found(since: datetime) -> int:
+        params = {"MATCH_anyEPCClass": lot, "limit": "500", "GE_recordTime": since.isoformat()}
+        page = service.http.get("/v1/epcis/events", params=params)
+        assert page.status_code == 200, page.text
+        return len(page.json()["epcisBody"]["queryResults"]["resultsBody"]["eventList"])
+
+    every = service.http.get("/v1/epcis/events", params={"MATCH_anyEPCClass": lot, "limit": "500"}).json()
+    first = datetime.fromisoformat(every["epcisBody"]["queryResults"]["resultsBody"]["eventList"][0]["recordTime"])
+    elsewhere, second = first.astimezone(timezone(timedelta(hours=-5))), timedelta(seconds=1)
+    assert found(elsewhere) == found(first) == found(first.replace(microsecond=0)) > 0
+    assert found(elsewhere + timedelta(minutes=1)) == 0
+    assert found(first + second) == 0
+    for text in ("yesterday", "2026-11-23T08:00:00", "0001-01-01T00:00:00+14:00"):
+        assert service.http.get("/v1/epcis/events", params={"GE_recordTime": text}).status_code == 400
 
 
 def test_what_is_no_document_is_refused_and_so_is_what_the_key_may_not(service: Any) -> None:

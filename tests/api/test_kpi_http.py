@@ -20,3 +20,9 @@ def test_a_hold_shows_at_once_and_only_readers_see_it(service: Any, receipt: Mak
     assert blocked(service) == before + 1
     assert service.http.get("/v1/kpi", params={"colour": "red"}).status_code == 400
     assert service.client("wrong").get("/v1/kpi").status_code == 401
+
+
+def test_a_target_that_kept_no_shipment_waiting_has_a_figure_that_an_increase_can_be_seen_in(service: Any) -> None:
+    lines = service.http.get("/metrics").text.splitlines()
+    for target in ("erp", "wms"):
+        assert sum(line.startswith(f'lotgate_delayed_shipments{{cause="interface",target="{target}"}} ') for line in lines) == 1

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from api.problems import Refused
 from api.rates import Rates
+from tests.engine.test_epcis import of, received
 
 Make = Callable[..., dict[str, Any]]
 ROOM = 20
@@ -102,6 +103,10 @@ def test_who_asks_too_fast_gets_429_and_a_hold_gets_in(slow: Any, receipt: Make,
     assert by_command.status_code == 201
     batch = slow.http.post("/v1/events/batch", json=[hold(lot, "H-3")], headers=BATCH)
     assert batch.json()[0]["status"] == 201
+    listed = {"bizStep": "holding", "quantityList": [{"epcClass": f"urn:lotgate:lot:{lot}"}]}
+    as_epcis = {"Content-Type": "application/json"}
+    captured = slow.http.post("/v1/epcis/capture", content=of(received(**listed)), headers=as_epcis, timeout=5)
+    assert captured.json()["events"][0]["results"][0]["status"] == 201
     assert slow.http.get("/healthz").status_code == 200
 
 

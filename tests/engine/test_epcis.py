@@ -1,6 +1,7 @@
 """GS1 EPCIS 2.0: the standard's own examples are acted on or refused with a reason, and what we say fits its schema."""
 
 import json
+import tracemalloc
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from jsonschema import Draft7Validator, FormatChecker
 
 from engine import epcis
-from engine.epcis_in import MAX_EVENTS, NotUnderstood, read_document
+from engine.epcis_in import MAX_EVENTS, MAX_LOTS, NotUnderstood, read_document
 from engine.epcis_out import TYPES, document, event_of
 from engine.feed import START, Feed
 from engine.store.opening import Store
@@ -106,13 +107,49 @@ def test_a_transformation_uses_its_inputs_and_makes_its_outputs() -> None:
     (received(type="Banana"), "one of", "/type"),
     (received(eventTime=None), "eventTime", "/eventTime"),
     (received(eventTime="yesterday"), "does not fit", ""),
-    (received(quantityList=[{"epcClass": LOT, "quantity": 0.0000001}]), "does not fit", ""),
+    (received(quantityList=[{"epcClass": LOT, "quantity": 0.0000001}]), "decimal places", "/quantityList/0/quantity"),
+    (received(quantityList=[{"epcClass": LOT, "quantity": 1}, {"epcClass": LOT, "quantity": 2}]), "twice", "/quantityList/1/epcClass"),
+    (received(quantityList=[{"epcClass": LOT}] * (MAX_LOTS + 1)), "at most 2000", "/quantityList"),
     (received(quantityList=[{"epcClass": "urn:lotgate:lot:L-1", "quantity": 1}]), "which item", "/ilmd"),
 ])  # fmt: skip
 def test_what_cannot_be_acted_on_is_refused_with_reason_and_place(event: Any, words: str, pointer: str) -> None:
     problem = refusal(of(event))
     assert words in problem.detail
     assert problem.pointer == "/epcisBody/eventList/0" + pointer
+
+
+@pytest.mark.parametrize("number", ["1e99999999999999999999", "1e999999999", "-1e999999999", "1e-999999999", "1e400", "9" * 4_000])
+def test_a_number_beyond_every_quantity_is_refused_before_it_is_written_out(number: str) -> None:
+    body = of(received(quantityList=[{"epcClass": LOT, "quantity": 424242}])).replace(b"424242", number.encode())
+    tracemalloc.start()
+    try:
+        assert "quantity" in refusal(body).pointer
+    except NotUnderstood as problem:
+        assert "beyond every number" in problem.detail or "out of range" in problem.detail  # noqa: PT017
+    finally:
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert most < 5_000_000
+
+
+@pytest.mark.parametrize(("disposition", "code"), [
+    ("https://ref.gs1.org/cbv/Disp-damaged", "damaged"), (None, "holding"), ("https://acme.example/" + "x" * 64 + "/torn", "torn"),
+])  # fmt: skip
+def test_a_hold_is_understood_whatever_its_reason_is_called(disposition: str | None, code: str) -> None:
+    (one,) = read_document(of(received(bizStep="holding", disposition=disposition)))
+    assert [event.data.reason.code for event in one.events] == [code]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("lot", [LOT, "https://id.gs1.org/01/04012345778895/10/B-7", "urn:lotgate:lot:RAW"])
+def test_a_lot_that_is_used_twice_is_less_by_both(plant: Any, store: Store, lot: str) -> None:
+    name = epcis.lot_of(lot)
+    assert name is not None
+    plant.released(name)
+    for number in "12":
+        event = {"type": "TransformationEvent", "eventID": f"urn:uuid:{number}", "transformationID": "urn:lotgate:order:MO-7",
+                 "inputQuantityList": [{"epcClass": lot, "quantity": 10}]}  # fmt: skip
+        (used,) = read_document(of(event))[0].events
+        assert plant.pipeline.submit(used, "tester").result(20).outcome == "applied"
 
 
 @pytest.mark.parametrize("body", [

@@ -72,6 +72,7 @@ def test_an_event_is_read_exactly() -> None:
         (received(quantity={"value": "NaN", "unit": "ea"}), "/data/quantity/value"),
         (received(quantity={"value": "Infinity", "unit": "ea"}), "/data/quantity/value"),
         (received(quantity={"value": "1e400", "unit": "ea"}), "/data/quantity/value"),
+        (received(quantity={"value": "1e-9999999", "unit": "ea"}), "/data/quantity/value"),
         (received(quantity={"value": True, "unit": "ea"}), "/data/quantity/value"),
         (received(quantity={"value": None, "unit": "ea"}), "/data/quantity/value"),
         (received(quantity={"value": "6,0", "unit": "ea"}), "/data/quantity/value"),

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from sqlalchemy import text
 
 from engine import kpi
-from engine.business import Business
+from engine.business import Business, Remembered
 from engine.clock import instant
 from engine.quality.scorecard import Scorecard
 from engine.reference import References, Wanted
@@ -40,11 +41,11 @@ MANY = """
     FROM n, lots WHERE id = 'ONE'"""
 
 
-def with_costs(tmp_path: Path) -> RuleBook:
+def with_costs(tmp_path: Path, costs: str = COSTS) -> RuleBook:
     packs = tmp_path / "packs"
     shutil.copytree(SHIPPED_RULES, packs)
     with (packs / "vocabulary.yaml").open("a", encoding="utf-8") as file:
-        file.write(COSTS)
+        file.write(costs)
     return RuleBook.load(packs)
 
 
@@ -169,6 +170,53 @@ def test_a_shipment_of_more_than_there_is_delays_nothing() -> None:
     evidence = msgspec.json.encode({"verdicts": [verdict]}).decode()
     row = Row("L", "2026-11-23T08:00:00.000000Z", "released", '{"shipment": "S"}', evidence)
     assert kpi.delays([row], {}).shipments == 0
+
+
+def test_an_interface_is_named_by_what_the_refusal_rested_on_not_by_its_words() -> None:
+    Row = namedtuple("Row", "lot recorded_at state_before data evidence")
+    verdict = {"rule": "TARGETS-AGREE", "verdict": "fail", "severity": "block", "message": "other words"}
+    evidence = msgspec.json.encode({"verdicts": [verdict], "undelivered": ["erp_and_more", "unrouted-wms"]}).decode()
+    row = Row("L", "2026-11-23T08:00:00.000000Z", "released", '{"shipment": "S"}', evidence)
+    seen = kpi.delays([row], {})
+    assert (seen.by_interfaces, seen.interfaces) == (1, {"erp_and_more": 1})
+
+
+def test_a_lot_that_is_inspected_again_after_its_release_keeps_its_steps(plant: Any, store: Store, clock: Any) -> None:
+    plant.receive("L1")
+    clock.forward(HOUR)
+    plant.inspect("L1", *["74.000"] * 5)
+    plant.hold("L1", "H")
+    plant.lift("L1", "H")
+    clock.forward(2 * DAY)
+    assert plant.send("lot.released.v1", "L1", {}).outcome == "applied"
+    clock.forward(29 * DAY)  # the inspection is older than the window, the release is not
+    plant.send("reinspection.requested.v1", "L1", {"reason": {"code": "gauge"}})
+    plant.inspect("L1", *["74.000"] * 5)
+    total, inspection, release = Business(store, clock).numbers(TODAY).lead_times
+    assert (total.lots, inspection.lots, inspection.median_hours, release.median_hours) == (1, 1, 1.0, 48.0)
+
+
+@pytest.mark.parametrize("value", ["NaN", "sNaN", "Infinity", "1e999999", "much"])
+def test_a_cost_that_is_no_number_spoils_no_sum(plant: Any, store: Store, clock: Any, tmp_path: Path, value: str) -> None:
+    book = with_costs(tmp_path, COSTS.replace("number", "code"))
+    fields = {"value": value, "unit": "ea", "currency": "EUR"}
+    content = {"kind": "standard_cost", "item": "RING-74", "fields": fields}
+    wanted = Wanted(date(2026, 1, 1), msgspec.Raw(msgspec.json.encode(content)))
+    References(store, clock, lambda: book.vocabulary).put("fact", "COST-RING-74", wanted, "finance")
+    plant.receive("A")
+    plant.hold("A", "H")
+    numbers = Business(store, clock).numbers(TODAY)
+    assert (numbers.blocked_value, numbers.blocked_unvalued) == ([], 1)
+
+
+def test_probes_that_come_all_the_time_count_no_more_than_a_fiftieth_of_it(plant: Any, store: Store, clock: Any) -> None:
+    times = iter([0.0, 0.2, 10.1, 10.3, 10.5])  # begins, ends 0.2 s later; asked before and after ten seconds of rest
+    remembered = Remembered(Business(store, clock), lambda: next(times))
+    assert remembered.numbers(TODAY).queues[2].lots == 0
+    plant.receive("A")
+    plant.hold("A", "H")
+    assert remembered.numbers(TODAY).queues[2].lots == 0
+    assert remembered.numbers(TODAY).queues[2].lots == 1
 
 
 def test_ranks_are_nearest_ranks() -> None:
