@@ -5,6 +5,7 @@ What may not enter: what an event means (engine/epcis_in.py, engine/epcis_out.py
 
 import asyncio
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 from litestar import Request, Response, get, post
@@ -114,7 +115,8 @@ def epcis_routes(engine: Front, patience: Patience, batch: BatchPath) -> list[HT
         answer = _json(document(events, instant(engine.clock()), "SimpleEventQuery"))
         answer.headers["GS1-EPCIS-Version"] = "2.0.0"
         if following is not None:
-            answer.headers["Link"] = f'</v1/epcis/events?nextPageToken={following}>; rel="next"'
+            onward = urlencode(query | {"nextPageToken": following})
+            answer.headers["Link"] = f'</v1/epcis/events?{onward}>; rel="next"'
         return answer
 
     return [capture, query_events]

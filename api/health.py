@@ -173,6 +173,8 @@ class EngineCollector(Collector):
 
     def __init__(self, engine: Front) -> None:
         self._engine = engine
+        #: Target -> when it was last read back whole, as far as this process has seen; else since when it was not.
+        self._read_back: dict[str, str] = {}
         self._numbers = Remembered(Business(engine.store, engine.clock)).numbers
 
     def collect(self) -> Iterator[Metric]:
@@ -273,8 +275,13 @@ class EngineCollector(Collector):
         now = self._engine.clock()
         for target in self._engine.committer.targets:
             reading = seen.reading(target)
+            if reading.started_at is None:
+                continue  # nobody reads it back
             if reading.ended_at is not None and reading.problem is None:
-                age.add_metric([target], (now - datetime.fromisoformat(reading.ended_at)).total_seconds())
+                self._read_back[target] = reading.ended_at
+            # The store keeps the newest reading only: one that fails, or is under way, must not take the age away.
+            since = self._read_back.setdefault(target, reading.started_at)
+            age.add_metric([target], (now - datetime.fromisoformat(since)).total_seconds())
         disputes = GaugeMetricFamily("lotgate_disputes", "Lots that it refuses while others wait", labels=["target"])
         for target, number in Compensations(self._engine.store, self._engine.clock).counts().items():
             disputes.add_metric([target], number)

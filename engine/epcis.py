@@ -37,7 +37,10 @@ def class_of(lot: str) -> str:
 def lot_of(epc_class: str) -> str | None:
     """The lot that an EPC class stands for; None: a class without a lot, or one that is too long for an id."""
     if epc_class.startswith(_LOT):
-        lot = unquote(epc_class.removeprefix(_LOT))
+        try:
+            lot = unquote(epc_class.removeprefix(_LOT), errors="strict")
+        except UnicodeDecodeError:
+            return None
         return lot if 1 <= len(lot) <= 64 else None
     named = _LGTIN.fullmatch(epc_class) or _DIGITAL_LINK.fullmatch(epc_class)
     return epc_class if named is not None and len(epc_class) <= 64 else None

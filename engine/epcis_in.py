@@ -22,6 +22,8 @@ from engine.events import Event
 MAX_EVENTS = 2_000
 #: Lots of one list of an event.
 MAX_LOTS = 2_000
+#: What a document may become, as a batch may hold (api/batch.py).
+MAX_OURS = 10_000
 #: Where nobody says which revision of an item a lot is of.
 NO_REVISION = "-"
 #: Source of what was captured; a key that is limited to sources has to be allowed it.
@@ -71,7 +73,13 @@ def read_document(body: bytes) -> list[Captured]:
         raise NotUnderstood("A document is a JSON object.")
     _check_context(document.get("@context"))
     at, listed = _events(document)
-    return [_captured(event, f"{at}/{number}" if at else "") for number, event in enumerate(listed)]
+    found, ours = [], 0
+    for number, event in enumerate(listed):
+        found.append(_captured(event, f"{at}/{number}" if at else ""))
+        ours += len(found[-1].events)
+        if ours > MAX_OURS:
+            raise NotUnderstood(f"A document names at most {MAX_OURS} lots, repeated ones too; divide it.")
+    return found
 
 
 def _check_context(context: Any) -> None:

@@ -1,6 +1,7 @@
 """What business numbers are counted from, in SQL. What they mean is in engine/kpi.py.
 
-Every question reads one index, or a bounded number of the newest rows: the size of the history costs nothing.
+Questions about lots and the journal read one index, or a bounded number of the newest rows: the size of the history
+costs nothing. Costs are looked for among all facts of the reference data.
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,10 @@
 """Drift over HTTP and in the metrics: what a target says, what it ought to, since when."""
 
+from datetime import timedelta
 from typing import Any
 
 from engine.clock import system_clock
-from engine.drift import Drift, DriftLine
+from engine.drift import Drift, DriftLine, Reading
 from engine.store.opening import open_store
 
 WHEN = "2026-11-23T08:00:00.000000Z"
@@ -37,4 +38,19 @@ def test_a_reading_can_be_asked_for(service: Any) -> None:
     asked = service.http.post("/v1/targets/erp/reconcile")
     assert (asked.status_code, asked.json()["target"]) == (202, "erp")
     assert drift.is_due("erp", 3600)
+    store.close()
+
+
+def test_a_target_that_cannot_be_read_back_is_seen_to_be_read_back_ever_longer_ago(own: Any) -> None:
+    line = 'lotgate_read_back_age_seconds{target="erp"}'
+    assert line not in own.http.get("/metrics").text  # nobody reads it back
+    store = open_store("", own.home)
+    ago = {days: Drift(store, lambda days=days: system_clock() - timedelta(days=days)) for days in (3, 2, 1)}  # type: ignore[misc]
+    ago[3].begin("erp", 3600, if_due=False)
+    assert own.metric(line) > 2.9 * 86_400  # under way for long
+    ago[2].end(Reading("erp"))
+    assert 1.9 * 86_400 < own.metric(line) < 2.1 * 86_400
+    ago[1].begin("erp", 3600, if_due=False)
+    ago[1].end(Reading("erp", problem="it does not answer"))
+    assert 1.9 * 86_400 < own.metric(line) < 2.1 * 86_400
     store.close()

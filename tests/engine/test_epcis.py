@@ -41,6 +41,10 @@ def received(**changes: Any) -> dict[str, Any]:
     } | changes  # fmt: skip
 
 
+#: As many lots as one list may name.
+MANY = received(bizStep="holding", eventTime="2026-11-23T08:00:00Z", quantityList=[{"epcClass": f"urn:lotgate:lot:L{n}"} for n in range(MAX_LOTS)])
+
+
 def refusal(body: bytes) -> NotUnderstood:
     (one,) = read_document(body)
     assert one.problem is not None
@@ -156,6 +160,7 @@ def test_a_lot_that_is_used_twice_is_less_by_both(plant: Any, store: Store, lot:
     b"{", b"[]", b"null", b"{}", of(received(), **{"@context": "https://evil.example/context.jsonld"}), of(received(), **{"@context": {}}),
     of(received(), schemaVersion="1.2"), of(received(), type="EPCISMasterDataDocument"), of(received(), epcisBody=[]),
     of(received(), epcisBody={"eventList": [{}] * (MAX_EVENTS + 1)}),
+    of(received(), epcisBody={"eventList": [MANY | {"eventID": f"urn:uuid:{number}"} for number in range(6)]}),
 ])  # fmt: skip
 def test_what_is_no_document_of_epcis_two_is_refused_whole(body: bytes) -> None:
     with pytest.raises(NotUnderstood):
@@ -165,6 +170,10 @@ def test_what_is_no_document_of_epcis_two_is_refused_whole(body: bytes) -> None:
 @pytest.mark.parametrize("lot", ["L-1", "L 1/ü%", LOT, "https://id.gs1.org/01/04012345778895/10/B-7", "urn:other"])
 def test_a_lot_is_itself_again_after_the_way_out_and_in(lot: str) -> None:
     assert epcis.lot_of(epcis.class_of(lot)) == lot
+
+
+def test_a_class_that_is_no_text_stands_for_no_lot() -> None:
+    assert [epcis.lot_of(f"urn:lotgate:lot:{name}") for name in ("%FF", "%FE", "")] == [None] * 3
 
 
 def test_a_check_digit_is_the_standards_own() -> None:
