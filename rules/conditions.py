@@ -62,7 +62,11 @@ def condition(node: Node, scope: Scope) -> Condition | None:
         return None
     match = _LINE.fullmatch(text.strip())
     if match is None:
-        scope.findings.add(node.at, f'do not understand "{text}" as a condition', "write: field = value")
+        # In a list on one line, a comma ends a condition: what follows it is a number alone.
+        hint = "write: field = value"
+        if text.strip().isdecimal():
+            hint = "a comma ends a condition; for a decimal comma write a point"
+        scope.findings.add(node.at, f'do not understand "{text}" as a condition', hint)
         return None
     op = " ".join(match["op"].split())
     right_at = _shifted(node, match.start("right"))

@@ -100,6 +100,8 @@ CASES = [
     Broken("5 kg", "supplier.status in [approved, conditional]", "lot.quantity >= «5 kg", "lot.quantity is measured in ea, not in kg"),
     Broken("a decimal comma", "supplier.status in [approved, conditional]", "supplier.score >= «6,5", '"6,5" is not a number',
            "use a point, not a comma: 6.5"),
+    Broken("a decimal comma in a list on one line", "applies_to: [lot.item != SAMPLE]", "applies_to: [lot.quantity > 6,«5]",
+           'do not understand "5" as a condition', "for a decimal comma write a point"),
     Broken("an exponent", "supplier.status in [approved, conditional]", "supplier.score >= «1e-7", '"1e-7" is written with an exponent',
            "write the number out"),
     Broken("too fine", "supplier.status in [approved, conditional]", "supplier.score >= «0.0000001", "has more than 6 decimal places"),
