@@ -25,7 +25,7 @@ from engine.family import pass_holds_on
 from engine.ledger import Ledger
 from engine.notices import Notices
 from engine.recalls import carry_out
-from engine.reference import References
+from engine.reference import References, record_owners
 from engine.rerouting import look_again, route_again
 from engine.runtime import Engine, open_engine
 from engine.settings import Settings
@@ -195,7 +195,8 @@ def _reading_back(reading: Reconciler, target: str) -> Task:
 
 def inlets(engine: Engine, deciding: threading.Lock, stop: threading.Event) -> list[Inlet]:
     """The inbound files of this installation, ready to be looked at."""
-    references = References(engine.store, engine.clock, lambda: engine.rulebook.vocabulary)
+    owners = record_owners(engine.settings)
+    references = References(engine.store, engine.clock, lambda: engine.rulebook.vocabulary, owners)
 
     def sink(by: str) -> OwnSink:
         return OwnSink(engine.pipeline, references, deciding, by, engine.today)

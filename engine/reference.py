@@ -138,13 +138,13 @@ class References:
     """Reference data of one store."""
 
     def __init__(
-        self, store: Store, clock: Clock, vocabulary: Callable[[], Vocabulary], owners: Owners | None = None,
+        self, store: Store, clock: Clock, vocabulary: Callable[[], Vocabulary], owners: Owners,
         readers: Callable[[frozenset[str]], list[str]] | None = None,
     ) -> None:  # fmt: skip
         """``readers``: the rules in force that look at kinds of facts, by their ids."""
         self._store = store
         self._readers = readers
-        self._owners = owners or {}
+        self._owners = owners
         self._clock = clock
         self._vocabulary = vocabulary
 

@@ -99,8 +99,8 @@ class Inlet:
         try:
             unfit = folder.refused(inbound.drop.files)
             outcomes = dropped.round(folder, time.monotonic())
-        except (LotgateError, OSError) as error:
-            # The database is away, or the disk is full: the file stays where it is.
+        except (LotgateError, OSError, FolderUnfit) as error:
+            # The database is away, the disk is full, a file cannot be opened: it stays where it is.
             self._failing(str(error))
             return
         finally:

@@ -69,7 +69,7 @@ def rulebook() -> RuleBook:
 def sink(store: Store, rulebook: RuleBook) -> Iterator[OwnSink]:
     judge = TwoChannelJudge(rulebook, channel="reference")
     pipeline = Pipeline(store, judge, rulebook, system_clock)
-    references = References(store, system_clock, lambda: rulebook.vocabulary)
+    references = References(store, system_clock, lambda: rulebook.vocabulary, {})
     yield OwnSink(pipeline, references, threading.Lock(), "inbound/test", lambda: date(2026, 11, 23))
     pipeline.stop()
     judge.close()

@@ -110,7 +110,7 @@ class Works:
         book = RuleBook.load(SHIPPED_RULES)
         self.judge = TwoChannelJudge(book, channel="reference")
         self.pipeline = Pipeline(store, self.judge, book, self.clock)
-        self.references = References(store, self.clock, lambda: book.vocabulary)
+        self.references = References(store, self.clock, lambda: book.vocabulary, {})
         self.standing, self.tasks = Standing(store, self.clock), Tasks(store, self.clock)
         self.stopped = False
         self.sinks: list[OwnSink] = []

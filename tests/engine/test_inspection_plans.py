@@ -48,7 +48,7 @@ PLAN = {"item": "RING-74", "characteristics": [DIAMETER], "sampling": {"aql": "1
 
 @pytest.fixture
 def references(store: Store, clock: Any, rulebook: Any) -> References:
-    return References(store, clock, lambda: rulebook.vocabulary)
+    return References(store, clock, lambda: rulebook.vocabulary, {})
 
 
 @pytest.fixture
@@ -393,7 +393,7 @@ APPROVAL = """
 def test_facts_of_items_and_suppliers_and_plans_reach_the_rules(plant: Any, store: Store, clock: Any, rulebook: Any) -> None:
     words = rulebook.sources["vocabulary.yaml"] + APPROVAL
     book = RuleBook.from_sources(rulebook.sources | {"facts.yaml": FACTS, "vocabulary.yaml": words})
-    references = References(store, clock, lambda: book.vocabulary)
+    references = References(store, clock, lambda: book.vocabulary, {})
     with closing(TwoChannelJudge(book)) as judge:
         plant.pipeline.stop()
         plant.pipeline = Pipeline(store, judge, book, clock)

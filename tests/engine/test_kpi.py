@@ -89,7 +89,7 @@ def test_blocked_stock_is_worth_its_standard_cost_on_the_day(
     plant: Any, store: Store, clock: Any, tmp_path: Path
 ) -> None:
     book = with_costs(tmp_path)
-    references = References(store, clock, lambda: book.vocabulary)
+    references = References(store, clock, lambda: book.vocabulary, {})
     for first, value in ((date(2026, 1, 1), "2.50"), (date(2026, 12, 1), "3.00")):
         fields = {"value": value, "unit": "ea", "currency": "EUR"}
         content = {"kind": "standard_cost", "item": "RING-74", "fields": fields}
@@ -202,7 +202,7 @@ def test_a_cost_that_is_no_number_spoils_no_sum(plant: Any, store: Store, clock:
     fields = {"value": value, "unit": "ea", "currency": "EUR"}
     content = {"kind": "standard_cost", "item": "RING-74", "fields": fields}
     wanted = Wanted(date(2026, 1, 1), msgspec.Raw(msgspec.json.encode(content)))
-    References(store, clock, lambda: book.vocabulary).put("fact", "COST-RING-74", wanted, "finance")
+    References(store, clock, lambda: book.vocabulary, {}).put("fact", "COST-RING-74", wanted, "finance")
     plant.receive("A")
     plant.hold("A", "H")
     numbers = Business(store, clock).numbers(TODAY)

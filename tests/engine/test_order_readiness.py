@@ -24,7 +24,7 @@ class World:
 
     def __init__(self, plant: Any, store: Store, clock: Any, rulebook: Any) -> None:
         self.plant, self.store, self.clock, self.rulebook = plant, store, clock, rulebook
-        self._references = References(store, clock, lambda: rulebook.vocabulary)
+        self._references = References(store, clock, lambda: rulebook.vocabulary, {})
         self.records = ReadinessRecords(store, clock)
 
     def say(self, kind: str, key: str, content: Any, since: date = TODAY) -> None:

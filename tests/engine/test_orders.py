@@ -130,7 +130,7 @@ def test_a_calendar_knows_when_somebody_is_there() -> None:
 
 
 def test_what_a_change_would_touch_is_said_before_it_is_made(plant: Any, store: Store, clock: Any, rulebook: Any) -> None:
-    references = References(store, clock, lambda: rulebook.vocabulary, None, lambda kinds: readers_of(rulebook.rules, kinds))
+    references = References(store, clock, lambda: rulebook.vocabulary, {}, lambda kinds: readers_of(rulebook.rules, kinds))
     for lot in ("L-1", "L-2"):
         plant.receive(lot)
     plant.receive("OTHER", item="DISC-1")
