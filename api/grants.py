@@ -12,7 +12,7 @@ from api.access import Principal
 from api.roles import ROLES
 from engine.errors import SettingInvalid
 
-#: In front of every name that a provider gave: no token can carry the name of a key.
+#: In front of every name that a provider gave: a token has the name of a key only where somebody made one of that name.
 PREFIX = "sso:"
 #: Fits into sources and journals as it is; with the prefix 64 characters, as signers have.
 _NAME = re.compile(r"[A-Za-z0-9._~@|+:/=-]{1,60}\Z")

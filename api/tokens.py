@@ -44,6 +44,8 @@ _MAX_DOCUMENT_BYTES = 256 * 1024
 _MAX_TOKEN_BYTES = 16 * 1024
 #: Verified tokens in memory; more make it forget all and verify again.
 _MAX_KEPT = 10_000
+#: Callers that wait for new signing keys at a time; more are strangers at once.
+MOST_WAITING = 100
 _REQUIRED = ("iss", "aud", "exp", "sub")
 
 
@@ -89,6 +91,7 @@ class Tokens:
         self._kept: dict[bytes, tuple[float, Principal]] = {}
         self._asked_at = float("-inf")
         self._asking = asyncio.Lock()
+        self._waiting = 0
 
     # -- the hot path --------------------------------------------------------------------------------------------
 
@@ -104,6 +107,9 @@ class Tokens:
         if not self._audience:
             return None
         claims = self.claims(token, self._audience)
+        # What a sign-in gives says who is at the browser, and is no key to anything (OpenID Connect Core 1.0, 2).
+        if claims is not None and "nonce" in claims:
+            return None
         principal = None if claims is None else self._grants.principal(claims)
         if claims is None or principal is None:
             return None
@@ -148,16 +154,26 @@ class Tokens:
 
     async def refresh(self) -> None:
         """Read the signing keys again, unless that was done or tried a moment ago. The last known ones stay."""
-        async with self._asking:
-            if self._clock() - self._asked_at < FLOOR_SECONDS:
-                return
-            self._asked_at = self._clock()
-            try:
-                self.provider, documents = await _discover(self.issuer, self._patience_seconds)
-            except ProviderAway as away:
-                log.warning("the signing keys of %s could not be read: %s", self.issuer, away)
-                return
+        if self._waiting >= MOST_WAITING:
+            return
+        self._waiting += 1
+        try:
+            async with self._asking:
+                if self._clock() - self._asked_at >= FLOOR_SECONDS:
+                    await self._ask()
+        finally:
+            self._waiting -= 1
+
+    async def _ask(self) -> None:
+        try:
+            self.provider, documents = await _discover(self.issuer, self._patience_seconds)
+        except ProviderAway as away:
+            log.warning("the signing keys of %s could not be read: %s", self.issuer, away)
+        else:
             self.take(documents)
+        finally:
+            # From its end on: those who waited for it do not begin again.
+            self._asked_at = self._clock()
 
     def take(self, documents: list[dict[str, Any]]) -> None:
         """From now on these keys sign; what was verified with others is forgotten."""
@@ -181,8 +197,7 @@ def tokens_of(settings: Settings) -> Tokens | None:
     issuer = settings.oidc_issuer
     if not issuer:
         return None
-    parts = urlsplit(issuer)
-    if not _is_private(issuer) or parts.query or parts.fragment:
+    if not _is_private(issuer) or "?" in issuer or "#" in issuer:
         raise SettingInvalid(f"LOTGATE_OIDC_ISSUER is {issuer!r}; expected https://…, or http:// on this machine.")
     if not grants.grants:
         raise SettingInvalid("LOTGATE_OIDC_GRANTS is not set: with it, LOTGATE_OIDC_ISSUER says who may what.")
@@ -191,13 +206,13 @@ def tokens_of(settings: Settings) -> Tokens | None:
 
 def _is_private(address: str) -> bool:
     """Can nobody on the way read or change what goes to this address?"""
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+        named = bool(parts.hostname) and parts.username is None and parts.port != 0
+    except ValueError:
+        return False
     here = parts.hostname in ("127.0.0.1", "localhost", "::1")
-    return (
-        bool(parts.hostname)
-        and parts.username is None
-        and (parts.scheme == "https" or (parts.scheme == "http" and here))
-    )
+    return named and (parts.scheme == "https" or (parts.scheme == "http" and here))
 
 
 def _kid(token: bytes) -> str | None:
@@ -213,7 +228,7 @@ def _kid(token: bytes) -> str | None:
 
 def _usable(document: dict[str, Any]) -> jwt.PyJWK | None:
     """A key that may sign for us; None for keys that encrypt, are shared or weak, or that nobody can read."""
-    if document.get("use", "sig") != "sig":
+    if document.get("use", "sig") != "sig" or not isinstance(document.get("kid", ""), str):
         return None
     try:
         key = jwt.PyJWK(document)

@@ -145,6 +145,7 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
     """Settings from ``environment``. Raises SettingInvalid, naming variable, value and expected form."""
     settings = _convert(_values(environment))
     _check_targets(settings)
+    _check_address(settings.public_url)
     nowhere = sandboxed(environment)
     urls = {f"{name}_url": f"http://127.0.0.1:{settings.port + n}" for n, name in enumerate(("erp", "wms"), 1)}
     settings = msgspec.structs.replace(settings, **{f: url for f, url in urls.items() if f[:-4] in nowhere})
@@ -178,6 +179,18 @@ def _values(environment: Mapping[str, str]) -> dict[str, Any]:
         if found:
             values[name] = {**values.get(name, {}), **found}
     return values
+
+
+def _check_address(public_url: str) -> None:
+    """Browsers are sent there, and whether cookies are for https alone follows from it."""
+    try:
+        parts = urlsplit(public_url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        good = good and not (parts.query or parts.fragment or parts.username)
+    except ValueError:
+        good = False
+    if public_url and not good:
+        raise SettingInvalid(f"LOTGATE_PUBLIC_URL is {public_url!r}; expected an address such as https://lotgate.example.")
 
 
 def _check_targets(settings: Settings) -> None:

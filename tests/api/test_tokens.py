@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.grants import read_grants
-from api.tokens import FLOOR_SECONDS, Tokens, tokens_of
+from api.tokens import FLOOR_SECONDS, MOST_WAITING, Tokens, tokens_of
 from engine.errors import SettingInvalid
 from engine.settings import load_settings
 
@@ -165,6 +165,8 @@ class Provider:
     def __init__(self) -> None:
         self.asked = 0
         self.fails = self.drips = False
+        #: Where it says that its keys are; empty: where they are.
+        self.keys_at = ""
         provider = self
 
         class Answer(http.server.BaseHTTPRequestHandler):
@@ -172,7 +174,7 @@ class Provider:
                 keys = self.path == "/keys"
                 provider.asked += not keys
                 self.send_response(500 if provider.fails else 200)
-                said = {"keys": [document(RSA, "r")]} if keys else {"issuer": provider.issuer, "jwks_uri": provider.issuer + "/keys"}
+                said = {"keys": [document(RSA, "r")]} if keys else {"issuer": provider.issuer, "jwks_uri": provider.keys_at or provider.issuer + "/keys"}
                 body = json.dumps(said).encode()
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -212,6 +214,54 @@ def test_invented_key_names_make_nobody_ask_the_provider_again_and_again(provide
     assert tokens.find(token) is not None, "what was known stays while the provider is away"
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**40), 10**40) | st.floats(allow_nan=False) | st.text(max_size=12),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["kty", "kid", "n", "e", "alg"]), inner),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(field=st.sampled_from(["kid", "kty", "use", "alg", "n", "e", "crv", "x", "y", "key_ops"]), value=JSON, ec_key=st.booleans())
+def test_no_odd_key_keeps_the_good_ones_from_being_learned(field: str, value: Any, ec_key: bool) -> None:
+    odd = {**(document(EC, "e") if ec_key else document(OTHER, "odd")), field: value}
+    tokens = Tokens(ISSUER, AUDIENCE, read_grants(GRANTS, "groups", "sub"))
+    tokens.take([odd, document(RSA, "r")])
+    assert tokens.find(signed(made())) is not None
+
+
+@pytest.mark.parametrize("where", ["http://[", "http://[::1", "//x", "javascript:1", "https://id.example:99999/keys"])
+def test_an_odd_address_from_the_provider_ends_nothing(provider: Provider, where: str) -> None:
+    now = [1000.0]
+    tokens = Tokens(provider.issuer, AUDIENCE, read_grants(GRANTS, "groups", "sub"), clock=lambda: now[0])
+    provider.keys_at = where
+    asyncio.run(tokens.refresh())
+    assert tokens.find(signed(made(iss=provider.issuer))) is None
+    provider.keys_at, now[0] = "", now[0] + FLOOR_SECONDS
+    asyncio.run(tokens.refresh())
+    assert tokens.find(signed(made(iss=provider.issuer))) is not None
+
+
+def test_the_token_of_a_sign_in_is_no_bearer(known: Tokens) -> None:
+    assert known.find(signed(made(nonce="n"))) is None
+
+
+def test_strangers_wait_for_the_provider_only_so_many(provider: Provider) -> None:
+    provider.drips = True
+    tokens = Tokens(provider.issuer, AUDIENCE, read_grants(GRANTS, "groups", "sub"), patience_seconds=0.5)
+
+    async def crowd() -> float:
+        began = time.monotonic()
+        asking = [asyncio.create_task(tokens.refresh()) for _ in range(MOST_WAITING + 50)]
+        done, _ = await asyncio.wait(asking, timeout=0.2)
+        assert len(done) == 50, "they are refused at once"
+        await asyncio.gather(*asking)
+        return time.monotonic() - began
+
+    assert asyncio.run(crowd()) < 1.5, "and nobody of the others starts again when the first has waited"
+    assert provider.asked == 1
+
+
 def test_a_provider_that_answers_drop_by_drop_is_not_waited_for(provider: Provider) -> None:
     provider.drips = True
     tokens = Tokens(provider.issuer, AUDIENCE, read_grants(GRANTS, "groups", "sub"), patience_seconds=0.5)
@@ -227,6 +277,11 @@ def test_a_provider_that_answers_drop_by_drop_is_not_waited_for(provider: Provid
     [
         ({"OIDC_ISSUER": "http://id.example"}, "expected https://…, or http:// on this machine"),
         ({"OIDC_ISSUER": "https://id.example?x=1"}, "expected https://…"),
+        ({"OIDC_ISSUER": "https://["}, "expected https://…"),
+        ({"PUBLIC_URL": "lotgate.example"}, "expected an address such as https://lotgate.example"),
+        ({"PUBLIC_URL": "javascript:alert(1)"}, "expected an address"),
+        ({"PUBLIC_URL": "https://lotgate.example?a=b"}, "expected an address"),
+        ({"PUBLIC_URL": "https://["}, "expected an address"),
         ({"OIDC_ISSUER": "https://id.example"}, "LOTGATE_OIDC_GRANTS is not set"),
         ({"OIDC_GRANTS": "it = king"}, "gives the role 'king'; there are read, submit,"),
         ({"OIDC_GRANTS": "it"}, "has 'it'; expected value = role, role @ plant"),
