@@ -18,6 +18,7 @@ from typing import Protocol
 from sqlalchemy.exc import SQLAlchemyError
 
 from actors.breaker import Breaker, BreakerState
+from actors.connectors.answers import AGREED, TROUBLE
 from actors.connectors.format import Connector, ConnectorInvalid, load
 from actors.connectors.http import Exchange
 from actors.connectors.policy import Failure, strangers
@@ -44,6 +45,9 @@ LOOK_SECONDS = 1.0
 WRITE_TOGETHER, WRITE_SECONDS = 64, 0.02
 #: A target that does not accept our key is tried again after this long; somebody has to change the key.
 AUTH_REST_SECONDS = 15.0
+#: What somebody has to change there first is tried again after twice this long, doubled each time; a task is opened
+#: with this attempt.
+CONFLICT_SECONDS, CONFLICT_TASK_ATTEMPTS = 3.0, 5
 #: When a target asks to slow down and does not say for how long.
 THROTTLE_REST_SECONDS = 1.0
 
@@ -208,7 +212,7 @@ class Deliverer:
             rest = AUTH_REST_SECONDS
         elif worst.outcome == "throttle" and rest is None:
             rest = THROTTLE_REST_SECONDS
-        self.breaker.record(worst.outcome not in ("retry", "throttle", "auth"))
+        self.breaker.record(worst.outcome not in TROUBLE)
         if rest is not None:
             self.breaker.rest(min(rest, LONGEST_WAIT_SECONDS))
         self._report(worst)
@@ -250,12 +254,12 @@ class Deliverer:
     def _write(self, errand: Errand) -> None:
         """Write down what came of the calls."""
         told = errand.take_told()
-        agreed = [d for d, e in told if e.outcome in ("applied", "duplicate")]
+        agreed = [d for d, e in told if e.outcome in AGREED]
         errand.settled += self._ledger.complete_many(agreed)
         for delivery, exchange in told:
             if exchange.outcome == "superseded":
                 errand.settled += self._ledger.outdated(delivery, exchange.detail, exchange.kept())
-            elif exchange.outcome not in ("applied", "duplicate"):
+            elif exchange.outcome not in AGREED:
                 errand.settled += self._failed(delivery, exchange)
 
     def _failed(self, delivery: Delivery, exchange: Exchange) -> bool:
@@ -265,8 +269,19 @@ class Deliverer:
         if exchange.outcome == "auth":
             words = f"{self.name} does not accept Lotgate's key; its deliveries wait. {exchange.detail}"
             self._ledger.escalate_once("target-auth", self.name, words)
+        if exchange.outcome == "conflict":
+            return self._conflict(delivery, exchange)
         wait = max(backoff_seconds(delivery.attempts), min(exchange.retry_after_seconds or 0.0, LONGEST_WAIT_SECONDS))
         log.warning("delivery %s is tried again in %.1f s: %s", delivery.key, wait, exchange.detail)
+        return self._ledger.retry(delivery, exchange.detail, wait, exchange.kept())
+
+    def _conflict(self, delivery: Delivery, exchange: Exchange) -> bool:
+        """Somebody has to do something there first: asked ever more slowly, and soon with a task."""
+        wait = min(LONGEST_WAIT_SECONDS, CONFLICT_SECONDS * 2 ** min(delivery.attempts, 10))
+        if delivery.attempts >= CONFLICT_TASK_ATTEMPTS:
+            words = f"{self.name} cannot take version {delivery.version} of lot {delivery.lot} yet: {exchange.detail}"
+            self._ledger.escalate_once("delivery-refused", delivery.lot, words, self.name)
+        log.warning("delivery %s waits for somebody, %.0f s: %s", delivery.key, wait, exchange.detail)
         return self._ledger.retry(delivery, exchange.detail, wait, exchange.kept())
 
     def _give_up(self, delivery: Delivery, exchange: Exchange, failure: Failure, why: str) -> bool:
@@ -284,7 +299,8 @@ class Deliverer:
         """How the delivery failed for good, and why; None: it is tried again."""
         if exchange.outcome == "permanent":
             return "permanent", exchange.detail
-        if not exchange.away and delivery.attempts >= self._limits.attempts:
+        waits = exchange.away or exchange.outcome == "conflict"
+        if not waits and delivery.attempts >= self._limits.attempts:
             return "exhausted", f"given up after {delivery.attempts} attempts; the last: {exchange.detail}"
         age = (self._clock() - datetime.fromisoformat(delivery.created_at)).total_seconds()
         if age >= self._limits.give_up_s:

@@ -35,6 +35,8 @@ class Answer(Struct, frozen=True):
     status: int
     headers: dict[str, str]
     body: bytes
+    #: Every ``Set-Cookie``: the one header that may not be joined.
+    cookies: list[str] = []
 
 
 class NoAnswer(Exception):
@@ -84,7 +86,8 @@ class Client:
             if response.length:
                 raise NoAnswer("broken", "it broke off in the middle of its answer")
             keep = not response.will_close
-            return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, read)
+            headers = {k.lower(): v for k, v in response.getheaders()}
+            return Answer(response.status, headers, read, response.headers.get_all("set-cookie") or [])
         except TimeoutError:
             words = f"it did not answer within {self._timeout_seconds:g} s"
             raise NoAnswer("late", words) from None

@@ -14,8 +14,15 @@ import msgspec
 import yaml
 from msgspec import Meta, Struct
 
+from actors.connectors.answers import AGREED, Meaning, Outcome, Seen, by_http, fitting, said
+from actors.connectors.answers import wrong as wrong_lines
+from actors.connectors.auth import Auth, Csrf, Login, OAuth2
+from actors.connectors.auth import templates as auth_templates
+from actors.connectors.auth import wrong as wrong_auth
 from actors.connectors.policy import Policy
 from actors.connectors.policy import wrong as wrong_policy
+from actors.connectors.procedure import Name, NamedRequest, Procedure, secrets_in
+from actors.connectors.procedure import wrong as wrong_steps
 from actors.connectors.readback import ReadBack, secrets_of, unknown_names
 from actors.connectors.readback import wrong as wrong_read_back
 from actors.connectors.template import STATUS, Place, fill, flaws, names_in, place_of
@@ -34,21 +41,6 @@ class ConnectorInvalid(LotgateError):
 
     code = "connector-invalid"
     title = "A connector file cannot be used"
-
-
-#: applied: the target agrees · duplicate: it agreed before · superseded: it knows something newer · missing: it does
-#: not know the lot · retry: not now · throttle: too fast · auth: it does not accept our key · permanent: never so.
-Outcome = Literal["applied", "duplicate", "superseded", "missing", "retry", "throttle", "auth", "permanent"]
-
-
-class Meaning(Struct, frozen=True, forbid_unknown_fields=True):
-    """What an answer means: the first line that fits counts."""
-
-    outcome: Outcome
-    #: HTTP statuses it holds for; empty: every one.
-    status: list[Annotated[int, Meta(ge=100, le=599)]] = []
-    #: Members that the JSON body must have, with these values; members of members the same way.
-    body: dict[str, Any] = {}
 
 
 class Request(Struct, frozen=True, forbid_unknown_fields=True):
@@ -92,6 +84,8 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     attempts: Annotated[int, Meta(ge=1)] = 50
     #: A delivery is given up this long after its commit, whatever the reason.
     give_up_s: Annotated[float, Meta(gt=0)] = 259_200.0
+    #: Steps only: a write that was not answered may still be under way this long; then it is read again.
+    settle_s: Annotated[float, Meta(ge=0)] = 15.0
 
 
 class Rests(Struct, frozen=True, forbid_unknown_fields=True):
@@ -110,10 +104,12 @@ class Connector(Struct, frozen=True, forbid_unknown_fields=True):
     base_url: str
     #: Canonical stock status -> the target's word.
     stock: dict[str, str]
-    deliver: Request
-    classify: list[Meaning]
-    #: http: one request for a status. tryton: a document whose template ``deliver`` is (actors/connectors/tryton.py).
-    protocol: Literal["http", "tryton"] = "http"
+    classify: list[Meaning] = []
+    #: http: one request for a status. steps: read, write, read again (actors/connectors/steps.py). tryton: a document
+    #: whose template ``deliver`` is (actors/connectors/tryton.py).
+    protocol: Literal["http", "steps", "tryton"] = "http"
+    #: Needed unless the protocol is steps.
+    deliver: Request | None = None
     #: Sent when ``deliver`` is answered with ``missing``; then ``deliver`` is sent again.
     register: Request | None = None
     #: The same two for several lots in one call.
@@ -131,8 +127,22 @@ class Connector(Struct, frozen=True, forbid_unknown_fields=True):
     read_back: ReadBack | None = None
     #: json: a success without a JSON object is some proxy's, not the target's. any: success is success.
     answers: Literal["json", "any"] = "json"
+    #: How it knows who calls; none: by the headers of the requests.
+    auth: Auth | None = None
+    #: A token that every write has to carry.
+    csrf: Csrf | None = None
+    #: Steps only: what differs from plant to plant, ``constants.NAME`` in expressions.
+    constants: dict[Name, Any] = {}
+    requests: dict[Name, NamedRequest] = {}
+    steps: Procedure | None = None
     #: Values of the secrets that the file names; filled in at load.
     secrets: dict[str, str] = {}
+
+    @property
+    def telling(self) -> Request:
+        """``deliver``, for protocols that have one."""
+        assert self.deliver is not None, "steps have no deliver"
+        return self.deliver
 
     def templates(self) -> Iterator[tuple[str, Request | Batch]]:
         """Every request of the file, with its name."""
@@ -144,47 +154,19 @@ class Connector(Struct, frozen=True, forbid_unknown_fields=True):
 
 #: What the template of a document of Tryton has to have.
 TRYTON_NEEDS = ("company", "reference", "from_location", "to_location")
-#: Statuses that say something about the target or the way to it, not about the delivery.
-AWAY = frozenset({408, 425, 429, 502, 503, 504})
-_BUILT_IN: dict[int, Outcome] = {
-    401: "auth", 403: "auth", 407: "auth", 408: "retry", 423: "retry", 425: "retry", 429: "throttle",
-}  # fmt: skip
 
 
-def meaning(connector: Connector, request: Request, status: int, body: Any) -> Outcome:
-    """What an answer means: the request's lines first, then the file's, then what HTTP says.
+def meaning(connector: Connector, lines: Iterable[Meaning], answer: Seen) -> tuple[Outcome, str]:
+    """What an answer means, and what people are told: ``lines`` first, then the file's, then what HTTP says.
 
-    2xx applied, 401 and 403 auth, 429 throttle, 408 423 425 and 5xx retry, everything else permanent. A success
-    that is no JSON object (and not 204 or 205, which have no body) is retried, unless the file says ``answers: any``.
+    A success that is no JSON object (and not 204 or 205, which have no body) is retried, unless the file says
+    ``answers: any``; steps take every JSON.
     """
-    listed = fitting((*request.classify, *connector.classify), status, body)
-    outcome = listed or _BUILT_IN.get(status) or _by_class(status)
-    if outcome in ("applied", "duplicate") and connector.answers == "json" and status not in (204, 205):
-        return outcome if isinstance(body, dict) else "retry"
-    return outcome
-
-
-def fitting(lines: tuple[Meaning, ...], status: int, body: Any) -> Outcome | None:
-    """The outcome of the first line that fits; None when none does."""
-    for line in lines:
-        if line.status and status not in line.status:
-            continue
-        if not line.body or _has(body, line.body):
-            return line.outcome
-    return None
-
-
-def _has(seen: Any, wanted: Any) -> bool:
-    """Whether ``seen`` says all of ``wanted``; what it says besides does not matter, however deep it is."""
-    if isinstance(wanted, dict) and wanted:
-        return isinstance(seen, dict) and all(name in seen and _has(seen[name], v) for name, v in wanted.items())
-    return bool(seen == wanted)
-
-
-def _by_class(status: int) -> Outcome:
-    if 200 <= status < 300:
-        return "applied"
-    return "retry" if status >= 500 else "permanent"
+    line = fitting((*lines, *connector.classify), answer)
+    outcome = by_http(answer.status) if line is None else line.outcome
+    if outcome in AGREED and connector.answers == "json" and answer.status not in (204, 205):
+        outcome = outcome if isinstance(answer.body, dict) else "retry"
+    return outcome, said(line, answer)
 
 
 def values(connector: Connector, status: StockStatus, key: str) -> dict[str, Any]:
@@ -193,13 +175,20 @@ def values(connector: Connector, status: StockStatus, key: str) -> dict[str, Any
     return found | {"key": key, "target_stock": connector.stock[status.stock]} | connector.secrets
 
 
+#: What steps may use beside the status: its key, the target's word for it, today's date (UTC), what the file says.
+STEP_NAMES = (*STATUS, "key", "target_stock", "today", "constants")
+
+
 def load(path: Path, settings: Settings) -> Connector:
     """The connector in the file at ``path``. Raises ConnectorInvalid, with file, line, column and every mistake."""
     used: set[str] = set()
     connector = read_checked(path, Connector, lambda found: _wrong(found, settings, used))
     base_url = fill(f"{connector.base_url}", _own(settings)).rstrip("/")
+    auth = connector.auth
+    if isinstance(auth, OAuth2):
+        auth = msgspec.structs.replace(auth, token_url=fill(auth.token_url, _own(settings)))
     secrets = {f"secret.{name}": settings.secrets[name] for name in used}
-    return msgspec.structs.replace(connector, base_url=base_url, secrets=secrets)
+    return msgspec.structs.replace(connector, base_url=base_url, auth=auth, secrets=secrets)
 
 
 def _said(path: Path, node: yaml.Node, where: str, words: str) -> str:
@@ -246,10 +235,11 @@ def _wrong(connector: Connector, settings: Settings, used: set[str]) -> Iterator
             yield f"stock.{word}", f"{word} is no stock status; there are {', '.join(STOCK)}"
     if connector.secrets:
         yield "secrets", "secrets are never written here: name them as ${secret.NAME} in headers"
-    if connector.protocol == "tryton":
-        missing = [n for n in TRYTON_NEEDS if n not in (connector.deliver.json or {})]
-        if missing:
-            yield "deliver.json", f"a document of Tryton needs {', '.join(missing)}"
+    yield from _wrong_protocol(connector)
+    yield from _wrong_auth(connector, settings, used)
+    yield from wrong_lines("classify", connector.classify)
+    if connector.steps is not None:
+        yield from _wrong_steps(connector, connector.steps, settings, used)
     if connector.register_batch is not None and connector.deliver_batch is None:
         yield "register_batch", "is of no use without deliver_batch"
     yield from wrong_policy(connector.name, connector.policy)
@@ -260,11 +250,53 @@ def _wrong(connector: Connector, settings: Settings, used: set[str]) -> Iterator
     known = dict.fromkeys((*STATUS, "key", "target_stock"))
     for name, request in connector.templates():
         yield from _unknown(f"{name}.path", request.path, known)
+        yield from wrong_lines(f"{name}.classify", request.classify)
         body = request.json if isinstance(request, Request) else request.item
         yield from _unknown(f"{name}.{'json' if isinstance(request, Request) else 'item'}", body, known)
         for header, value in request.headers.items():
             allowed = known if isinstance(request, Request) else {}
             yield from _secrets(f"{name}.headers.{header}", value, settings, used, allowed)
+
+
+def _wrong_protocol(connector: Connector) -> Iterator[tuple[str, str]]:
+    """Keys that the protocol needs, or has no use for."""
+    by_steps = connector.protocol == "steps"
+    needed, useless = ("steps", "deliver register deliver_batch register_batch") if by_steps else ("deliver", "steps")
+    if getattr(connector, needed) is None:
+        yield "protocol", f"{connector.protocol} needs {needed}"
+    for name in (*useless.split(), *(() if by_steps else ("requests", "constants"))):
+        if getattr(connector, name):
+            yield name, f"is of no use with protocol {connector.protocol}"
+    if connector.read_back is not None and connector.read_back.path is None and connector.protocol == "http":
+        yield "read_back", "needs a path"
+    if connector.protocol == "tryton" and connector.deliver is not None:
+        missing = [n for n in TRYTON_NEEDS if n not in (connector.deliver.json or {})]
+        if missing:
+            yield "deliver.json", f"a document of Tryton needs {', '.join(missing)}"
+
+
+def _wrong_auth(connector: Connector, settings: Settings, used: set[str]) -> Iterator[tuple[str, str]]:
+    auth = connector.auth
+    if isinstance(auth, OAuth2):
+        unknown = [*_unknown("auth.token_url", auth.token_url, _own(settings))]
+        yield from unknown
+        if not unknown:
+            auth = msgspec.structs.replace(auth, token_url=fill(auth.token_url, _own(settings)))
+            yield from wrong_auth(auth)
+    else:
+        yield from wrong_auth(auth)
+    for where, value in auth_templates(auth):
+        token = {"token": None} if where == "auth.value" and isinstance(auth, Login) else {}
+        yield from _secrets(where, value, settings, used, token)
+
+
+def _wrong_steps(
+    connector: Connector, steps: Procedure, settings: Settings, used: set[str]
+) -> Iterator[tuple[str, str]]:
+    login = {"login"} if isinstance(connector.auth, Login) and not connector.auth.header else set[str]()
+    yield from wrong_steps(steps, connector.requests, frozenset({*STEP_NAMES, "secret", *login}))
+    for where, name in secrets_in(steps, connector.requests):
+        yield from _secrets(where, f"${{secret.{name}}}", settings, used, {})
 
 
 def _secrets(

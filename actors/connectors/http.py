@@ -12,8 +12,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct, json
 
+from actors.connectors.answers import AGREED, AWAY, Meaning, Outcome, Seen, fitting, seen
+from actors.connectors.auth import LoginFailed, Session
 from actors.connectors.client import Answer, Client, NoAnswer
-from actors.connectors.format import AWAY, Batch, Connector, Outcome, Request, fitting, meaning, values
+from actors.connectors.format import Batch, Connector, Request, meaning, values
+from actors.connectors.masks import Masks
 from actors.connectors.template import fill
 from engine.effects import StockStatus
 from engine.ledger import Delivery
@@ -21,7 +24,6 @@ from engine.ledger import Delivery
 #: How much of a body is kept for people, and how much of it is shown in a sentence.
 KEPT_CHARACTERS = 2000
 SHOWN_CHARACTERS = 300
-_SECRET_HEADERS = {"authorization", "proxy-authorization", "x-api-key", "api-key", "cookie", "x-csrf-token"}
 #: A registration that is there already is as good as a new one.
 _THERE = ("applied", "duplicate")
 
@@ -52,6 +54,8 @@ class Exchange(Struct):
     away: bool = False
     #: The target refuses to be called as a batch; the delivery was not decided.
     alone: bool = False
+    #: Nothing reached the target.
+    unsent: bool = False
 
     def kept(self) -> str:
         """The exchange as the ledger keeps it."""
@@ -63,15 +67,16 @@ class Target:
 
     def __init__(self, connector: Connector) -> None:
         self.connector = connector
-        self._client = Client(connector.base_url, connector.limits.timeout_s)
+        self.masks = Masks(connector.secrets.values())
+        self.session = session_of(connector, self.masks)
 
     def stop(self) -> None:
         """Cut off what is under way, and call no more."""
-        self._client.stop()
+        self.session.stop()
 
     def close(self) -> None:
         """Close every connection."""
-        self._client.close()
+        self.session.close()
 
     def deliver(self, deliveries: Sequence[Delivery], may_call: Callable[[], bool] = lambda: True) -> list[Exchange]:
         """Tell the target the statuses of ``deliveries``; register lots first where it does not know them.
@@ -109,7 +114,7 @@ class Target:
 
     def _alone(self, delivery: Delivery, may_call: Callable[[], bool]) -> Exchange:
         known = values(self.connector, delivery.status, delivery.key)
-        told = self._call(self.connector.deliver, known)
+        told = self._call(self.connector.telling, known)
         if told.outcome != "missing" or self.connector.register is None:
             return _settled(told)
         if not may_call():
@@ -118,7 +123,7 @@ class Target:
         registered.calls = [*told.calls, *registered.calls]
         if registered.outcome not in _THERE or not may_call():
             return _unsettled(registered)
-        again = self._call(self.connector.deliver, known)
+        again = self._call(self.connector.telling, known)
         again.calls = [*registered.calls, *again.calls]
         return _settled(again)
 
@@ -128,12 +133,18 @@ class Target:
         exchange, answer = self._send(request, path, known, body)
         if answer is None:
             return exchange
-        seen = _json(answer.body)
-        exchange.outcome = meaning(self.connector, request, answer.status, seen)
+        self.judge(exchange, request.classify, seen(answer))
+        return exchange
+
+    def judge(self, exchange: Exchange, lines: Sequence[Meaning], answer: Seen) -> None:
+        """Fill in what ``answer`` means."""
+        exchange.outcome, words = meaning(self.connector, lines, answer)
+        exchange.detail = self.masks.text(words) or exchange.detail
         # A success that is not the target's own answer is some proxy's.
         garbage = exchange.outcome == "retry" and answer.status < 300
-        exchange.away = exchange.outcome in ("throttle", "auth") or answer.status in AWAY or garbage
-        return exchange
+        exchange.away = exchange.outcome in ("throttle", "auth", "unknown") or answer.status in AWAY or garbage
+        if exchange.outcome == "auth":
+            self.session.forget()
 
     def _together(self, batch: Batch, deliveries: Sequence[Delivery]) -> list[Exchange]:
         """One exchange for each of ``deliveries``, in order, from one call."""
@@ -141,14 +152,12 @@ class Target:
         body = {batch.items: [fill(batch.item, one) for one in known]}
         exchange, answer = self._send(batch, batch.path, self.connector.secrets, body)
         if answer is not None:
-            seen = _json(answer.body)
-            results = seen.get(batch.results) if isinstance(seen, dict) else None
+            read = seen(answer)
+            results = read.body.get(batch.results) if isinstance(read.body, dict) else None
             if 200 <= answer.status < 300 and isinstance(results, list) and len(results) == len(deliveries):
                 return [self._element(exchange.calls[0], body[batch.items][i], r, batch) for i, r in enumerate(results)]
-            exchange.outcome = meaning(
-                self.connector, Request(method=batch.method, path=batch.path), answer.status, seen
-            )
-            if exchange.outcome in ("applied", "duplicate"):
+            exchange.outcome, _ = meaning(self.connector, (), read)
+            if exchange.outcome in AGREED:
                 exchange.outcome = "retry"
             exchange.away = exchange.outcome != "permanent"
             exchange.alone = exchange.outcome in ("permanent", "missing", "superseded")
@@ -157,8 +166,9 @@ class Target:
         return [msgspec.structs.replace(exchange, calls=list(exchange.calls)) for _ in deliveries]
 
     def _element(self, call: Call, sent: Any, result: Any, batch: Batch) -> Exchange:
-        outcome = fitting(tuple(batch.classify), 200, result) or "permanent"
-        shown = without_secrets(self.connector, json.encode(result).decode())
+        line = fitting(batch.classify, Seen(200, {}, result))
+        outcome: Outcome = "permanent" if line is None else line.outcome
+        shown = self.masks.text(json.encode(result).decode())
         words = f"{self.connector.name} answered for this lot in a batch: {shown[:SHOWN_CHARACTERS]}"
         mine = msgspec.structs.replace(call, json=sent, answer=shown[:KEPT_CHARACTERS])
         return Exchange(outcome, words, [mine])
@@ -169,52 +179,47 @@ class Target:
         """One call; the outcome is filled in by the caller where an answer came."""
         began = time.monotonic()
         headers = {name: str(fill(value, known)) for name, value in request.headers.items()}
-        call = Call(request.method, path, redacted(self.connector, headers), body, None, "", 0.0)
+        call = Call(request.method, path, self.masks.headers(headers), body, None, "", 0.0)
         content = None if body is None else json.encode(body)
         if content is not None and not any(name.lower() == "content-type" for name in headers):
             headers["Content-Type"] = "application/json"
         name = self.connector.name
         try:
-            answer = self._client.call(request.method, path, headers, content)
+            answer = self.session.call(request.method, path, headers, content)
         except NoAnswer as none:
             call.seconds = round(time.monotonic() - began, 3)
             outcome: Outcome = "permanent" if none.failure in ("unsendable", "refused") else "retry"
-            words = without_secrets(self.connector, f"{name}: {none.detail}")
-            return Exchange(outcome, words, [call], away=outcome == "retry"), None
+            words = self.masks.text(f"{name}: {none.detail}")
+            unsent = none.failure in ("unreachable", "unsendable", "refused")
+            return Exchange(outcome, words, [call], away=outcome == "retry", unsent=unsent), None
+        except LoginFailed as failed:
+            words = self.masks.text(f"{name}: {failed.detail}")
+            return Exchange(failed.outcome, words, [call], away=True, unsent=True), None
         call.seconds = round(time.monotonic() - began, 3)
         call.status = answer.status
-        shown = without_secrets(self.connector, answer.body[: KEPT_CHARACTERS * 4].decode("utf-8", "replace"))
+        shown = self.masks.text(answer.body[: KEPT_CHARACTERS * 4].decode("utf-8", "replace"))
         call.answer = shown[:KEPT_CHARACTERS]
         words = f"{name} answered {answer.status}: {shown[:SHOWN_CHARACTERS]}"
         return Exchange("retry", words, [call], retry_after_seconds(answer, time.time())), answer
 
 
-def redacted(connector: Connector, headers: dict[str, str]) -> dict[str, str]:
-    """Headers as people may see them."""
-    return {
-        name: "***" if name.lower() in _SECRET_HEADERS else without_secrets(connector, value)
-        for name, value in headers.items()
-    }
-
-
-def without_secrets(connector: Connector, text: str) -> str:
-    """``text`` as people may see it: a target may give back what it was sent."""
-    for secret in connector.secrets.values():
-        if secret:
-            text = text.replace(secret, "***")
-    return text
+def session_of(connector: Connector, masks: Masks) -> Session:
+    """Calls to the target of ``connector``, as it wants to know its callers."""
+    seconds = connector.limits.timeout_s
+    client = Client(connector.base_url, seconds)
+    return Session(client, connector.auth, connector.csrf, connector.secrets, masks, seconds)
 
 
 def preview(connector: Connector, status: StockStatus, key: str) -> list[tuple[str, Call]]:
     """The requests that would tell the target ``status``, by their name in the file; nothing is sent."""
-    known = values(connector, status, key)
+    known, masks = values(connector, status, key), Masks(connector.secrets.values())
     found = []
     for name, request in (("deliver", connector.deliver), ("register", connector.register)):
         if request is not None:
             headers = {header: str(fill(value, known)) for header, value in request.headers.items()}
             body = None if request.json is None else fill(request.json, known)
             path = connector.base_url + str(fill(request.path, known, escape=True))
-            call = Call(request.method, path, redacted(connector, headers), body, None, "", 0.0)
+            call = Call(request.method, path, masks.headers(headers), body, None, "", 0.0)
             found.append((name, call))
     return found
 
@@ -239,13 +244,6 @@ def _unsettled(exchange: Exchange) -> Exchange:
     elif exchange.outcome in ("missing", "superseded"):
         exchange.outcome = "permanent"
     return exchange
-
-
-def _json(body: bytes) -> Any:
-    try:
-        return json.decode(body)
-    except (ValueError, RecursionError):
-        return None
 
 
 def retry_after_seconds(answer: Answer, now: float) -> float | None:

@@ -9,7 +9,9 @@ from urllib.parse import quote
 
 from msgspec import Meta, Struct, json
 
-from actors.connectors.client import Answer, Client, NoAnswer
+from actors.connectors.auth import LoginFailed, Session
+from actors.connectors.client import Answer, NoAnswer
+from actors.connectors.masks import Masks
 from actors.connectors.template import STATUS, fill, names_in
 from engine.errors import LotgateError
 from engine.events import Repairable
@@ -37,10 +39,10 @@ class Listing(Struct, frozen=True, forbid_unknown_fields=True):
 class ReadBack(Struct, frozen=True, forbid_unknown_fields=True):
     """How to ask the target what it says, and what it ought to say."""
 
-    #: One lot; 404 means that the target does not know it.
-    path: Path
     #: Members of the answer -> what they have to say, as templates like those of ``deliver``.
     expect: Annotated[dict[str, Any], Meta(min_length=1)]
+    #: One lot; 404 means that the target does not know it. Needed where the protocol does not say how to read.
+    path: Path | None = None
     #: Member that has the version which the target was told last; none: it keeps no version.
     version: str | None = None
     #: Members -> values that mean that the lot has left: shipped, issued.
@@ -79,7 +81,7 @@ def wrong(read_back: ReadBack | None) -> Iterator[tuple[str, Any, tuple[str, ...
     """Every template of the part: where, what, and the names that it may use."""
     if read_back is None:
         return
-    yield "read_back.path", read_back.path, STATUS
+    yield "read_back.path", read_back.path or "", STATUS
     yield "read_back.expect", read_back.expect, (*STATUS, "target_stock")
     for name, path in read_back.documents.items():
         yield f"read_back.documents.{name}", path, (*STATUS, "target_stock", *DOCUMENT_NAMES)
@@ -113,21 +115,22 @@ class Reader:
     """Reads one target back over plain HTTP. Raises NotRead for whatever keeps it from doing so."""
 
     def __init__(
-        self, name: str, base_url: str, timeout_seconds: float, read_back: ReadBack, secrets: Mapping[str, str]
+        self, name: str, session: Session, masks: Masks, read_back: ReadBack, secrets: Mapping[str, str]
     ) -> None:
         self._name = name
         self._read_back = read_back
-        self._client = Client(base_url, timeout_seconds)
+        self._session = session
+        self._masks = masks
         self._headers = {header: str(fill(value, secrets)) for header, value in read_back.headers.items()}
 
     def close(self) -> None:
         """Cut off what is under way; close every connection."""
-        self._client.stop()
-        self._client.close()
+        self._session.stop()
+        self._session.close()
 
     def one(self, known: Members) -> Members | None:
         """What the target says of one lot; None: it does not know it. ``known``: values of templates."""
-        return self.document(self._read_back.path, known)
+        return self.document(self._read_back.path or "/", known)
 
     def document(self, path: str, known: Members) -> Members | None:
         """What stands at ``path``, a template; None: the target has no such thing."""
@@ -145,9 +148,9 @@ class Reader:
 
     def _get(self, path: str) -> Answer:
         try:
-            return self._client.call("GET", path, self._headers, None)
-        except NoAnswer as none:
-            raise NotRead(f"{self._name}: {none.detail}") from None
+            return self._session.call("GET", path, self._headers, None)
+        except (NoAnswer, LoginFailed) as none:
+            raise NotRead(self._masks.text(f"{self._name}: {none.detail}")) from None
 
     def _object(self, answer: Answer) -> dict[str, Any]:
         try:

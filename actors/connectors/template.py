@@ -30,12 +30,12 @@ def fill(template: Any, known: Mapping[str, Any], escape: bool = False) -> Any:
 
     def text(match: re.Match[str]) -> str:
         value = str(known[match[1].strip()])
-        return _quoted(value) if escape else value
+        return quoted(value) if escape else value
 
     return _NAME.sub(text, template)
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
     """Percent-encoded for a path, dots too where nothing else is: ``..`` would lead out of it."""
     return quote(value, safe="") if value.strip(".") else value.replace(".", "%2E")
 

@@ -12,11 +12,12 @@ from urllib.parse import quote
 
 from msgspec import Struct, json
 
-from actors.connectors.format import AWAY, Connector, Outcome, Request, meaning, values
+from actors.connectors.answers import Outcome, seen
+from actors.connectors.format import Connector, Request, values
 from actors.connectors.http import Call, Exchange, Target
 from actors.connectors.readback import Listing, Members, NotRead
 from actors.connectors.template import fill
-from engine.ledger import LONGEST_WAIT_SECONDS, Delivery
+from engine.ledger import Delivery
 
 #: The word for a status that Tryton books by itself.
 IGNORED = "ignore"
@@ -78,17 +79,13 @@ class TrytonTarget(Target):
         exchange, answer = self._send(request, path, self.connector.secrets, body)
         if answer is None:
             return exchange, None
-        try:
-            seen = json.decode(answer.body)
-        except (ValueError, RecursionError):
-            seen = None
+        found = seen(answer)
         if 200 <= answer.status < 300:
             # A success that is no JSON is some proxy's.
-            exchange.outcome, exchange.away = ("applied", False) if seen is not None else ("retry", True)
+            exchange.outcome, exchange.away = ("applied", False) if found.body is not None else ("retry", True)
         else:
-            exchange.outcome = meaning(self.connector, request, answer.status, seen)
-            exchange.away = exchange.outcome in ("throttle", "auth") or answer.status in AWAY
-        return exchange, seen
+            self.judge(exchange, request.classify, found)
+        return exchange, found.body
 
 
 class _Talk:
@@ -130,7 +127,7 @@ class _Talk:
         query = [f"f={field}" for field in fields]
         if domain is not None:
             query.append(f"d={quote(_packed(domain))}")
-        headers = dict(self._connector.deliver.headers)
+        headers = dict(self._connector.telling.headers)
         if about is not None:
             headers["X-Tryton-Context"] = _packed(about)
         request = Request(method, f"{_MODEL}{path}", headers)
@@ -167,11 +164,6 @@ class _Places:
         return round((house["quantity"] or 0.0) - (place["quantity"] or 0.0), SMALLEST)
 
 
-def _for_somebody(words: str, attempts: int) -> _Ended:
-    """Somebody has to do something in Tryton first: tried again ever more slowly."""
-    return _Ended("retry", words, retry_after=min(LONGEST_WAIT_SECONDS, 3.0 * 2 ** min(attempts, 10)))
-
-
 class _Visit(_Talk):
     """One delivery on its way."""
 
@@ -180,10 +172,9 @@ class _Visit(_Talk):
         #: A document of this delivery is done; and it was not done before: then an answer was lost.
         self.was_done = self.moved = False
         self._key = delivery.key
-        self._attempts = delivery.attempts
         self._status = delivery.status
         self._document: dict[str, Any] = fill(
-            self._connector.deliver.json, values(self._connector, delivery.status, delivery.key)
+            self._connector.telling.json, values(self._connector, delivery.status, delivery.key)
         )
         self._storage, self._zone = self._document["from_location"], self._document["to_location"]
 
@@ -209,9 +200,9 @@ class _Visit(_Talk):
         """Nothing lies in another zone: is that agreement?"""
         if lying.outside > 0 and (not self._status.allocatable or lying.there == 0):
             words = f"{lying.outside:g} lie in an input or output zone: put them away, or take them back"
-            raise _for_somebody(words, self._attempts)
+            raise _Ended("conflict", words)
         if lying.there == 0 and self._status.stock != "none":
-            raise _for_somebody(f"{self._connector.name} has no stock of the lot", self._attempts)
+            raise _Ended("conflict", f"{self._connector.name} has no stock of the lot")
         return f"{lying.there:g} lie in {self._zone}"
 
     # -- reading -----------------------------------------------------------------------------------------------
@@ -225,7 +216,7 @@ class _Visit(_Talk):
             if self._status.stock == "none":
                 return None
             words = f"{self._connector.name} has no lot {self._status.lot} of {self._status.item}"
-            raise _for_somebody(words, self._attempts)
+            raise _Ended("conflict", words)
         return _Lot(found[0], self._document["company"])
 
     def _lying(self, lot: _Lot) -> _Lying:
@@ -235,7 +226,7 @@ class _Visit(_Talk):
         elsewhere = round(found.quantity(self._storage) - there, SMALLEST)
         if min(there, elsewhere, outside) < 0:
             words = f"it counts less than nothing in {self._storage} or {self._zone}: somebody has to look"
-            raise _for_somebody(words, self._attempts)
+            raise _Ended("conflict", words)
         return _Lying(found.one(self._storage)["id"], found.one(self._zone)["id"], there, elsewhere, outside)
 
     def _take_up(self, lot: _Lot, quantity: float) -> dict[str, Any] | None:
@@ -270,7 +261,7 @@ class _Visit(_Talk):
         if document["state"] != "assigned":
             self._step(document, "cancel")
             words = f"{lying.elsewhere:g} lie outside of {self._zone}, and not all may be moved: some are reserved"
-            raise _for_somebody(words, self._attempts)
+            raise _Ended("conflict", words)
         self._step(document, "do")
         self.moved = True
 
@@ -331,7 +322,7 @@ class TrytonReader:
         lots = talk.lots(known["lot"], known["item"])
         if len(lots) != 1:
             return {ZONES: f"{len(lots)} lots"} if lots else None
-        document = self._connector.deliver.json or {}
+        document = self._connector.telling.json or {}
         storage = str(document["from_location"])
         words = sorted({word for word in self._connector.stock.values() if word != IGNORED})
         places = talk.places([storage, *words], lots[0], document["company"])

@@ -263,7 +263,7 @@ class Talker:
                     headers[name.lower()] = value.strip()
                 body = stream.read(int(headers.get("content-length", "0")))
                 self.bodies.append(body)
-                self.heard.append((head.decode().rsplit(" ", 1)[0], headers, json.loads(body) if body else None))
+                self.heard.append((head.decode().rsplit(" ", 1)[0], headers, json.loads(body) if body[:1] in (b"{", b"[") else None))
                 line = (
                     self.lines.pop(0)
                     if self.lines

@@ -156,3 +156,31 @@ def test_the_erp_s_policy_that_is_shipped_undoes_an_opening_at_the_wms() -> None
     policy = load(SHIPPED_CONNECTORS / "erp.yaml", load_settings({})).policy
     assert policy.undo_of("permanent", "unrestricted") == {"wms": "quality"}
     assert policy.undo_of("permanent", "blocked") == {}
+
+
+WAITS = {
+    "classify": [{"status": [409], "when": "body.error == 'reserved'", "outcome": "conflict", "message": "${body.error}"}],
+    "limits": {"timeout_s": 1.0, "attempts": 2},
+}
+
+
+def test_what_somebody_has_to_free_first_is_waited_for_with_a_task_and_never_given_up_by_count(
+    owing: Any, talker: Any, deliverer: Any, lot: str
+) -> None:
+    one = deliverer(talker.url, deliver_batch=None, register_batch=None, **WAITS)
+    owing.owe(lot, 1)
+    for attempt in range(1, 7):
+        talker.say(409, {"error": "reserved"})
+        assert one.run() == 1
+        line = owing.line(lot, 1)
+        assert (line.state, line.attempts) == ("pending", attempt)
+        assert line.last_error == "reserved"
+        tasks = [task for task in owing.ledger.tasks.lines() if task.subject == lot]
+        assert len(tasks) == (attempt >= 5), "a moment's conflict is nobody's task"
+        owing.make_due()
+    assert one.breaker.state.value == "closed", "others are told meanwhile"
+    assert "cannot take version 1" in tasks[0].detail
+    talker.say(200, {"applied": True})
+    assert one.run() == 1
+    assert owing.line(lot, 1).state == "delivered"
+    assert owing.ledger.tasks.settle() == 1, "it closes by itself"

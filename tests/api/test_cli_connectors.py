@@ -78,3 +78,15 @@ def test_a_lot_is_tried_without_being_told(
 def test_a_lot_that_is_not_there_or_not_named_is_said(lotgate: Callable[..., Ran]) -> None:
     assert lotgate("connectors", "try", "NOBODY")[2] == "lotgate: There is no lot NOBODY.\n"
     assert lotgate("connectors", "try")[2] == "lotgate: say which lot to try: lotgate connectors try LOT\n"
+
+
+def test_the_targets_of_a_lot_are_read_and_nothing_is_sent(
+    lotgate: Callable[..., Ran], service: Any, receipt: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    event = receipt("read")
+    service.submit(event)
+    code, said, _ = lotgate("connectors", "check", event["subject"])
+    assert code == 1, "the address of this ERP leads nowhere"
+    assert "erp: it cannot be reached" in said
+    change(tmp_path, "read_back:", "read_back_not:")
+    assert lotgate("connectors", "check", event["subject"])[0] == 2

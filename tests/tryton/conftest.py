@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.proxy import Proxy
 from tests.tryton.erp import Tryton
-from tests.tryton.proxy import Proxy
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from actors.connectors.tryton import TrytonTarget
 from engine.effects import StockStatus
 from engine.ledger import Delivery, key_of
 from engine.settings import SHIPPED_CONNECTORS, load_settings
+from tests.proxy import Loss, Proxy
 from tests.tryton.erp import Tryton
-from tests.tryton.proxy import Loss, Proxy
 
 #: Canonical stock status: lot state, and whether it may be allocated.
 STATES = {
@@ -111,7 +111,7 @@ def test_goods_that_are_picked_already_must_be_taken_back_by_somebody(tryton: Tr
     tryton.assign(shipment)
     tryton.pick(shipment)
     told = tell(target, lot, "blocked", 2)
-    assert (told.outcome, told.away) == ("retry", False)
+    assert (told.outcome, told.away) == ("conflict", False)
     assert told.detail == "40 lie in an input or output zone: put them away, or take them back"
     assert tryton.stock(lot) == {"BLOCKED": 60, "OUT": 40}, "what can be blocked is"
     tryton.call("stock.shipment.out.cancel", [shipment])
@@ -122,7 +122,7 @@ def test_goods_that_are_picked_already_must_be_taken_back_by_somebody(tryton: Tr
 
 def test_goods_that_are_not_put_away_yet_are_waited_for(tryton: Tryton, target: TrytonTarget) -> None:
     lot = new_lot(tryton, put_away=False)
-    assert tell(target, lot, "unrestricted", 1).outcome == "retry"
+    assert tell(target, lot, "unrestricted", 1).outcome == "conflict"
     assert tryton.documents(lot) == []
     tryton.put_away(lot)
     assert tell(target, lot, "unrestricted", 1).outcome == "applied"
@@ -168,12 +168,12 @@ def test_where_it_counts_less_than_nothing_somebody_has_to_look(tryton: Tryton, 
     lot = new_lot(tryton)
     tryton.goods_elsewhere(lot, 140, "STO", "OUT")
     told = tell(target, lot, "quality", 1)
-    assert (told.outcome, told.detail) == ("retry", "it counts less than nothing in STO or QUALITY: somebody has to look")
+    assert (told.outcome, told.detail) == ("conflict", "it counts less than nothing in STO or QUALITY: somebody has to look")
 
 
 def test_unknown_and_ambiguous_lots_are_told_apart(tryton: Tryton, target: TrytonTarget) -> None:
     told = tell(target, "NOWHERE", "quality", 1)
-    assert (told.outcome, told.detail) == ("retry", "erp has no lot NOWHERE of RING-74")
+    assert (told.outcome, told.detail) == ("conflict", "erp has no lot NOWHERE of RING-74")
     assert tell(target, "NOWHERE", "none", 2).outcome == "applied"
     lot = new_lot(tryton)
     tryton.call("stock.lot.create", [{"number": lot, "product": tryton.product("RING-74")}])

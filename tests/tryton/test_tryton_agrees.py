@@ -10,8 +10,8 @@ import pytest
 
 from actors.broker import make_broker
 from engine.settings import load_settings
+from tests.proxy import Proxy, each_once
 from tests.tryton.erp import Tryton
-from tests.tryton.proxy import Proxy, each_once
 from tests.tryton.works import Works
 
 

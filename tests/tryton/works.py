@@ -15,8 +15,8 @@ import yaml
 from engine.effects import STOCK
 from engine.settings import SHIPPED_CONNECTORS
 from tests.installation import Installation
+from tests.proxy import Proxy
 from tests.tryton.erp import Tryton
-from tests.tryton.proxy import Proxy
 
 #: Short time-outs and rests, so that a broken line is soon tried again.
 LIMITS = {"concurrency": 1, "timeout_s": 5.0}

@@ -15,8 +15,8 @@ Fault = Callable[[str, str, int], Loss | None]
 
 
 def kind_of(method: str, path: str) -> str:
-    """What a request is about: ``POST stock.shipment.internal/do``."""
-    model = re.sub(r"/\d+", "", path.partition("?")[0].partition("/rest/model/")[2])
+    """What a request is about: ``POST stock.shipment.internal/do``, ``GET /api/stock/``."""
+    model = re.sub(r"/\d+", "", path.partition("?")[0].rpartition("/rest/model/")[2])
     return f"{method} {model}"
 
 
@@ -54,7 +54,7 @@ class Proxy:
         self._thread.join(5)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One request a connection, as Tryton's own server has it."""
+        """One request a connection."""
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             head = await reader.readuntil(b"\r\n\r\n")
             length = re.search(rb"(?im)^content-length: *(\d+)", head)
