@@ -133,9 +133,11 @@ class Session:
 
     def __init__(
         self, client: Client, auth: Auth | None, csrf: Csrf | None, secrets: Mapping[str, str], masks: Masks,
-        timeout_seconds: float = 10.0,
+        timeout_seconds: float = 10.0, prefix: str = "",
     ) -> None:  # fmt: skip
+        """``prefix``: what stands before the paths of its own calls, where ``client`` does not put it there."""
         self._client = client
+        self._prefix = prefix
         self._auth = auth
         self._csrf = csrf
         self._secrets = secrets
@@ -221,7 +223,8 @@ class Session:
         with self._lock:
             if self._ticket is None:
                 carried = {name: value for name, value in headers.items() if name.lower() == "authorization"}
-                answer = self._client.call(csrf.method, csrf.path, {**carried, csrf.header: "Fetch"}, None)
+                asked = {**carried, csrf.header: "Fetch"}
+                answer = self._client.call(csrf.method, self._prefix + csrf.path, asked, None)
                 if answer.status >= 400 or csrf.header.lower() not in answer.headers:
                     raise LoginFailed(_meant(answer.status), f"no {csrf.header} came from {csrf.path}: {answer.status}")
                 self._ticket = answer.headers[csrf.header.lower()]
@@ -264,7 +267,7 @@ class Session:
         body = None if login.json is None else json.encode(fill(login.json, self._secrets))
         if body is not None:
             headers.setdefault("Content-Type", "application/json")
-        answer = self._client.call(login.method, login.path, headers, body)
+        answer = self._client.call(login.method, self._prefix + login.path, headers, body)
         self._keep_cookies(answer)
         try:
             token = None if answer.status >= 400 else compiled(login.token)(seen(answer).names())
@@ -286,7 +289,8 @@ class Session:
         else:
             form |= {"client_id": client, "client_secret": secret}
         parts = urlsplit(auth.token_url)
-        path = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
+        before = self._prefix if self._tokens is self._client else ""
+        path = f"{before}{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
         answer = self._tokens.call("POST", path, headers, urlencode(form).encode())
         body = seen(answer).body
         token = body.get("access_token") if isinstance(body, dict) and answer.status == 200 else None

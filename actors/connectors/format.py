@@ -184,9 +184,7 @@ def load(path: Path, settings: Settings) -> Connector:
     used: set[str] = set()
     connector = read_checked(path, Connector, lambda found: _wrong(found, settings, used))
     base_url = fill(f"{connector.base_url}", _own(settings)).rstrip("/")
-    auth = connector.auth
-    if isinstance(auth, OAuth2):
-        auth = msgspec.structs.replace(auth, token_url=fill(auth.token_url, _own(settings)))
+    auth = filled_auth(connector.auth, settings)
     secrets = {f"secret.{name}": settings.secrets[name] for name in used}
     return msgspec.structs.replace(connector, base_url=base_url, auth=auth, secrets=secrets)
 
@@ -236,7 +234,7 @@ def _wrong(connector: Connector, settings: Settings, used: set[str]) -> Iterator
     if connector.secrets:
         yield "secrets", "secrets are never written here: name them as ${secret.NAME} in headers"
     yield from _wrong_protocol(connector)
-    yield from _wrong_auth(connector, settings, used)
+    yield from wrong_auth_part(connector.auth, settings, used)
     yield from wrong_lines("classify", connector.classify)
     if connector.steps is not None:
         yield from _wrong_steps(connector, connector.steps, settings, used)
@@ -267,23 +265,30 @@ def _wrong_protocol(connector: Connector) -> Iterator[tuple[str, str]]:
     for name in (*useless.split(), *(() if by_steps else ("requests", "constants"))):
         if getattr(connector, name):
             yield name, f"is of no use with protocol {connector.protocol}"
-    if connector.read_back is not None and connector.read_back.path is None and connector.protocol == "http":
+    part = connector.read_back
+    if part is not None and part.path is None and connector.protocol == "http":
         yield "read_back", "needs a path"
+    if part is not None and part.list is not None and connector.protocol != "http":
+        yield "read_back.list", f"is of no use with protocol {connector.protocol}: lots are read one by one"
     if connector.protocol == "tryton" and connector.deliver is not None:
         missing = [n for n in TRYTON_NEEDS if n not in (connector.deliver.json or {})]
         if missing:
             yield "deliver.json", f"a document of Tryton needs {', '.join(missing)}"
 
 
-def _wrong_auth(connector: Connector, settings: Settings, used: set[str]) -> Iterator[tuple[str, str]]:
-    auth = connector.auth
+def filled_auth(auth: Auth | None, settings: Settings) -> Auth | None:
+    """``auth`` with the addresses of the settings in it."""
+    if not isinstance(auth, OAuth2) or [*_unknown("", auth.token_url, _own(settings))]:
+        return auth
+    return msgspec.structs.replace(auth, token_url=fill(auth.token_url, _own(settings)))
+
+
+def wrong_auth_part(auth: Auth | None, settings: Settings, used: set[str]) -> Iterator[tuple[str, str]]:
+    """What is wrong with the part ``auth`` of a file; secrets that it names are put into ``used``."""
     if isinstance(auth, OAuth2):
-        unknown = [*_unknown("auth.token_url", auth.token_url, _own(settings))]
-        yield from unknown
-        if not unknown:
-            auth = msgspec.structs.replace(auth, token_url=fill(auth.token_url, _own(settings)))
-            yield from wrong_auth(auth)
-    else:
+        yield from _unknown("auth.token_url", auth.token_url, _own(settings))
+    auth = filled_auth(auth, settings)
+    if not isinstance(auth, OAuth2) or "${" not in auth.token_url:
         yield from wrong_auth(auth)
     for where, value in auth_templates(auth):
         token = {"token": None} if where == "auth.value" and isinstance(auth, Login) else {}

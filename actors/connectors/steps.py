@@ -20,6 +20,7 @@ from actors.connectors.http import Call, Exchange, Target
 from actors.connectors.masks import Masks
 from actors.connectors.procedure import IGNORED, SECTIONS, NamedRequest, Procedure, Step, names_used, sending
 from actors.connectors.readback import Listing, Members, NotRead
+from actors.connectors.template import fill
 from engine.effects import StockStatus
 from engine.ledger import Delivery, key_of
 
@@ -313,8 +314,7 @@ class StepsReader:
 
     def document(self, path: str, known: Members) -> Members | None:
         """What stands at ``path``, a template; None: the target has no such thing."""
-        call = render_path(path, {}, names_of(self._connector, known))
-        exchange, answer = self._target.send(Request("GET", "/"), call, None)
+        exchange, answer = self._target.send(Request("GET", "/"), str(fill(path, known, escape=True)), None)
         if answer is not None and answer.status == 404:
             return None
         if answer is None or answer.status != 200 or not isinstance(answer.body, dict):

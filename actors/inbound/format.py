@@ -15,7 +15,8 @@ from typing import Annotated, Any, Literal, get_type_hints
 import msgspec
 from msgspec import Meta, Struct
 
-from actors.connectors.format import own_address, read_checked, wrong_header
+from actors.connectors.auth import Auth
+from actors.connectors.format import filled_auth, own_address, read_checked, wrong_auth_part, wrong_header
 from actors.connectors.template import names_in
 from engine.events import TYPES
 from engine.known import KINDS
@@ -90,6 +91,10 @@ class Pull(Struct, frozen=True, forbid_unknown_fields=True):
     base_url: str
     path: Annotated[str, Meta(pattern="^/")]
     headers: dict[str, str] = {}
+    #: How the system knows who calls; none: by the headers.
+    auth: Auth | None = None
+    #: Calls a second; none: as many as it takes.
+    per_second: Annotated[float, Meta(gt=0)] | None = None
     #: Member of the answer that the rows stand in, with dots; none: the answer is the list.
     items: str | None = None
     #: one: there are no further pages · cursor: ``next`` is the next ``${cursor}`` · link: ``next`` is an address of
@@ -178,7 +183,8 @@ def load(path: Path, settings: Settings) -> Inbound:
     secrets = {f"secret.{name}": settings.secrets[name] for name in used}
     pull, drop = found.pull, found.drop
     if pull is not None:
-        pull = msgspec.structs.replace(pull, base_url=own_address(pull.base_url, settings) or "")
+        base_url = own_address(pull.base_url, settings) or ""
+        pull = msgspec.structs.replace(pull, base_url=base_url, auth=filled_auth(pull.auth, settings))
     if drop is not None:
         drop = msgspec.structs.replace(drop, folder=str(path.resolve().parent / drop.folder))
     return msgspec.structs.replace(found, secrets=secrets, pull=pull, drop=drop)
@@ -333,3 +339,4 @@ def _wrong_pull(one: Inbound, pull: Pull, settings: Settings, used: set[str]) ->
         yield "pull.watermark", "say from which number it starts: start: \"0\""
     for header, value in pull.headers.items():
         yield from wrong_header(f"pull.headers.{header}", value, settings, used)
+    yield from ((f"pull.{where}", words) for where, words in wrong_auth_part(pull.auth, settings, used))

@@ -18,13 +18,16 @@ from urllib.parse import urljoin, urlsplit
 
 from msgspec import Struct
 
+from actors.connectors.auth import LoginFailed, Session
 from actors.connectors.client import Answer, Client, NoAnswer
 from actors.connectors.http import retry_after_seconds
+from actors.connectors.masks import Masks
 from actors.connectors.template import fill
 from actors.inbound.drop import Outcome, Stopped, go_through
 from actors.inbound.format import Inbound, Watermark
 from actors.inbound.rows import Cell, RecordRow, Row, RowWrong, become
 from actors.inbound.sink import Sink
+from actors.pace import Rate
 
 #: Between calls of one page: doubled each time, with full jitter, or as long as the system asks, within reason.
 FIRST_WAIT_SECONDS = 0.5
@@ -66,12 +69,15 @@ class Fetching:
         self._now, self._stopped = now, stopped
         parts = urlsplit(inbound.pull.base_url)
         self._origin, self._prefix = f"{parts.scheme}://{parts.netloc}", parts.path
-        self._client = Client(self._origin, inbound.pull.timeout_s)
+        self._masks = Masks(inbound.secrets.values())
+        client, seconds = Client(self._origin, inbound.pull.timeout_s), inbound.pull.timeout_s
+        self._session = Session(client, inbound.pull.auth, None, inbound.secrets, self._masks, seconds, self._prefix)
+        self._rate = Rate(inbound.pull.per_second, time.monotonic())
         self._headers = {n: str(fill(v, inbound.secrets)) for n, v in inbound.pull.headers.items()}
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        self._session.close()
 
     def run(self, sink: Sink, watermark: str | None) -> Fetched:
         """Fetch what is new since ``watermark``, hand it over. Raises PullFailed, Stopped, and what the sink raises."""
@@ -186,8 +192,13 @@ class Fetching:
             if self._stopped():
                 raise Stopped
             wait = random.uniform(0, FIRST_WAIT_SECONDS * 2**attempt)  # noqa: S311 - jitter
+            while (gap := self._rate.wait_seconds(time.monotonic())) > 0:
+                self._pause(gap)
             try:
-                answer = self._client.call("GET", path, self._headers, None)
+                answer = self._session.call("GET", path, self._headers, None)
+            except LoginFailed as failed:
+                if failed.outcome == "auth" or attempt == self._pull.attempts:
+                    raise PullFailed(self._short(f"it does not accept our key: {failed.detail}")) from None
             except NoAnswer as none:
                 if none.failure in ("unsendable", "refused", "stopped") or attempt == self._pull.attempts:
                     raise PullFailed(self._short(none.detail)) from None
@@ -216,9 +227,7 @@ class Fetching:
             raise PullFailed(f"it answers with something that is not JSON: {words}") from None
 
     def _short(self, text: str) -> str:
-        for secret in self._inbound.secrets.values():
-            text = text.replace(secret, "***") if secret else text
-        return " ".join(text.split())[:SHOWN_CHARACTERS]
+        return " ".join(self._masks.text(text).split())[:SHOWN_CHARACTERS]
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds

@@ -17,6 +17,13 @@ class System(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
+        if self.path == "/erp/token":
+            said = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            HEARD.append({"path": self.path, "key": said})
+            good = "client_secret=s3cret" in said
+            STATE["key"] = f"token-{len(HEARD)}"
+            self.answer(*((200, {"access_token": STATE["key"], "expires_in": 3600}) if good else (400, {"error": said})))
+            return
         STATE.clear()
         HEARD.clear()
         STATE.update(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
@@ -26,9 +33,10 @@ class System(BaseHTTPRequestHandler):
         if self.path == "/_heard":
             self.answer(200, HEARD)
             return
-        HEARD.append({"path": self.path, "key": self.headers.get("X-Api-Key", "")})
-        if STATE.get("key", "") != self.headers.get("X-Api-Key", ""):
-            self.answer(401, {"error": f"not with {self.headers.get('X-Api-Key')}"})
+        key = self.headers.get("X-Api-Key") or self.headers.get("Authorization", "").removeprefix("Bearer ")
+        HEARD.append({"path": self.path, "key": key})
+        if STATE.get("key", "") != key:
+            self.answer(401, {"error": f"not with {key}"})
             return
         faults = STATE.get("faults", [])
         if faults and (fault := faults.pop(0)):

@@ -134,6 +134,24 @@ def test_a_refusal_deep_inside_a_success_is_found(tmp_path: Path, body: Any, out
     assert outcome_of(found, 200, body) == outcome
 
 
+def test_headers_and_expressions_tell_answers_apart(tmp_path: Path) -> None:
+    tree = yaml.safe_load(GOOD)
+    tree["classify"] = [
+        {"status": [400], "headers": {"X-Reason": "reserved"}, "outcome": "conflict", "message": "${body.left} are reserved"},
+        {"status": [400], "when": "body.code == 5 && text.contains('busy')", "outcome": "retry"},
+    ]
+    found = load(write(tmp_path, yaml.safe_dump(tree)), load_settings({}))
+
+    def said(headers: dict[str, str], body: Any, text: str = "") -> tuple[str, str]:
+        return meaning(found, [], Seen(400, headers, body, text))
+
+    assert said({"x-reason": "reserved"}, {"left": 7}) == ("conflict", "7 are reserved")
+    assert said({"x-reason": "reserved"}, {}) == ("conflict", "${body.left} are reserved (body.left: has no 'left')")
+    assert said({"x-reason": "other"}, {"code": 5}, "busy now") == ("retry", "")
+    assert said({}, {"code": 5}, "idle") == ("permanent", "")
+    assert said({}, "code 5", "busy") == ("permanent", ""), "an expression that was not made for this answer is not true"
+
+
 def test_a_file_may_say_that_answers_have_no_body(tmp_path: Path) -> None:
     found = load(write(tmp_path, GOOD + "answers: any\n"), load_settings({}))
     assert outcome_of(found, 200, None) == "applied"

@@ -320,6 +320,25 @@ def test_what_does_not_pass_is_said_once_and_tried_later(
     assert words in str(works.standing.of("scars", "pull").problem)
 
 
+OAUTH = {"kind": "oauth2", "token_url": "/token", "client_id": "us", "client_secret": "${secret.erp_key}", "client": "form"}
+
+
+def test_one_token_is_fetched_for_every_page(works: Works, system: System) -> None:
+    system.has(*(scar(n) for n in range(5)))
+    works.write(SCARS, pull={"headers": {}, "auth": OAUTH, "per_second": 50}).look()
+    assert len(works.records()) == 5
+    assert system.heard == ["/erp/token", "/erp/list?cursor=", "/erp/list?cursor=2", "/erp/list?cursor=4"]
+    assert works.open("inbound-failing") == []
+
+
+def test_a_client_that_is_not_accepted_is_said_to_be(works: Works, system: System) -> None:
+    system.has(scar(1))
+    works.write(SCARS, pull={"headers": {}, "auth": {**OAUTH, "client_secret": "wrong"}}).look()
+    (said,) = works.open("inbound-failing")
+    assert "it does not accept our key: the token endpoint answered 400 and gave no token" in said
+    assert system.heard == ["/erp/token"]
+
+
 def test_two_processes_fetch_it_once(works: Works, system: System) -> None:
     system.has(scar(1))
     first, second = works.write(SCARS), works.write(SCARS)
@@ -388,6 +407,7 @@ def test_a_folder_is_watched_and_what_was_not_taken_is_a_task(works: Works, tmp_
         ({"path": "/list?cursor=${cursor}&s=${since}"}, "a watermark and ${since} in the path belong together"),
         ({"path": "/list?cursor=${cursor}&k=${secret.erp_key}"}, "${secret.erp_key} is not known"),
         ({"watermark": {"member": "n", "type": "integer"}}, "say from which number it starts"),
+        ({"auth": {"kind": "basic", "user": "u", "password": "${secret.none}"}}, "pull.auth.password: ${secret.none} is not"),
     ],
 )
 def test_a_mistake_in_a_pull_is_named(works: Works, parts: dict[str, Any], words: str) -> None:

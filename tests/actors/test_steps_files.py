@@ -78,6 +78,7 @@ def write(folder: Path, text: str, url: str = "http://mes.example:81") -> Path:
     ("method: PUT", "method: SHOUT", "mes.yaml:8:3: requests[...].method: Invalid enum value 'SHOUT'"),
     ("constants:", "deliver: {method: PUT, path: /}\nconstants:", "deliver: is of no use with protocol steps"),
     ("issued: ignore, ", "", "stock: has no word for issued"),
+    ("constants:", "read_back: {expect: {observed: x}, list: {path: /l}}\nconstants:", "read_back.list: is of no use with"),
 ])  # fmt: skip
 def test_a_mistake_is_told_with_its_place(tmp_path: Path, old: str, new: str, said: str) -> None:
     assert old in GOOD
@@ -248,3 +249,17 @@ def test_reading_back_says_what_is_observed_and_writes_nothing(tmp_path: Path, t
     with pytest.raises(NotRead, match="mes answered 503"):
         read()
     assert all(line.startswith("GET") for line, _, _ in talker.heard)
+
+
+def test_a_document_is_read_along_by_its_own_path(tmp_path: Path, talker: Any) -> None:
+    text = GOOD + 'read_back: {expect: {observed: x}, documents: {order: "/orders/${order}"}}\n'
+    connector = load(write(tmp_path, text, talker.url), load_settings({}))
+    assert connector.read_back is not None
+    reader = reader_of(connector, connector.read_back)
+    talker.say(200, {"order": "P 1"})
+    talker.say(404)
+    known = {"order": "P 1", "target_stock": "u", "lot": "L", "version": 1}
+    assert reader.document("/orders/${order}", known) == {"order": "P 1"}
+    assert reader.document("/orders/${order}", known) is None
+    reader.close()
+    assert talker.heard[0][0] == "GET /orders/P%201"
