@@ -101,7 +101,8 @@ class Checker:
             if name.startswith("table "):
                 self._table(name[6:].strip(), key, body, file)
             elif name not in FILE_KEYS:
-                self.findings.add(key.at, f'"{name}" is not known in a rule file', did_you_mean(name, FILE_KEYS))
+                hint = did_you_mean(name, (*FILE_KEYS, "table NAME"))
+                self.findings.add(key.at, f'"{name}" is not known in a rule file', hint)
         file.owner = self._text(entries, "owner", file.root, "a rule file")
         file.reference = self._text(entries, "reference", file.root, "a rule file")
         if "rulefile" not in entries or entries["rulefile"][1].text != "1":

@@ -25,6 +25,7 @@ CASES = [
     Broken("no version", "rulefile: 1\n", "", 'a rule file begins with "rulefile: 1"'),
     Broken("another version", "rulefile: 1", "«rulefile: 2", 'a rule file begins with "rulefile: 1"'),
     Broken("unknown key of a file", "owner: m", "«onwer: x\nowner: m", '"onwer" is not known in a rule file', "owner"),
+    Broken("tables in one key", "owner: m", "«tables: {}\nowner: m", '"tables" is not known in a rule file', "table NAME"),
     Broken("no owner", "owner: m.keller (QC Laboratory)\n", "", 'a rule file has no "owner:"'),
     Broken("no reference", "reference: SPEC-1001 rev B\n", "", 'a rule file has no "reference:"'),
     Broken("rules are not a list", "tests:\n", "reactions: «none\ntests:\n", '"reactions:" is a list'),
