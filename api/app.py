@@ -21,7 +21,7 @@ from api.asyncapi import schema_routes
 from api.audit import audit_routes
 from api.batch import PATH as EVENTS_BATCH
 from api.batch import BatchPath
-from api.body import MAX_EVENT_BYTES, Patience
+from api.body import MAX_EVENT_BYTES, Gone, Patience, answer_nobody
 from api.commands import commands
 from api.console.mount import console
 from api.door import Door
@@ -153,7 +153,7 @@ def create_app(settings: Settings) -> Application:
             problem_page,
         ],
         lifespan=[life],
-        exception_handlers={Exception: answer_exception},
+        exception_handlers={Exception: answer_exception, Gone: answer_nobody},
         request_max_body_size=MAX_EVENT_BYTES,
         # Our own document and log: Litestar's would describe and log what it cannot see.
         openapi_config=None,

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 if TYPE_CHECKING:
     from engine.settings import Settings
@@ -30,18 +30,44 @@ MAX_DISCARD_BYTES = 16 * 1024 * 1024
 
 
 class PatientProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, with bounds on the head of a request: by itself it has none."""
+    """uvicorn's protocol, with bounds on the head of a request, and an end for all that a connection has asked.
+
+    By itself it has no bounds, and tells only the newest of pipelined requests that nobody is left to answer: the
+    others write to a closed connection and fill the log with what a stranger makes them.
+    """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base class
         super().connection_made(transport)
         self._begun: object = None
         self._unclaimed_bytes = 0
         self._stood_still: object = self
+        #: Requests of this connection that may not be answered yet.
+        self._open: list[RequestResponseCycle] = []
         self._watch = self.loop.call_later(HEAD_SECONDS, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._watch.cancel()
         super().connection_lost(exc)
+        self._forsake()
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._open = [cycle for cycle in (*self._open, self.cycle) if not cycle.response_complete]
+
+    def send_400_response(self, msg: str) -> None:
+        super().send_400_response(msg)
+        self._forsake()
+
+    def _hang_up(self) -> None:
+        self.transport.close()
+        self._forsake()
+
+    def _forsake(self) -> None:
+        """Nobody is left to answer: whoever still writes does so in vain, and whoever still reads learns it."""
+        for cycle in self._open:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self._open = []
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -52,7 +78,7 @@ class PatientProtocol(HttpToolsProtocol):
         elif cycle is None or cycle.response_complete:
             self._unclaimed_bytes += len(data)
             if self._unclaimed_bytes > (MAX_HEAD_BYTES if cycle is None else MAX_DISCARD_BYTES):
-                self.transport.close()
+                self._hang_up()
 
     def _look(self) -> None:
         """Cut a connection whose head has stood incomplete since the last look."""
@@ -61,7 +87,7 @@ class PatientProtocol(HttpToolsProtocol):
         cycle = self.cycle
         waiting = (cycle is None or cycle.response_complete) and self.timeout_keep_alive_task is None
         if waiting and (cycle is None or self._stood_still is cycle):
-            self.transport.close()
+            self._hang_up()
             return
         self._stood_still = cycle if waiting else self
         self._watch = self.loop.call_later(HEAD_SECONDS, self._look)

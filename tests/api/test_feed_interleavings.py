@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from engine.feed import Feed, place_of
@@ -147,7 +147,8 @@ def plant(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """One process on SQLite, two on PostgreSQL."""
     url = "" if request.param == "sqlite" else request.getfixturevalue("new_postgres")()
     services = [
-        Service(tmp_path_factory.mktemp(f"feed-{n}"), **({"database_url": url} if url else {})) for n in range(2 if url else 1)
+        Service(tmp_path_factory.mktemp(f"feed-{n}"), **({"database_url": url} if url else {}))
+        for n in range(2 if url else 1)
     ]
     services[0].start()
     for other in services[1:]:
@@ -172,7 +173,13 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=12,
+    deadline=None,
+    # Not made smaller: where something is missing, each try waits for it.
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(steps=STEPS, filtered=st.booleans())
 def test_any_interleaving_gives_every_change_once_and_in_order(
     plant: Plant, steps: list[tuple[str, int, int]], filtered: bool

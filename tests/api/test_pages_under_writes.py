@@ -453,3 +453,18 @@ def test_pages_of_another_list_are_no_place_in_a_list_of_numbers(house: House) -
         answer = house.http.get(path, params={"cursor": cursor_of(b"1:LOT-1")})
         assert answer.status_code == 400
         assert answer.json()["detail"] == "The cursor is not one that an earlier page gave."
+
+
+def test_a_value_that_no_database_takes_is_refused_and_no_reason_to_come_again(house: House) -> None:
+    asked = ("/v1/lots/%00", "/v1/lots/a%00b/journal", "/v1/shipments/%00/readiness", "/v1/reference/fact/%00")
+    for path in asked:
+        assert house.http.get(path).status_code in (200, 400, 404), path
+    tasks = Tasks(house.store, system_clock)
+    assert tasks.open_once("odd", "ODD-1", "erp answered 422", "erp")
+    [task] = house.http.get("/v1/tasks", params={"kind": "odd"}).json()["data"]
+    answer = house.http.post(f"/v1/tasks/{task['id']}/acknowledge", json={"note": "a\0b"})
+    assert answer.status_code in (200, 400), answer.text
+    for number in (2**31, 2**63, 10**17):
+        assert house.http.get("/v1/lots/x/explain", params={"as_decided": str(number)}).status_code in (400, 404)
+        assert house.http.get(f"/v1/tasks/{number}").status_code in (400, 404)
+        assert house.http.get(f"/v1/deliveries/{number}").status_code in (400, 404)
