@@ -27,6 +27,7 @@ from engine.ledger import Delivery, Ledger
 from engine.outbound import Guard, destination
 from engine.settings import Settings
 from engine.subscriptions import Subscription, Subscriptions, is_subscription, signing_key, signing_secrets
+from engine.upcasts import current
 
 log = logging.getLogger("lotgate.webhooks")
 
@@ -67,12 +68,13 @@ class Told(Struct, frozen=True):
 
 def message(entry: Entry) -> bytes:
     """The body of the message about ``entry``."""
+    type_, data = current(entry.type, entry.data.encode())
     told = Told(
         entry.lot, entry.version, entry.kind, entry.trigger, entry.source, entry.event_id, entry.causation_id,
         entry.correlation_id, entry.time, entry.recorded_at, entry.state_before, entry.state_after,
-        Raw(entry.data.encode()), entry.hash,
+        Raw(data), entry.hash,
     )  # fmt: skip
-    return json.encode({"type": entry.type, "timestamp": entry.recorded_at, "data": told})
+    return json.encode({"type": type_, "timestamp": entry.recorded_at, "data": told})
 
 
 def message_id(delivery: Delivery) -> str:

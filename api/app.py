@@ -10,6 +10,7 @@ import logging
 from collections.abc import AsyncIterator
 
 from litestar import Litestar, asgi
+from litestar.types import ASGIApp
 from msgspec import Struct
 
 from actors.broker import Doorbell
@@ -21,9 +22,10 @@ from api.asyncapi import schema_routes
 from api.audit import audit_routes
 from api.batch import PATH as EVENTS_BATCH
 from api.batch import BatchPath
-from api.body import MAX_EVENT_BYTES, Patience
+from api.body import MAX_EVENT_BYTES, Gone, Patience, answer_nobody
 from api.commands import commands
 from api.console.mount import console
+from api.deprecation import telling_deprecation
 from api.door import Door
 from api.elsewhere import elsewhere_routes
 from api.epcis import epcis_routes
@@ -37,6 +39,7 @@ from api.kpi import kpi_routes
 from api.ledger import ledger_routes
 from api.lots import lot_routes
 from api.openapi import openapi_document
+from api.operations import OPERATIONS
 from api.permits import Permits
 from api.problems import answer_exception, problem_index, problem_page
 from api.quality import quality_routes
@@ -66,7 +69,7 @@ class Application(Struct, frozen=True):
     """What the web process runs."""
 
     #: The ASGI application.
-    door: Door
+    door: ASGIApp
     health: Health
     engine: Front
 
@@ -153,14 +156,15 @@ def create_app(settings: Settings) -> Application:
             problem_page,
         ],
         lifespan=[life],
-        exception_handlers={Exception: answer_exception},
+        exception_handlers={Exception: answer_exception, Gone: answer_nobody},
         request_max_body_size=MAX_EVENT_BYTES,
         # Our own document and log: Litestar's would describe and log what it cannot see.
         openapi_config=None,
         logging_config=None,
     )
     hot = {path.encode(): answer for path, answer in direct.items()}
-    return Application(Door(litestar, keys, sessions, hot, permits, rates), health, engine)
+    door = Door(litestar, keys, sessions, hot, permits, rates)
+    return Application(telling_deprecation(door, OPERATIONS), health, engine)
 
 
 def _stop(engine: Front, workers: Workers | None, bell: Doorbell) -> None:

@@ -6,8 +6,9 @@ it decodes leniently and waits for ever.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from litestar import Request, Response
 from litestar.types import Receive
 
 from api.problems import Refused
@@ -24,6 +25,11 @@ T = TypeVar("T")
 
 class Gone(Exception):
     """The caller hung up; there is nobody to answer."""
+
+
+def answer_nobody(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Litestar exception handler for :class:`Gone`: no fault of ours, and what is answered nobody gets."""
+    return Response(b"", status_code=400)
 
 
 class Patience:

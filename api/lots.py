@@ -14,8 +14,17 @@ from api.conditional import has_tag
 from api.door import path_part
 from api.pages import json_answer, page_of, selected
 from api.problems import Refused
-from api.queries import fields_of, limit_of, number_of, number_position_of, one_of, position_of, read_query
-from api.views import LotView, TargetView
+from api.queries import (
+    MAX_VERSION,
+    fields_of,
+    limit_of,
+    number_of,
+    number_position_of,
+    one_of,
+    position_of,
+    read_query,
+)
+from api.views import LotView, Page, TargetView
 from engine.as_decided import as_decided
 from engine.as_of import lot_as_of
 from engine.clock import instant, parse_instant
@@ -27,8 +36,6 @@ from engine.runtime import Front
 from engine.store.reading import LotLine
 
 _STATES = tuple(state.value for state in State)
-#: Records of one lot that are given whole.
-_ALL = 10_000
 AnyRequest = Request[Any, Any, Any]
 
 
@@ -111,7 +118,7 @@ def _records(engine: Front) -> list[HTTPRouteHandler]:
     async def lot_journal(request: AnyRequest, lot: str) -> Response[bytes]:
         """Journal entries, oldest first, each complete enough to verify its hash."""
         query = read_query(request.scope, ("cursor", "limit"))
-        limit, after = limit_of(query), number_position_of(query) or 0
+        limit, after = limit_of(query), number_position_of(query, MAX_VERSION) or 0
         found = await asyncio.to_thread(reading.lot, path_part(lot))
         rows = await asyncio.to_thread(reading.journal, found.id, after=after, limit=limit + 1)
         return json_answer(page_of(rows, limit, lambda row: row.version))
@@ -120,7 +127,7 @@ def _records(engine: Front) -> list[HTTPRouteHandler]:
     async def lot_results(request: AnyRequest, lot: str) -> Response[bytes]:
         """Inspection records, oldest first."""
         query = read_query(request.scope, ("cursor", "limit"))
-        limit, after = limit_of(query), number_position_of(query) or 0
+        limit, after = limit_of(query), number_position_of(query, MAX_VERSION) or 0
         found = await asyncio.to_thread(reading.lot, path_part(lot))
         rows = await asyncio.to_thread(reading.results, found.id, after=after, limit=limit + 1)
         return json_answer(page_of(rows, limit, lambda row: row.version))
@@ -131,7 +138,7 @@ def _records(engine: Front) -> list[HTTPRouteHandler]:
         read_query(request.scope, ())
         found = await asyncio.to_thread(reading.lot, path_part(lot))
         rows = await asyncio.to_thread(reading.holds, found.id)
-        return json_answer(page_of(rows, _ALL, lambda row: row.hold))
+        return json_answer(Page(rows, None))
 
     @get("/v1/lots/{lot:str}/deliveries")
     async def lot_deliveries(request: AnyRequest, lot: str) -> Response[bytes]:
@@ -152,7 +159,7 @@ def _reasons(engine: Front) -> list[HTTPRouteHandler]:
         query = read_query(request.scope, ("trigger", "as_decided"))
         trigger, then = query.get("trigger", "release"), query.get("as_decided")
         if then is not None:
-            version = None if then == "last" else number_of(then, "as_decided")
+            version = None if then == "last" else number_of(then, "as_decided", MAX_VERSION)
             again = (engine.store, engine.rules.sets, engine.timezone, path_part(lot), trigger, version)
             return json_answer(await asyncio.to_thread(as_decided, *again))
         today = engine.today().toordinal()

@@ -13,6 +13,7 @@ import msgspec
 from litestar import Request, Response, get
 
 from api.conditional import conditional
+from api.deprecation import words_of
 from api.operations import OPERATIONS
 from api.parameters import Operation
 from api.problem_types import CATALOGUE
@@ -98,6 +99,9 @@ def _call(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     else:
         named = " or ".join(f"`{role}`" for role in operation.roles)
         call["description"] = f"Needs the role {named}."
+    if operation.deprecated is not None:
+        call["deprecated"] = True
+        call["description"] = f"{call.get('description', '')} {words_of(operation.deprecated)}".strip()
     if operation.parameters:
         call["parameters"] = [
             {

@@ -3,6 +3,7 @@
 What may not enter: calls themselves (api/operations.py).
 """
 
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -17,6 +18,24 @@ class Parameter(Struct, frozen=True):
     schema: dict[str, Any] = msgspec.field(default_factory=lambda: {"type": "string"})
     place: str = "query"
     required: bool = False
+
+
+class Deprecated(Struct, frozen=True, kw_only=True):
+    """That a call will go away. Raises ValueError when it would go before it was said, or an instant has no zone."""
+
+    since: datetime
+    #: What callers do instead, a clause without a full stop.
+    instead: str
+    #: From then on it need not answer any more; None: not decided.
+    sunset: datetime | None = None
+    #: Where that is written down.
+    page: str = "/schema/openapi.json"
+
+    def __post_init__(self) -> None:
+        if self.since.tzinfo != UTC or (self.sunset is not None and self.sunset.tzinfo != UTC):
+            raise ValueError("instants of a deprecation are UTC")
+        if self.sunset is not None and self.sunset < self.since:
+            raise ValueError("a call cannot go away before it is deprecated (RFC 9745 section 4)")
 
 
 class Operation(Struct, frozen=True, kw_only=True):
@@ -39,6 +58,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     answer_media_type: str = "application/json"
     #: What each line of the answer is, where lines were sent.
     answer_line: Any = None
+    #: Set when it will go away: its answers say so, and the documents.
+    deprecated: Deprecated | None = None
 
     @property
     def roles(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import msgspec
 from litestar import Request, Response, get
 from litestar.exceptions import HTTPException, NotFoundException
 from msgspec import Struct
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError
 
 from api.problem_types import CATALOGUE, page
 from api.telemetry import REFUSED
@@ -119,6 +119,8 @@ def _classify(error: Exception) -> tuple[str, str, list[Fault], dict[str, str]]:
             else "internal-error"
         )
         return code, error.detail if code != "internal-error" else _REFERENCE, [], {}
+    if isinstance(error, DataError):
+        return "malformed", "A text has a NUL character, or a number is too large for the database.", [], {}
     if isinstance(error, DBAPIError):
         log.error("the database did not answer: %s", type(error.orig).__name__)
         return "store-unavailable", "The database does not answer now; try again.", [], {"retry-after": "2"}

@@ -4,7 +4,6 @@ What may not enter: statistics (engine/quality/), SQL.
 """
 
 import asyncio
-import json
 from typing import Any
 
 import msgspec
@@ -17,7 +16,7 @@ from api.problems import Refused
 from api.queries import limit_of, one_of, position_of, read_query
 from api.said import said
 from api.views import Page
-from engine.quality_lists import records
+from engine.quality_lists import RecordLine, records
 from engine.records import KINDS, STATUSES
 from engine.runtime import Front
 from engine.scorecards import OrderSampling, Scorecards, SetLimits
@@ -65,14 +64,22 @@ def quality_routes(engine: Front, patience: Patience) -> list[HTTPRouteHandler]:
         rows = await asyncio.to_thread(
             records, engine.store, engine.today(), **asked, lot=query.get("lot"), after=after, limit=limit + 1
         )
-        return json_answer(page_of(rows, limit, lambda r: json.dumps([r.record.opened_at, r.lot, r.record.record])))
+        return json_answer(page_of(rows, limit, record_place))
 
     return [list_scorecards, list_charts, set_limits, order_sampling, list_quality_records]
+
+
+def record_place(line: RecordLine) -> str:
+    """Where the page after ``line`` begins: JSON, not escaped, for a cursor has a largest size."""
+    return msgspec.json.encode((line.record.opened_at, line.lot, line.record.record)).decode()
 
 
 def place_of(text: str) -> tuple[str, str, str]:
     """Where a page of records begins; raises Refused for a cursor not made here."""
     try:
-        return msgspec.json.decode(text, type=tuple[str, str, str])
-    except msgspec.DecodeError:
-        raise Refused("parameter-invalid", "The cursor is not one that an earlier page gave.", "cursor") from None
+        place = msgspec.json.decode(text, type=tuple[str, str, str])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        place = ("\0", "", "")
+    if "\0" in "".join(place):  # no database takes it
+        raise Refused("parameter-invalid", "The cursor is not one that an earlier page gave.", "cursor")
+    return place

@@ -16,7 +16,12 @@ from api.problems import Refused
 #: Rows a page, at most and by default.
 MAX_LIMIT = 500
 DEFAULT_LIMIT = 100
-_MAX_CURSOR_BYTES = 512
+#: Enough for a place that is an instant and two names of 64 characters, none of them ASCII.
+_MAX_CURSOR_BYTES = 1024
+#: The largest number in a path or query that databases can look for.
+MAX_NUMBER = 10**18 - 1
+#: The largest version of a lot, and the largest number of an answer: they are 32-bit in the database.
+MAX_VERSION = 2**31 - 1
 
 
 def read_query(scope: HTTPScope, allowed: Collection[str], *, blank: bool = False) -> dict[str, str]:
@@ -70,10 +75,10 @@ def fields_of(query: dict[str, str], record: type[Struct]) -> frozenset[str] | N
     return wanted
 
 
-def number_of(text: str, name: str) -> int:
-    """A positive 64-bit number in a path or query."""
-    if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise Refused("parameter-invalid", f"{name} must be a number.", name)
+def number_of(text: str, name: str, most: int = MAX_NUMBER) -> int:
+    """A number from 0 to ``most`` in a path or query."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 18 and int(text) <= most):
+        raise Refused("parameter-invalid", f"{name} must be a number, at most {most}.", name)
     return int(text)
 
 
@@ -93,16 +98,16 @@ def position_of(query: dict[str, str]) -> str | None:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
     except (ValueError, binascii.Error):
         text = ""
-    if not text.startswith("1:") or "\0" in text:
+    if len(text) < 3 or not text.startswith("1:") or "\0" in text:
         raise Refused("parameter-invalid", "The cursor is not one that an earlier page gave.", "cursor")
     return text[2:]
 
 
-def number_position_of(query: dict[str, str]) -> int | None:
-    """As :func:`position_of`, for lists in the order of a number."""
+def number_position_of(query: dict[str, str], most: int = MAX_NUMBER) -> int | None:
+    """As :func:`position_of`, for lists in the order of a number that is at most ``most``."""
     text = position_of(query)
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+    if not (text.isascii() and text.isdigit() and len(text) <= 18 and int(text) <= most):
         raise Refused("parameter-invalid", "The cursor is not one that an earlier page gave.", "cursor")
     return int(text)

@@ -12,7 +12,7 @@ from api.answers import require, visit_of
 from api.body import Patience
 from api.door import path_part
 from api.pages import json_answer
-from api.queries import cursor_after, limit_of, number_position_of, read_query
+from api.queries import MAX_VERSION, cursor_after, limit_of, number_position_of, read_query
 from api.said import said
 from api.views import Page
 from engine import events as ev
@@ -78,7 +78,7 @@ def readiness_routes(
     async def order_answers(request: Request[Any, Any, Any], order: str) -> Response[bytes]:
         """Everything that was answered about an order."""
         query = read_query(request.scope, ("cursor", "limit"))
-        after, limit = number_position_of(query) or 0, limit_of(query)
+        after, limit = number_position_of(query, MAX_VERSION) or 0, limit_of(query)
         rows, following = await asyncio.to_thread(records.page, path_part(order), after, limit)
         return json_answer(Page(rows, None if following is None else cursor_after(following)))
 

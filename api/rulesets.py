@@ -167,7 +167,7 @@ def instant_of(text: str, engine: Front) -> str:
         if len(text) == 10:
             return instant(datetime.combine(datetime.fromisoformat(text).date(), time(), engine.timezone))
         return instant(parse_instant(text))
-    except ValueError:
+    except (ValueError, OverflowError):
         raise EventInvalid(
             f"{text!r} is neither a day (2026-12-01) nor an instant with a zone (2026-12-01T06:00:00+01:00).", "/at"
         ) from None

@@ -4,23 +4,30 @@ What may not enter: routes. Run through :func:`run`; stops on SIGTERM within ``G
 """
 
 import asyncio
+import functools
 import gc
 import os
+import resource
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 if TYPE_CHECKING:
     from engine.settings import Settings
 
 #: Requests in flight get this long after SIGTERM; process managers kill after 5 s.
 GRACEFUL_SECONDS = 4
-#: Connections and requests at once; above it new ones are answered 503 without being read.
+#: Connections at once, as far as the machine gives files for them. For one more the connection is closed that has
+#: asked nothing for longest; when all are at work the new one is answered 503. Who is connected is always served.
 MAX_CONNECTIONS = 4096
+#: Files that are no connections of callers: the database, the log, what the process asks of others.
+OTHER_FILES = 256
+#: A caller that found no room comes back after this.
+CROWDED_RETRY_SECONDS = 2
 #: A request's head must be complete within this time after its first byte, or after the connection was made.
 HEAD_SECONDS = 15.0
 #: Bytes of a first request's head before the connection is cut. The door refuses from 32 KiB on.
@@ -30,18 +37,70 @@ MAX_DISCARD_BYTES = 16 * 1024 * 1024
 
 
 class PatientProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, with bounds on the head of a request: by itself it has none."""
+    """uvicorn's protocol, with bounds on the head of a request, and an end for all that a connection has asked.
+
+    By itself it has no bounds, and tells only the newest of pipelined requests that nobody is left to answer: the
+    others write to a closed connection and fill the log with what a stranger makes them.
+    """
+
+    #: Connections at once.
+    most: ClassVar[int] = MAX_CONNECTIONS
+    #: Connections that have been answered and ask nothing, longest first.
+    _idle: ClassVar[dict["PatientProtocol", None]] = {}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base class
         super().connection_made(transport)
         self._begun: object = None
         self._unclaimed_bytes = 0
         self._stood_still: object = self
+        #: Requests of this connection that may not be answered yet.
+        self._open: list[RequestResponseCycle] = []
         self._watch = self.loop.call_later(HEAD_SECONDS, self._look)
+        if len(self.connections) > self.most:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        for idle in self._idle:
+            if not idle.transport.is_closing():
+                idle._hang_up()
+                return
+        self.transport.write(_crowded())
+        self._hang_up()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.timeout_keep_alive_task is not None:
+            self._idle[self] = None
+
+    def _unset_keepalive_if_required(self) -> None:
+        super()._unset_keepalive_if_required()
+        self._idle.pop(self, None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._watch.cancel()
         super().connection_lost(exc)
+        self._idle.pop(self, None)
+        self._forsake()
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._open = [cycle for cycle in (*self._open, self.cycle) if not cycle.response_complete]
+
+    def send_400_response(self, msg: str) -> None:
+        super().send_400_response(msg)
+        self._forsake()
+
+    def _hang_up(self) -> None:
+        self._idle.pop(self, None)
+        self.transport.close()
+        self._forsake()
+
+    def _forsake(self) -> None:
+        """Nobody is left to answer: whoever still writes does so in vain, and whoever still reads learns it."""
+        for cycle in self._open:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self._open = []
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -52,7 +111,7 @@ class PatientProtocol(HttpToolsProtocol):
         elif cycle is None or cycle.response_complete:
             self._unclaimed_bytes += len(data)
             if self._unclaimed_bytes > (MAX_HEAD_BYTES if cycle is None else MAX_DISCARD_BYTES):
-                self.transport.close()
+                self._hang_up()
 
     def _look(self) -> None:
         """Cut a connection whose head has stood incomplete since the last look."""
@@ -61,10 +120,31 @@ class PatientProtocol(HttpToolsProtocol):
         cycle = self.cycle
         waiting = (cycle is None or cycle.response_complete) and self.timeout_keep_alive_task is None
         if waiting and (cycle is None or self._stood_still is cycle):
-            self.transport.close()
+            self._hang_up()
             return
         self._stood_still = cycle if waiting else self
         self._watch = self.loop.call_later(HEAD_SECONDS, self._look)
+
+
+@functools.cache
+def _crowded() -> bytes:
+    """What a connection is told for which there is no room."""
+    from api.problems import encode
+
+    _, body = encode("overloaded", f"{PatientProtocol.most} callers are being answered; come again.", "", "")
+    return (
+        b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: %d\r\n"
+        b"content-length: %d\r\nconnection: close\r\n\r\n%s" % (CROWDED_RETRY_SECONDS, len(body), body)
+    )
+
+
+def files_for(connections: int) -> int:
+    """Have the machine give files for ``connections``; gives how many connections there can be."""
+    wanted, (soft, hard) = connections + OTHER_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(1, min(connections, soft - OTHER_FILES))
 
 
 def configuration(app: Any, host: str, port: int) -> uvicorn.Config:
@@ -85,7 +165,6 @@ def configuration(app: Any, host: str, port: int) -> uvicorn.Config:
         proxy_headers=False,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
-        limit_concurrency=MAX_CONNECTIONS,
     )
 
 
@@ -121,6 +200,7 @@ def run(settings: "Settings") -> None:
     # Imported here: the application pulls in everything, and the command line asks for little of it.
     from api.app import create_app
 
+    PatientProtocol.most = files_for(MAX_CONNECTIONS)
     application = create_app(settings)
     tune()
     config = configuration(application.door, settings.host, settings.port)

@@ -16,17 +16,25 @@ def system_clock() -> datetime:
     return datetime.now(UTC)
 
 
+def in_utc(moment: datetime) -> datetime:
+    """``moment`` in UTC; ValueError at the ends of the calendar, where UTC has no such year."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{moment.isoformat()} is outside the years 1 to 9999 in UTC") from None
+
+
 def instant(moment: datetime) -> str:
-    """``moment`` as Lotgate writes it: ``2026-11-23T08:00:00.000000Z``."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+    """``moment`` as Lotgate writes it: ``2026-11-23T08:00:00.000000Z``; ValueError as :func:`in_utc`."""
+    return in_utc(moment).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def parse_instant(text: str) -> datetime:
-    """The instant written as ``text`` (ISO 8601 with a zone), in UTC; ValueError when it has no zone."""
+    """The instant written as ``text`` (ISO 8601 with a zone), in UTC; ValueError without a zone, or as in_utc."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone; write for example 2026-11-23T08:00:00Z")
-    return moment.astimezone(UTC)
+    return in_utc(moment)
 
 
 def ordinal(day: date) -> int:

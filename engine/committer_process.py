@@ -19,7 +19,7 @@ from engine import wire
 from engine.answer import Answer
 from engine.errors import LotgateError
 from engine.inbox import IDLE_SECONDS, Waiting
-from engine.pipeline import MAX_BATCH, Pipeline
+from engine.pipeline import MIN_BATCH, Pipeline
 from engine.runtime import Engine, open_engine
 from engine.settings import settings_from
 from engine.submission import submission
@@ -58,11 +58,11 @@ class SocketInbox:
         return self._ready.take()
 
     def _look(self) -> None:
-        """Once a batch, read everything that has come: a hold behind ten thousand events would wait for them all.
+        """Now and then, read everything that has come: a hold behind ten thousand events would wait for them all.
 
         The web process bounds what may wait, and so what this holds.
         """
-        if self._since_look < MAX_BATCH or self._ended:
+        if self._since_look < MIN_BATCH or self._ended:
             return
         self._since_look = 0
         with contextlib.suppress(queue.Empty):

@@ -9,6 +9,7 @@ import msgspec
 
 from engine import events as ev
 from engine.records import AssignedPlan, SampleOutcome
+from engine.upcasts import current
 
 
 class Completed(ev.Closed, frozen=True):
@@ -94,5 +95,6 @@ _decoders: dict[str, msgspec.json.Decoder[Any]] = {n: msgspec.json.Decoder(t) fo
 
 
 def decode_data(type_: str, text: str | bytes) -> Any:
-    """The typed data block of a journal entry; KeyError for a type that no release ever wrote."""
-    return _decoders[type_].decode(text)
+    """The typed data block of a journal entry, whichever version wrote it; KeyError for a type that none ever wrote."""
+    type_, block = current(type_, text.encode() if isinstance(text, str) else text)
+    return _decoders[type_].decode(block)

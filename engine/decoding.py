@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import msgspec
 
+from engine.clock import in_utc
 from engine.errors import EventInvalid
 from engine.events import TYPES, AnyEvent, Event, Inspection, Measurement, Quantity
 
@@ -30,7 +31,7 @@ def decode_event(body: bytes) -> Event:
     """Read one CloudEvent in structured JSON mode.
 
     Raises EventInvalid with a JSON pointer: ``malformed`` for what is not JSON, otherwise for what does not
-    fit the type's schema, has a control character, or a number outside the plant's range.
+    fit the type's schema, has a control character, a time that UTC has not, or a number outside the plant's range.
     """
     try:
         event = _decoder.decode(body)
@@ -40,6 +41,11 @@ def decode_event(body: bytes) -> Event:
         raise EventInvalid(f"The body is not JSON: {error}", malformed=True) from None
     if _SUSPICIOUS.search(body):
         refuse_control_characters(event)
+    if event.time is not None:
+        try:
+            in_utc(event.time)
+        except ValueError as error:
+            raise EventInvalid(f"The time {error}.", "/time") from None
     check_numbers(event)
     return event
 

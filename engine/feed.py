@@ -12,6 +12,7 @@ from msgspec import Raw, Struct
 
 from engine.store.feed import read_after, read_newest
 from engine.store.opening import Store
+from engine.upcasts import current, newest
 
 #: (order of the commit, position in the journal): what comes after is newer.
 Place = tuple[int, int]
@@ -21,7 +22,10 @@ _ID = re.compile(r"([0-9]{1,18})\.([0-9]{1,18})")
 
 
 class Change(Struct, frozen=True, omit_defaults=True):
-    """One journal entry, as the feed tells it. Instants are ISO 8601, UTC; ``data`` is the event's data block."""
+    """One journal entry, as the feed tells it. Instants are ISO 8601, UTC; ``data`` is the event's data block.
+
+    ``type`` and ``data`` are of the newest version of the type, whichever wrote the entry.
+    """
 
     #: Where to go on after it.
     id: str
@@ -58,7 +62,7 @@ class Interest(Struct, frozen=True):
         """Is it one of them?"""
         return (
             self.lot in (None, change.lot)
-            and self.type in (None, change.type)
+            and (self.type is None or newest(self.type) == change.type)
             and self.kind in (None, change.kind)
             and self.item in (None, change.item)
             and self.plant in (None, change.plant)
@@ -92,9 +96,10 @@ class Feed:
         with self._store.reads.connect() as connection:
             rows = read_after(connection, self._store.dialect, place, limit)
         changes = []
-        for order, position, *columns, data in rows:
+        for order, position, *columns, stored in rows:
             at = (int(order), int(position))
-            changes.append((at, Change(*(id_of(at), *columns, Raw(data.encode())))))
+            columns[3], data = current(columns[3], stored.encode())
+            changes.append((at, Change(*(id_of(at), *columns, Raw(data)))))
         return changes
 
 

@@ -113,7 +113,7 @@ def _results(used: ResultsUsed, row: DecisionRow, records: dict[str, list[_Recor
     for version, inspection, measurements in records.get(used.lot, ()):
         if used.after < version <= used.upto:
             found = with_results(found, inspection, measurements)
-    if row.refused_data is not None:
-        data = decode_data("inspection.recorded.v1", row.refused_data)
+    if row.refused_data is not None and row.refused_type is not None:
+        data = decode_data(row.refused_type, row.refused_data)
         found = with_results(found, data.inspection, data.measurements)
     return found

@@ -12,6 +12,7 @@ meet on a lot or an event notice it by the unique keys and decide again.
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -38,6 +39,9 @@ log = logging.getLogger("lotgate.pipeline")
 
 #: Events decided in one transaction at the most: bounds the memory and the latency of a batch.
 MAX_BATCH = 256
+#: ... and as many as are decided and written in this time, for a hold waits for what is under way; but so many always.
+BATCH_SECONDS = 0.05
+MIN_BATCH = 16
 #: Events that may wait; beyond that a sender is told to come back (503).
 MAX_WAITING = 10_000
 #: Times a batch is decided again when another process committed the same lot or event meanwhile.
@@ -122,6 +126,9 @@ class Pipeline:
         self._connections: list[Any] = []
         #: Taken from the queue, but claiming what is flying: first in the next batch.
         self._held: list[Waiting] = []
+        #: Events that the next batch may have, and seconds that the last one spent in its commit.
+        self._most = MAX_BATCH
+        self._committing = 0.0
         self._stopping = False
         self._thread = threading.Thread(target=self.run, name="committer", daemon=True)
 
@@ -169,7 +176,7 @@ class Pipeline:
         last = False
         while not last or flying is not None or self._held:
             batch, ended = self._take(flying)
-            last = last or ended
+            last, began, self._committing = last or ended, time.monotonic(), 0.0
             self._change_over()
             taken = self._take_off(batch, flying) if batch else None
             landed = flying is None or self._land(flying)
@@ -177,6 +184,12 @@ class Pipeline:
             if flying is not None and not landed:
                 self._settle(flying.waiting)
             flying = decided
+            self._fit(len(batch), time.monotonic() - began - self._committing)
+
+    def _fit(self, number: int, seconds: float) -> None:
+        """Let batches be as large as their time allows; a commit does not count, it takes few as long as many."""
+        if number >= MIN_BATCH and seconds > 0:
+            self._most = max(MIN_BATCH, min(MAX_BATCH, int((self._most + number * BATCH_SECONDS / seconds) / 2)))
 
     def _change_over(self) -> None:
         """Go on by the next rule set, if one is due. Between two batches: no batch is judged by two sets."""
@@ -194,7 +207,7 @@ class Pipeline:
         held, self._held = self._held, []
         for waiting in held:
             self._sort(waiting, claimed, batch)
-        while len(batch) < MAX_BATCH and len(self._held) < MAX_BATCH:
+        while len(batch) < self._most and len(self._held) < MAX_BATCH:
             idle = flying is None and not batch and not self._held
             try:
                 taken = self._inbox.take(wait=idle)
@@ -231,6 +244,7 @@ class Pipeline:
         """Commit and answer; False when the batch has to be decided again."""
         try:
             seconds, told = flying.flight.land(self._clock().timestamp())
+            self._committing = seconds
         except Exception as error:
             self._failed(flying.flight, error)
             return False

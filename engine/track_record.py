@@ -129,7 +129,7 @@ def count(store: Store) -> int:
             if row[4] == "inspect":
                 counting.add(next(inspections))
             else:
-                changed = decode_data("sampling.changed.v1", row[8])
+                changed = decode_data(row[9], row[8])
                 counting.change(pair_of(row[6], row[7]), changed.severity, row[5])
         stored.keep(connection, "scorecards", _card_rows(counting))
         stored.keep(connection, "series", _series_rows(counting))
@@ -169,7 +169,7 @@ def _inspections(connection: Any, rows: Sequence[Any]) -> list[_Inspection]:
 
 
 def _inspection(row: Any, records: Sequence[tuple[int, str]], turns: Sequence[tuple[int, str]]) -> _Inspection:
-    _, _, lot, version, _, at, item, supplier, data = row
+    _, _, lot, version, _, at, item, supplier, data, type_ = row
     since = max((turn for turn, trigger in turns if turn < version and trigger != "reject"), default=0)
     measured: dict[str, list[float]] = {}
     units = bad = 0
@@ -186,7 +186,7 @@ def _inspection(row: Any, records: Sequence[tuple[int, str]], turns: Sequence[tu
             units, bad = units + int(one["inspected"]) // _SCALE, bad + int(one["nonconforming"]) // _SCALE
     points = {name: point_of(lot, at, values) for name, values in measured.items()}
     rejected = (version + 1, "reject") in turns
-    sample = decode_data("inspection.completed.v1", data).sample
+    sample = decode_data(type_, data).sample
     return _Inspection(pair_of(item, supplier), points, since == 0, rejected, units, bad, at, sample)
 
 

@@ -28,6 +28,7 @@ from actors.inbound.format import Inbound, Watermark
 from actors.inbound.rows import Cell, RecordRow, Row, RowWrong, become
 from actors.inbound.sink import Sink
 from actors.pace import Rate
+from engine.clock import in_utc
 
 #: Between calls of one page: doubled each time, with full jitter, or as long as the system asks, within reason.
 FIRST_WAIT_SECONDS = 0.5
@@ -284,9 +285,9 @@ def _whole(said: Any) -> int | None:
 def _moment(said: Any) -> datetime | None:
     try:
         moment = datetime.fromisoformat(str(said))
+        return in_utc(moment) if moment.tzinfo is not None else None
     except ValueError:
         return None
-    return moment if moment.tzinfo is not None else None
 
 
 def _no_number(text: str) -> NoReturn:

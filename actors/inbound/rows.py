@@ -7,7 +7,7 @@ every named column is empty. What may not enter: files, HTTP, time.
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, tzinfo
+from datetime import date, datetime, tzinfo
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -17,6 +17,7 @@ from msgspec import Struct
 from actors.connectors.template import names_in
 from actors.inbound.format import Column, GivesEvent, GivesRecord, Inbound
 from engine import events as ev
+from engine.clock import in_utc
 from engine.decoding import decode_event
 from engine.errors import EventInvalid
 from engine.known import KINDS
@@ -304,7 +305,7 @@ def _as_instant(column: Column, cell: Cell, timezone: tzinfo) -> str:
         raise ValueError(f"is no instant like {column.format or 'ISO 8601'}") from None
     # What says nothing of a zone is the plant's time.
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=timezone)
-    return aware.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return in_utc(aware).isoformat().replace("+00:00", "Z")
 
 
 def _as_yes_no(column: Column, cell: Cell) -> bool:

@@ -11,6 +11,7 @@ import httpx
 import msgspec
 
 from api.cli.main import FOUND, Failure
+from api.client.notice import notice
 from engine.settings import ADMIN_KEY_FILE, Settings
 
 
@@ -29,7 +30,9 @@ class Client:
 
     def try_call(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         """One request; raises httpx.TransportError when nobody answers."""
-        return self._http.request(method, path, **arguments)
+        answer = self._http.request(method, path, **arguments)
+        notice(answer)
+        return answer
 
     def call(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         """One request; raises Failure when nobody answers."""

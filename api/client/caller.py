@@ -11,6 +11,8 @@ import httpx
 import msgspec
 from msgspec import Struct
 
+from api.client.notice import notice
+
 #: How often one event is sent, and the longest wait between two attempts.
 TRIES = 8
 LONGEST_WAIT_SECONDS = 10.0
@@ -76,6 +78,7 @@ class Caller:
             except httpx.TransportError as error:
                 why = f"{self._http.base_url} does not answer ({type(error).__name__})"
             else:
+                notice(answer)
                 if answer.status_code not in _LATER:
                     return _answered(answer)
                 why = f"{self._http.base_url} answers {answer.status_code}"

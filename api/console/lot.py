@@ -18,7 +18,7 @@ from api.console.timeline import moments
 from api.console.why import STANDING, outlook
 from api.door import path_part
 from api.lots import lot_view
-from api.queries import number_of, read_query
+from api.queries import MAX_VERSION, number_of, read_query
 from engine.records import STEPS as RECORD_STEPS
 from engine.runtime import Front
 from engine.tracing import Direction, Genealogy, Trace
@@ -92,7 +92,7 @@ def lot_routes(engine: Front, lots: LotPages) -> list[HTTPRouteHandler]:
         asked = read_query(request.scope, ("done", "before"), blank=True)
         before = asked.get("before")
         return await lots.show(
-            request, path_part(lot), before=None if before is None else number_of(before, "before")
+            request, path_part(lot), before=None if before is None else number_of(before, "before", MAX_VERSION)
         )
 
     return [lot_page]

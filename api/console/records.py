@@ -1,7 +1,6 @@
 """Nonconformances, deviations and corrective actions of all lots. What may not enter: SQL, their steps."""
 
 import asyncio
-import json
 from typing import Any
 
 from litestar import Response, get
@@ -9,7 +8,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from api.console.render import AnyRequest, Pages, links
 from api.pages import page_of
-from api.quality import place_of
+from api.quality import place_of, record_place
 from api.queries import one_of, position_of, read_query
 from engine.quality_lists import records
 from engine.records import KINDS, STATUSES
@@ -31,10 +30,8 @@ def record_pages(engine: Front, pages: Pages) -> list[HTTPRouteHandler]:
         after = None if place is None else place_of(place)
 
         def look() -> dict[str, Any]:
-            rows = records(
-                engine.store, engine.today(), **wanted, lot=asked.get("lot"), after=after, limit=_ROWS + 1
-            )
-            page = page_of(rows, _ROWS, lambda r: json.dumps([r.record.opened_at, r.lot, r.record.record]))
+            rows = records(engine.store, engine.today(), **wanted, lot=asked.get("lot"), after=after, limit=_ROWS + 1)
+            page = page_of(rows, _ROWS, record_place)
             more = wanted | {"lot": asked.get("lot")}
             onward = page.next and links(_HOME, more | {"cursor": page.next})
             return {"page": page, "onward": onward, "asked": more, "kinds": KINDS, "statuses": STATUSES}

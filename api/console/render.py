@@ -128,7 +128,11 @@ class Pages:
         return "–" if text is None else span(self._engine.clock() - parse_instant(text))
 
     def _local(self, text: str) -> datetime:
-        return parse_instant(text).astimezone(self._engine.timezone)
+        moment = parse_instant(text)
+        try:
+            return moment.astimezone(self._engine.timezone)
+        except OverflowError:  # the last and first hours of the calendar, which this zone has not
+            return moment
 
 
 def _seal(visit: Visit) -> Markup:

@@ -4,6 +4,7 @@ from typing import Any
 
 from engine.consequences import Opened, decode_data
 from engine.journal import Entry
+from engine.upcasts import newest
 
 #: Value of a closed set -> what people call it, where that is not the value itself.
 _LABELS = {
@@ -57,7 +58,7 @@ def sentence(entry: Entry) -> str:
     if entry.kind == "refusal":
         return f"Refused: {step(entry.trigger).lower()}"
     data = decode_data(entry.type, entry.data)
-    say = _SENTENCES.get(entry.type)
+    say = _SENTENCES.get(newest(entry.type))
     if say is not None:
         return str(say(data))
     if isinstance(data, Opened):

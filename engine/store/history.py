@@ -28,13 +28,15 @@ class DecisionRow(Struct, frozen=True):
     evidence: str
     #: Data block of a refused inspection record, whose results are kept nowhere else.
     refused_data: str | None
+    #: The type that the block is of.
+    refused_type: str | None
 
 
-_REFUSED = and_(journal.c.kind == "refusal", journal.c.type == "inspection.recorded.v1")
+_REFUSED = and_(journal.c.kind == "refusal", journal.c.trigger == "record_inspection")
 _COLUMNS = (
     journal.c.position, journal.c.lot, journal.c.version, journal.c.kind, journal.c.trigger, journal.c.state_before,
     journal.c.state_after, journal.c.rule_set, journal.c.recorded_at, journal.c.evidence,
-    case((_REFUSED, journal.c.data), else_=null()),
+    case((_REFUSED, journal.c.data), else_=null()), case((_REFUSED, journal.c.type), else_=null()),
 )  # fmt: skip
 
 
@@ -47,13 +49,13 @@ def read_decisions(
         query = query.where(journal.c.recorded_at >= since)
     if until is not None:
         query = query.where(journal.c.recorded_at <= until)
-    return [DecisionRow(*row) for row in connection.execute(query.order_by(journal.c.position).limit(limit))]
+    return [DecisionRow(*tuple(row)) for row in connection.execute(query.order_by(journal.c.position).limit(limit))]
 
 
 def read_decisions_of(connection: Connection, lot: str) -> list[DecisionRow]:
     """Judged entries of one lot, in order."""
     query = select(*_COLUMNS).where(journal.c.lot == lot, journal.c.evidence.startswith(_JUDGED))
-    return [DecisionRow(*row) for row in connection.execute(query.order_by(journal.c.version))]
+    return [DecisionRow(*tuple(row)) for row in connection.execute(query.order_by(journal.c.version))]
 
 
 def read_records(connection: Connection, lots: Iterable[str]) -> list[tuple[str, int, str, str]]:

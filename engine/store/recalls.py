@@ -12,6 +12,7 @@ from engine.store.genealogy import read_among
 from engine.store.opening import Store
 from engine.store.schema.lots import holds, lots, spreading
 from engine.store.schema.quality import recalls
+from engine.upcasts import current
 
 _MATCHES = {
     "supplier": lots.c.supplier, "item": lots.c.item, "revision": lots.c.revision, "order": lots.c.order_number,
@@ -139,8 +140,9 @@ def quantities(store: Store, ids: Sequence[str]) -> tuple[dict[str, Decimal], di
     used: dict[str, Decimal] = {}
     with store.reads.connect() as connection:
         for row in read_among(connection, _BORN, "lot", ids):
-            data = json.decode(row.data)
-            if row.type == "lot.split_off.v1":
+            type_, block = current(row.type, row.data.encode())
+            data = json.decode(block)
+            if type_ == "lot.split_off.v1":
                 parents[row.lot] = data["parent"]
                 born[row.lot] = Decimal(str(data["lot"]["quantity"]))
             else:

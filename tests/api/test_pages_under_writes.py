@@ -1,0 +1,470 @@
+"""Every list that comes in pages, walked while others write: nothing twice, nothing lost that was there at the first page.
+
+Hypothesis chooses what is there, how large the pages are, and what is written between which of them. Each list is
+walked on both databases; ids hold what sorts differently in different collations.
+"""
+
+import base64
+import itertools
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from api.operations import OPERATIONS
+from engine.clock import system_clock
+from engine.drift import Drift, DriftLine
+from engine.store.opening import Store, open_store
+from engine.tasks import Tasks
+from tests.api.conftest import Service
+
+WHEN = "2026-11-23T08:00:00.000000Z"
+#: Sorted one way by bytes and another way by people.
+LETTERS = ("a", "B", "é", "Z", "-", "_", "€", "😀", "%", " ", "/", "0")
+_examples = itertools.count(1)
+
+Row = dict[str, Any]
+
+
+class House:
+    """A service with its database, for those who write past the HTTP contract."""
+
+    def __init__(self, service: Service, url: str) -> None:
+        self.service, self.http = service, service.http
+        self.store: Store = open_store(url, service.home)
+
+    def events(self, *events: Row) -> None:
+        answer = self.http.post(
+            "/v1/events/batch",
+            content="\n".join(map(json.dumps, events)),
+            headers={"Content-Type": "application/x-ndjson"},
+        )
+        assert answer.status_code == 200, answer.text
+        refused = [line for line in answer.text.splitlines() if json.loads(line)["status"] not in (200, 201, 202)]
+        assert not refused, refused
+
+    def put(self, path: str, content: Any) -> None:
+        answer = self.http.put(f"/v1/reference/{path}", json={"effective_from": "2026-01-01", "content": content})
+        assert answer.status_code in (200, 201), answer.text
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    url = "" if request.param == "sqlite" else request.getfixturevalue("new_postgres")()
+    running = Service(tmp_path_factory.mktemp("pages"), **({"database_url": url} if url else {}))
+    running.start()
+    built = House(running, url)
+    yield built
+    built.store.close()
+    running.stop()
+
+
+class Listing:
+    """A list under test: where it is, what is asked of it, how one row more comes into it."""
+
+    path = ""
+    #: Rows one example may make; some lots end before they have many.
+    most = 12
+
+    def __init__(self, house: House, example: int) -> None:
+        self.house = house
+        self.tag = f"PG{example}"
+        self.query: dict[str, str] = {}
+        self.begin()
+
+    def begin(self) -> None:
+        """What must be there before the first row."""
+
+    def write(self, number: int) -> None:
+        raise NotImplementedError
+
+    def key(self, row: Row) -> Any:
+        raise NotImplementedError
+
+    def fits(self, row: Row) -> bool:
+        """Does ``row`` satisfy the filters that were asked for?"""
+        return True
+
+    def page(self, limit: int, cursor: str | None) -> tuple[list[Row], str | None]:
+        asked = {**self.query, "limit": str(limit), **({} if cursor is None else {"cursor": cursor})}
+        answer = self.house.http.get(self.path, params=asked)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["data"], answer.json()["next"]
+
+    def name(self, number: int) -> str:
+        return f"{self.tag}-{LETTERS[number % len(LETTERS)]}{number}"
+
+    def event(self, type_: str, lot: str, identity: str, **data: Any) -> Row:
+        return {"specversion": "1.0", "id": f"{self.tag}-{identity}", "source": "pages", "type": type_, "subject": lot, "data": data}  # fmt: skip
+
+    def receipt(self, lot: str, **data: Any) -> Row:
+        said = {"item": "RING-74", "revision": "A", "quantity": {"value": "100", "unit": "ea"}, "supplier": "ACME",
+                "receipt": f"GR/{lot}"} | data  # fmt: skip
+        return self.event("lot.received.v1", lot, f"r{lot}", **said)
+
+    def hold(self, lot: str, number: int) -> Row:
+        return self.event("hold.applied.v1", lot, f"h{lot}{number}", hold=f"H-{number}", reason={"code": "SUSPECT"})
+
+
+class Lots(Listing):
+    path = "/v1/lots"
+
+    def begin(self) -> None:
+        self.query = {"plant": self.tag}
+        self.house.events(self.receipt(f"{self.tag}-elsewhere", plant="ELSEWHERE"))
+
+    def write(self, number: int) -> None:
+        self.house.events(self.receipt(self.name(number), plant=self.tag))
+
+    def key(self, row: Row) -> Any:
+        return row["id"]
+
+    def fits(self, row: Row) -> bool:
+        return bool(row["plant"] == self.tag)
+
+
+class LotsInAState(Lots):
+    """Every third row blocks the one before it: lots leave the list while it is read."""
+
+    def begin(self) -> None:
+        super().begin()
+        self.query["state"] = "quarantined"
+        self.made: list[str] = []
+
+    def write(self, number: int) -> None:
+        if number % 3 == 0 and self.made:
+            self.house.events(self.hold(self.made.pop(), number))
+            return
+        super().write(number)
+        self.made.append(self.name(number))
+
+    def fits(self, row: Row) -> bool:
+        return bool(row["state"] == "quarantined" and row["plant"] == self.tag)
+
+
+class OfOneLot(Listing):
+    records = ""
+
+    def begin(self) -> None:
+        self.lot = f"{self.tag}/é 1"
+        self.path = f"/v1/lots/{quote(self.lot, safe='')}/{self.records}"
+        self.house.events(self.receipt(self.lot))
+
+    def write(self, number: int) -> None:
+        self.house.events(self.hold(self.lot, number))
+
+    def key(self, row: Row) -> Any:
+        return row["version"]
+
+    def fits(self, row: Row) -> bool:
+        return bool(row["lot"] == self.lot)
+
+
+class Journal(OfOneLot):
+    records = "journal"
+
+
+class Results(OfOneLot):
+    records = "results"
+    most = 4  # with the fifth sample the lot is inspected
+
+    def write(self, number: int) -> None:
+        self.sample = getattr(self, "sample", 0) + 1
+        measured = {"characteristic": "diameter", "value": "74.000", "unit": "mm", "sample": self.sample}
+        self.house.events(
+            self.event("inspection.recorded.v1", self.lot, f"i{number}", inspection="IL-1", measurements=[measured])
+        )
+
+    def fits(self, row: Row) -> bool:
+        return bool(row["inspection"] == "IL-1")
+
+
+class LotDeliveries(OfOneLot):
+    records = "deliveries"
+
+    def key(self, row: Row) -> Any:
+        return row["id"]
+
+
+class Deliveries(OfOneLot):
+    def begin(self) -> None:
+        super().begin()
+        self.path, self.query = "/v1/deliveries", {"lot": self.lot, "target": "wms"}
+
+    def key(self, row: Row) -> Any:
+        return row["id"]
+
+    def fits(self, row: Row) -> bool:
+        return bool(row["lot"] == self.lot and row["target"] == "wms")
+
+
+class Parked(Listing):
+    path = "/v1/parked"
+
+    def write(self, number: int) -> None:
+        self.house.events(self.hold(self.name(number), number))
+
+    def key(self, row: Row) -> Any:
+        return row["key"]
+
+
+class TaskList(Listing):
+    path = "/v1/tasks"
+
+    def begin(self) -> None:
+        self.query = {"kind": f"kind-{self.tag}"}
+
+    def write(self, number: int) -> None:
+        tasks = Tasks(self.house.store, system_clock)
+        assert tasks.open_once(self.query["kind"], self.name(number), "erp answered 422", "erp")
+        assert tasks.open_once("another-kind", self.name(number), "erp answered 422", "erp")
+
+    def key(self, row: Row) -> Any:
+        return row["id"]
+
+    def fits(self, row: Row) -> bool:
+        return bool(row["kind"] == self.query["kind"])
+
+
+class DriftList(Listing):
+    path = "/v1/targets/wms/drift"
+
+    def begin(self) -> None:
+        self.query = {"kind": "differs"}
+        self.drift = Drift(self.house.store, system_clock)
+        self.drift.over("wms", [line.lot for line in self.drift.lines("wms", limit=500)])
+
+    def write(self, number: int) -> None:
+        kind = "unknown-lot" if number % 4 == 0 else "differs"
+        self.drift.found(DriftLine("wms", self.name(number), kind, 1, {}, {}, WHEN, WHEN, 0))
+        if number % 5 == 0:
+            self.drift.over("wms", [self.name(number)])
+
+    def key(self, row: Row) -> Any:
+        return row["lot"]
+
+    def fits(self, row: Row) -> bool:
+        return bool(row["kind"] == "differs")
+
+
+class Answers(Listing):
+    def begin(self) -> None:
+        self.path = f"/v1/shipments/{self.tag}/answers"
+        self.write(0)
+
+    def write(self, number: int) -> None:
+        amount = {"value": str(number + 1), "unit": "ea"}
+        line = {"line": "1", "item": "RING-74", "quantity": amount}
+        self.house.put(f"order/{self.tag}", {"customer": "CO", "status": "releasable", "lines": [line]})
+        assert self.house.http.get(f"/v1/shipments/{self.tag}/readiness").status_code == 200
+
+    def key(self, row: Row) -> Any:
+        return row["number"]
+
+    def fits(self, row: Row) -> bool:
+        return bool(row["order"] == self.tag)
+
+
+class QualityRecords(Listing):
+    path = "/v1/quality/records"
+
+    def begin(self) -> None:
+        self.lot = "\U0001f600" * 50 + self.tag
+        self.query = {"lot": self.lot, "kind": "nonconformance"}
+        self.house.events(self.receipt(self.lot, receipt=self.tag))
+
+    def write(self, number: int) -> None:
+        record = "\U0001f680" * 40 + self.name(number)
+        data = {"record": record, "kind": "nonconformance", "severity": "minor", "text": "cracks"}
+        self.house.events(self.event("quality_record.opened.v1", self.lot, f"q{number}", **data))
+
+    def key(self, row: Row) -> Any:
+        return row["record"]["record"]
+
+    def fits(self, row: Row) -> bool:
+        return bool(row["lot"] == self.lot)
+
+
+class References(Listing):
+    path = "/v1/reference/fact"
+
+    def begin(self) -> None:
+        self.query = {"item": self.tag}
+
+    def write(self, number: int) -> None:
+        key = quote(self.name(number), safe="")
+        self.house.put(f"fact/{key}", {"kind": "lot", "item": self.tag, "fields": {}})
+
+    def key(self, row: Row) -> Any:
+        return row["key"]
+
+    def fits(self, row: Row) -> bool:
+        return bool(row["content"]["item"] == self.tag)
+
+
+class Epcis(Listing):
+    path = "/v1/epcis/events"
+
+    def begin(self) -> None:
+        self.query = {"eventType": "ObjectEvent", "GE_recordTime": self.now()}
+
+    def now(self) -> str:
+        return system_clock().isoformat().replace("+00:00", "Z")
+
+    def write(self, number: int) -> None:
+        self.house.events(self.receipt(self.name(number)))
+
+    def page(self, limit: int, cursor: str | None) -> tuple[list[Row], str | None]:
+        asked = {**self.query, "limit": str(limit), **({} if cursor is None else {"nextPageToken": cursor})}
+        answer = self.house.http.get(self.path, params=asked)
+        assert answer.status_code == 200, answer.text
+        rows = answer.json()["epcisBody"]["queryResults"]["resultsBody"]["eventList"]
+        if "link" not in answer.headers:
+            return rows, None
+        return rows, parse_qs(urlsplit(answer.headers["link"].split(">")[0][1:]).query)["nextPageToken"][0]
+
+    def key(self, row: Row) -> Any:
+        return row["eventID"]
+
+    def fits(self, row: Row) -> bool:
+        return bool(row["type"] == "ObjectEvent" and row["recordTime"] >= self.query["GE_recordTime"])
+
+
+LISTINGS = {
+    "lots": Lots, "lots in a state": LotsInAState, "journal": Journal, "results": Results, "deliveries of a lot": LotDeliveries,
+    "deliveries": Deliveries, "parked": Parked, "tasks": TaskList, "drift": DriftList, "answers": Answers,
+    "quality records": QualityRecords, "reference": References, "epcis": Epcis,
+}  # fmt: skip
+
+
+def whole(listing: Listing) -> list[Any]:
+    rows: list[Any] = []
+    cursor = None
+    while True:
+        found, cursor = listing.page(500, cursor)
+        rows += map(listing.key, found)
+        if cursor is None:
+            return rows
+
+
+@pytest.mark.parametrize("name", LISTINGS)
+@settings(
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(data=st.data())
+def test_a_walk_gives_once_whatever_was_there_when_it_began(house: House, name: str, data: st.DataObject) -> None:
+    listing = LISTINGS[name](house, next(_examples))
+    numbers = data.draw(st.permutations(range(1, listing.most + 1)), label="order of writing")
+    there = data.draw(st.integers(1, listing.most), label="there before")
+    limit = data.draw(st.integers(1, 4), label="limit")
+    for number in numbers[:there]:
+        listing.write(number)
+    left = list(numbers[there:])
+    before = whole(listing)
+    seen: list[Any] = []
+    cursor: str | None = None
+    while True:
+        rows, cursor = listing.page(limit, cursor)
+        assert len(rows) <= limit
+        assert all(map(listing.fits, rows))
+        seen += map(listing.key, rows)
+        if cursor is None:
+            break
+        for _ in range(data.draw(st.integers(0, 3), label="written between two pages")):
+            if left:
+                listing.write(left.pop())
+    after = whole(listing)
+    assert len(seen) == len(set(seen))
+    assert set(seen) <= set(before) | set(after)
+    assert set(before) & set(after) <= set(seen)
+    # What both walks saw they saw in one order.
+    assert [key for key in after if key in set(seen)] == [key for key in seen if key in set(after)]
+
+
+def test_every_call_that_takes_a_cursor_is_walked_here() -> None:
+    paths = {
+        "/v1/lots", "/v1/lots/{lot}/journal", "/v1/lots/{lot}/results", "/v1/lots/{lot}/deliveries", "/v1/deliveries",
+        "/v1/parked", "/v1/tasks", "/v1/targets/{target}/drift", "/v1/shipments/{order}/answers", "/v1/quality/records",
+        "/v1/reference/{kind}", "/v1/epcis/events",
+    }  # fmt: skip
+    marks = {"cursor", "nextPageToken"}
+    assert {one.path for one in OPERATIONS if marks & {p.name for p in one.parameters}} == paths
+
+
+def cursor_of(text: bytes) -> str:
+    return base64.urlsafe_b64encode(text).decode().rstrip("=")
+
+
+#: What breaks databases and numbers.
+HOSTILE = (
+    cursor_of(b'1:["\\u0000","",""]'), cursor_of(b'1:["\\ud800","",""]'), cursor_of(b"1:" + b"9" * 18),
+    cursor_of(b"1:" + b"9" * 19), cursor_of(b"1:-1"), cursor_of("1:٣".encode()), cursor_of(b"1:\xed\xa0\x80"), "MTo",
+    "99999999999999999999.1", "1.9999999999999999999", "999999999999999999.999999999999999999", "x" * 5000,
+)  # fmt: skip
+#: Cursors that nobody was given: from noise, and from what looks like one.
+ODD = st.one_of(
+    st.text(min_size=1, max_size=40),
+    st.binary(max_size=60).map(cursor_of),
+    st.binary(max_size=60).map(lambda tail: cursor_of(b"1:" + tail)),
+    st.text(max_size=30).map(lambda tail: cursor_of(b"1:" + json.dumps([tail, tail, tail]).encode())),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LISTINGS)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cursor=ODD)
+def test_a_cursor_that_nobody_was_given_is_refused_or_a_place(house: House, name: str, cursor: str) -> None:
+    ask_oddly(house, name, cursor)
+
+
+@pytest.mark.parametrize("name", LISTINGS)
+def test_a_cursor_that_would_hurt_a_database_is_refused_or_a_place(house: House, name: str) -> None:
+    for cursor in HOSTILE:
+        ask_oddly(house, name, cursor)
+
+
+def ask_oddly(house: House, name: str, cursor: str) -> None:
+    listing = _of_the_odd(house, name)
+    mark = "nextPageToken" if isinstance(listing, Epcis) else "cursor"
+    answer = house.http.get(listing.path, params={mark: cursor, "limit": "2"})
+    assert answer.status_code in (200, 400, 404), answer.text
+    if answer.status_code == 400:
+        problem = answer.json()
+        assert problem["type"] == "/problems/parameter-invalid"
+        assert mark in problem["detail"]
+
+
+_odd: dict[tuple[str, str], Listing] = {}
+
+
+def _of_the_odd(house: House, name: str) -> Listing:
+    key = (house.service.url, name)
+    if key not in _odd:
+        _odd[key] = LISTINGS[name](house, next(_examples))
+    return _odd[key]
+
+
+def test_pages_of_another_list_are_no_place_in_a_list_of_numbers(house: House) -> None:
+    for path in ("/v1/deliveries", "/v1/tasks"):
+        answer = house.http.get(path, params={"cursor": cursor_of(b"1:LOT-1")})
+        assert answer.status_code == 400
+        assert answer.json()["detail"] == "The cursor is not one that an earlier page gave."
+
+
+def test_a_value_that_no_database_takes_is_refused_and_no_reason_to_come_again(house: House) -> None:
+    asked = ("/v1/lots/%00", "/v1/lots/a%00b/journal", "/v1/shipments/%00/readiness", "/v1/reference/fact/%00")
+    for path in asked:
+        assert house.http.get(path).status_code in (200, 400, 404), path
+    tasks = Tasks(house.store, system_clock)
+    assert tasks.open_once("odd", "ODD-1", "erp answered 422", "erp")
+    [task] = house.http.get("/v1/tasks", params={"kind": "odd"}).json()["data"]
+    answer = house.http.post(f"/v1/tasks/{task['id']}/acknowledge", json={"note": "a\0b"})
+    assert answer.status_code in (200, 400), answer.text
+    for number in (2**31, 2**63, 10**17):
+        assert house.http.get("/v1/lots/x/explain", params={"as_decided": str(number)}).status_code in (400, 404)
+        assert house.http.get(f"/v1/tasks/{number}").status_code in (400, 404)
+        assert house.http.get(f"/v1/deliveries/{number}").status_code in (400, 404)
