@@ -156,9 +156,7 @@ class Readinesses:
         around = Surroundings(
             instant(self._clock()), today.toordinal(), rulebook, undelivered, tracks, reference
         )  # fmt: skip
-        results = {
-            lot.id: results_in_force(lot, records.get(lot.results_from or lot.id, ())) for lot in lots.values()
-        }
+        results = {lot.id: results_in_force(lot, records.get(lot.results_from or lot.id, ())) for lot in lots.values()}
         return lots, results, around
 
     def _above(self, ids: list[str]) -> dict[str, list[Against]]:
@@ -221,17 +219,18 @@ def _of(verdict: RuleVerdict) -> Against:
 def _bad(trace: Trace, own: Sequence[str]) -> list[Against]:
     """What is against lots in those above them; lots of the shipment itself are asked themselves.
 
-    What a lot was split off from was decided apart from it: a hold on that passes on, its being rejected does not.
+    What a lot was split off from was decided apart from it: a hold on that passes on, its being rejected does not. What
+    was put together whole is what it went into, and is decided there.
     """
     mine, found = set(own), []
-    used = {link.parent for link in trace.links if link.kind != "split"}
+    used = {link.parent for link in trace.links if link.kind not in ("split", "repack")}
     for node in trace.nodes:
         if node.kind != "lot" or node.id in mine or lot_node(node.id) not in used:
             continue
         if not node.known:
             words = f"it was made of {node.id}, which nobody has received"
             found.append(Against("MADE-OF-KNOWN-LOTS", Readiness.UNKNOWN, words))
-        elif node.state == "blocked":
+        elif node.state == "blocked" and node.closed != "merged":
             words = f"it was made of {node.id}, which is blocked"
             found.append(Against("MADE-OF-GOOD-LOTS", Readiness.NOT_READY, words))
     if trace.truncated is not None:

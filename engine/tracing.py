@@ -49,7 +49,7 @@ class Node(Struct, frozen=True):
 class Edge(Struct, frozen=True):
     """What went into what."""
 
-    #: produce, input, consume, split
+    #: produce, input, consume, split, merge, repack
     kind: str
     #: ``lot:<id>`` or ``order:<number>``.
     parent: str = field(name="from")
