@@ -36,6 +36,8 @@ COMMANDS: dict[str, str] = {
     "reinspect": "reinspection.requested.v1",
     "consume": "lot.consumed.v1",
     "split": "lot.split.v1",
+    "merge": "lot.merged.v1",
+    "repack": "lot.repacked.v1",
     "ship": "lot.shipped.v1",
     "void-shipment": "shipment.voided.v1",
     "return": "lot.returned.v1",
@@ -59,9 +61,7 @@ def commands(committer: Committer, patience: Patience, permits: Permits) -> HTTP
         """Act on a lot."""
         visit = visit_of(request.scope)
         require(visit, *SENDERS.get(COMMANDS.get(command, ""), SENDING))
-        body = await patience.wait(
-            whole(request.receive, MAX_EVENT_BYTES, visit.headers.get(b"content-length"))
-        )
+        body = await patience.wait(whole(request.receive, MAX_EVENT_BYTES, visit.headers.get(b"content-length")))
         event = event_of(visit, path_part(lot), command, body)
         await permits.check(visit.principal, event)
         expected = version_of(visit.headers.get(b"if-match"))

@@ -22,13 +22,13 @@ from api.roles import SENDING
 from engine import epcis
 from engine.clock import instant, parse_instant
 from engine.epcis_in import Captured, read_document
-from engine.epcis_out import TYPES, document, event_of
-from engine.feed import START, Feed, id_of, place_of
+from engine.epcis_out import document, events_of
+from engine.feed import START, Feed, Place, id_of, place_of
 from engine.runtime import Front
 
 _MEDIA_TYPES = ("application/json", "application/ld+json")
 _PARAMETERS = ("eventType", "EQ_bizStep", "MATCH_anyEPCClass", "GE_recordTime", "nextPageToken", "limit")
-_EVENT_TYPES = ("ObjectEvent", "TransformationEvent")
+_EVENT_TYPES = ("ObjectEvent", "AggregationEvent", "TransactionEvent", "TransformationEvent")
 #: Journal entries looked at in one go, and at most for one page: a page may be empty and yet not the last.
 _PIECE, _MOST = 500, 10_000
 
@@ -89,24 +89,23 @@ def epcis_routes(engine: Front, patience: Patience, batch: BatchPath) -> list[HT
         limit, kind = limit_of(query), one_of(query, "eventType", _EVENT_TYPES)
         step = epcis.word_of(query["EQ_bizStep"]) if "EQ_bizStep" in query else None
         named, since = query.get("MATCH_anyEPCClass"), _since(query)
-        place = place_of(query["nextPageToken"]) if "nextPageToken" in query else START
-        if place is None:
-            raise Refused("parameter-invalid", "nextPageToken is not one that an earlier page gave.", "nextPageToken")
+        place, given = _page(query)
 
         def look() -> tuple[list[dict[str, Any]], str | None]:
-            at, looked, events = place, 0, list[dict[str, Any]]()
+            at, looked, skip, events = place, 0, given, list[dict[str, Any]]()
             while looked < _MOST:
                 changes = feed.after(at, _PIECE)
                 looked += len(changes)
-                for at, change in changes:
-                    made = event_of(change, change.id) if change.type in TYPES else None
-                    if made is None or kind not in (None, made["type"]) or step not in (None, made["bizStep"]):
-                        continue
-                    if made["recordTime"] < since or (named is not None and named not in _classes(made)):
-                        continue
-                    events.append(made)
-                    if len(events) == limit:
-                        return events, id_of(at)
+                for following, change in changes:
+                    for number, made in enumerate(events_of(change, change.id)):
+                        if number < skip or kind not in (None, made["type"]) or step not in (None, made.get("bizStep")):
+                            continue
+                        if made["recordTime"] < since or (named is not None and named not in _classes(made)):
+                            continue
+                        if len(events) == limit:
+                            return events, f"{id_of(at)}~{number}"
+                        events.append(made)
+                    at, skip = following, 0
                 if len(changes) < _PIECE:
                     return events, None
             return events, id_of(at)
@@ -122,6 +121,15 @@ def epcis_routes(engine: Front, patience: Patience, batch: BatchPath) -> list[HT
     return [capture, query_events]
 
 
+def _page(query: dict[str, str]) -> tuple[Place, int]:
+    """After which entry a page begins, and how many events of the next one were given before it."""
+    token, _, given = query.get("nextPageToken", id_of(START)).partition("~")
+    place = place_of(token)
+    if place is None or not (given or "0").isascii() or not (given or "0").isdecimal() or len(given) > 6:
+        raise Refused("parameter-invalid", "nextPageToken is not one that an earlier page gave.", "nextPageToken")
+    return place, int(given or "0")
+
+
 def _since(query: dict[str, str]) -> str:
     """From when on, as the journal writes it; empty: from the beginning."""
     text = query.get("GE_recordTime")
@@ -135,7 +143,7 @@ def _since(query: dict[str, str]) -> str:
 
 
 def _classes(event: dict[str, Any]) -> set[str]:
-    lists = ("quantityList", "inputQuantityList", "outputQuantityList")
+    lists = ("quantityList", "inputQuantityList", "outputQuantityList", "childQuantityList")
     return {part["epcClass"] for name in lists for part in event.get(name, ())}
 
 

@@ -92,6 +92,7 @@ KIND = Parameter(
 )
 ORDER = Parameter("order", "Number of the sales order.", {"type": "string", "minLength": 1}, "path", True)
 KEY = Parameter("key", "Key of the record.", {"type": "string", "minLength": 1, "maxLength": 64}, "path", True)
+AFTER_LINE = Parameter("after_line", "Only what stands behind this line: to go on with an import that broke off.")
 DRY_RUN = Parameter("dry_run", "`yes`: say what would be, change nothing.")
 FIELDS = Parameter("fields", "Only these fields of each record, commas between.")
 STATE = Parameter("state", "Only lots in this state.")

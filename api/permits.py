@@ -16,7 +16,7 @@ from litestar.types import HTTPScope
 from api.access import Principal
 from api.problems import Refused
 from api.roles import SENDERS
-from engine.events import TYPES, Event, LotProduced, LotReceived
+from engine.events import TYPES, Event, LotMerged, LotProduced, LotReceived
 
 #: Struct -> CloudEvents type.
 _NAMES = {struct: name for name, struct in TYPES.items()}
@@ -90,6 +90,8 @@ class Permits:
                 raise _elsewhere(principal, f"this lot is of {where}", "/data/plant")
             if isinstance(event, LotProduced):
                 lots += [part.lot for part in event.data.inputs]
+        elif isinstance(event, LotMerged):
+            lots += [part.lot for part in event.data.parts]
         else:
             lots.append(event.subject)
         await self._check_lots(principal, lots)

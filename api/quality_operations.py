@@ -7,6 +7,7 @@ from msgspec import Raw
 from actors.lookup import Elsewhere
 from api.epcis import Capture
 from api.parameters import (
+    AFTER_LINE,
     CURSOR,
     DRY_RUN,
     IDEMPOTENCY_KEY,
@@ -22,7 +23,8 @@ from api.parameters import (
 )
 from api.readiness import Orders, OrdersAnswered
 from api.recalls import CloseRecall, OpenRecall, RecalledLots
-from api.reference import Imported, Line
+from api.reference_import import Imported, LineOutcome
+from api.reference_rows import Line
 from api.roles import SENDING
 from api.signing import Sign
 from api.views import Page
@@ -132,7 +134,9 @@ QUALITY: tuple[Operation, ...] = (
     ),
     Operation(
         method="post", path="/v1/reference/{kind}/import", id="import_records", role="edit-reference",
-        summary="Keep many revisions, a line each; a bad line spoils only itself.", parameters=(KIND, DRY_RUN),
-        body={"application/x-ndjson": Line}, answers={200: Imported}, problems=(404, 408, 413, 415, 422),
+        summary="Keep many revisions, a line each; a bad line spoils only itself.",
+        parameters=(KIND, DRY_RUN, AFTER_LINE), body={"application/x-ndjson": Line, "text/csv": str},
+        answers={200: Imported}, answer_line=LineOutcome,
+        problems=(404, 408, 413, 415, 422),
     ),
 )

@@ -4,65 +4,25 @@ What may not enter: SQL, and what a record means (engine/reference.py).
 """
 
 import asyncio
-from collections import Counter
 from datetime import date
 from typing import Any
 
-import msgspec
 from litestar import Request, Response, get, post, put, route
 from litestar.handlers import HTTPRouteHandler
-from msgspec import Struct
 
 from api.answers import require, visit_of
-from api.body import MAX_BATCH_BYTES, Patience, whole
+from api.body import Patience
 from api.door import path_part
 from api.pages import json_answer
 from api.problems import Refused
 from api.queries import cursor_after, limit_of, one_of, position_of, read_query
+from api.reference_import import Import
 from api.said import said
 from api.views import Page
-from engine.errors import EventInvalid, LotgateError
-from engine.reference import Affected, Kept, Key, Record, References, Wanted, record_owners
+from engine.errors import EventInvalid
+from engine.reference import References, Wanted, record_owners
 from engine.runtime import Front
 from rules.compiled import readers_of
-
-#: Lines of one import.
-MAX_LINES = 5_000
-
-
-class Line(Struct, frozen=True, forbid_unknown_fields=True):
-    """One line of an import: a revision, and the key of its record."""
-
-    key: Key
-    effective_from: date
-    content: msgspec.Raw
-    effective_until: date | None = None
-
-
-class LineOutcome(Struct, frozen=True, omit_defaults=True):
-    """What became of one line."""
-
-    #: From 1.
-    line: int
-    #: created, unchanged, checked, refused
-    outcome: str
-    key: str | None = None
-    revision: int | None = None
-    detail: str = ""
-    pointer: str = ""
-    #: Of a dry run: what the change would touch.
-    affects: Affected | None = None
-
-
-class Imported(Struct, frozen=True):
-    """What became of every line, in order. A bad line spoils only itself."""
-
-    created: int
-    unchanged: int
-    #: Of a dry run.
-    checked: int
-    refused: int
-    lines: list[LineOutcome]
 
 
 def reference_routes(engine: Front, patience: Patience) -> list[HTTPRouteHandler]:
@@ -109,42 +69,24 @@ def reference_routes(engine: Front, patience: Patience) -> list[HTTPRouteHandler
         return Response(None, status_code=204, headers={"allow": "GET, OPTIONS, PUT"})
 
     @post("/v1/reference/{kind:str}/import", status_code=200)
-    async def import_records(request: Request[Any, Any, Any], kind: str) -> Response[bytes]:
+    async def import_records(request: Request[Any, Any, Any], kind: str) -> Response[Any]:
         """Keep many revisions, a line each."""
-        trial, visit = _dry_run(request), visit_of(request.scope)
+        query, visit = read_query(request.scope, ("dry_run", "after_line")), visit_of(request.scope)
         require(visit, "edit-reference")
-        name, by = path_part(kind), visit.principal.name
-        said_type = visit.headers.get(b"content-type", b"").split(b";")[0].strip().lower()
-        if said_type != b"application/x-ndjson":
-            raise Refused("unsupported-media-type", "The body is application/x-ndjson: a JSON object a line.")
-        body = await patience.wait(whole(request.receive, MAX_BATCH_BYTES, visit.headers.get(b"content-length")))
-        lines = [(n, line) for n, line in enumerate(body.splitlines(), 1) if line.strip()]
-        if len(lines) > MAX_LINES:
-            raise EventInvalid(f"An import has at most {MAX_LINES} lines; this one has {len(lines)}.")
+        name = path_part(kind)
         await asyncio.to_thread(references.check_kind, name)
-        return json_answer(await asyncio.to_thread(_import, references, name, lines, by, trial))
+        trial = one_of(query, "dry_run", ("yes", "no")) == "yes"
+        one = Import(references, name, visit.principal.name, trial=trial, after=_after(query))
+        return await one.answer(request, visit, patience)
 
     return [record_methods, list_records, show_record, put_record, import_records]
 
 
-def _import(references: References, kind: str, lines: list[tuple[int, bytes]], by: str, trial: bool) -> Imported:
-    found = [_one(references, kind, number, line, by, trial) for number, line in lines]
-    counts = Counter(one.outcome for one in found)
-    return Imported(counts["created"], counts["unchanged"], counts["checked"], counts["refused"], found)
-
-
-def _one(references: References, kind: str, number: int, text: bytes, by: str, trial: bool) -> LineOutcome:
-    try:
-        line = msgspec.json.decode(text, type=Line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return LineOutcome(number, "refused", detail=str(error))
-    wanted = Wanted(line.effective_from, line.content, line.effective_until)
-    try:
-        kept: Kept = references.put(kind, line.key, wanted, by, dry_run=trial)
-    except LotgateError as error:
-        return LineOutcome(number, "refused", line.key, None, error.detail, getattr(error, "pointer", ""))
-    record: Record = kept.record
-    return LineOutcome(number, kept.outcome, line.key, record.revision, affects=kept.affects)
+def _after(query: dict[str, str]) -> int:
+    text = query.get("after_line", "0")
+    if not text.isascii() or not text.isdecimal() or len(text) > 12:
+        raise Refused("parameter-invalid", "after_line is the number of a line, from 0.", "after_line")
+    return int(text)
 
 
 def _dry_run(request: Request[Any, Any, Any]) -> bool:

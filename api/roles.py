@@ -9,7 +9,8 @@ from collections.abc import Iterable
 #: Role -> what it is for, in the words of the handbook.
 ROLES: dict[str, str] = {
     "read": "every GET",
-    "submit": "events of goods: received, produced, consumed, split, shipped, returned; specifications; holds",
+    "submit": "events of goods: received, produced, consumed, split, merged, repacked, shipped, returned;"
+    " specifications; holds",
     "inspect": "inspection results, reinspections, stated facts; holds",
     "hold": "holds, and lifting them",
     "release": "releasing lots, dispositions, shelf life; holds",
@@ -39,6 +40,8 @@ SENDERS: dict[str, frozenset[str]] = {
     "reinspection.requested.v1": _INSPECTION,
     "lot.consumed.v1": _GOODS,
     "lot.split.v1": _GOODS,
+    "lot.merged.v1": _GOODS,
+    "lot.repacked.v1": _GOODS,
     "lot.shipped.v1": _GOODS,
     "shipment.voided.v1": _GOODS,
     "lot.returned.v1": _GOODS,

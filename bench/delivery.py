@@ -33,7 +33,7 @@ from engine.store.opening import Store, open_store
 class Place:
     """One fresh installation: directory, ports, processes."""
 
-    def __init__(self, folder: Path, *, single: bool = False) -> None:
+    def __init__(self, folder: Path, *, single: bool = False, database_url: str = "") -> None:
         folder.mkdir(parents=True)
         self.folder = folder
         self.ports = {name: free_port() for name in ("web", "erp", "wms")}
@@ -51,7 +51,9 @@ class Place:
             if single:
                 del tree["deliver_batch"], tree["register_batch"]
             (folder / "connectors" / f"{name}.yaml").write_text(yaml.safe_dump(tree))
-        self.store: Store = open_store("", folder)
+        if database_url:
+            self.environment["LOTGATE_DATABASE_URL"] = database_url
+        self.store: Store = open_store(database_url, folder)
         migrate(self.store)
 
     def url(self, name: str) -> str:

@@ -1,8 +1,9 @@
 """Mass balance of a family of lots: what was made is in house, shipped, used up, scrapped or sent back. Pure.
 
-Quantities are of one item and unit each. A part that was split off is its parent's quantity, not made anew; a lot that
-was made of others by production is made, and what it was made of is used up. What does not add up is ``unaccounted``:
-goods that a customer has not sent back whole, for example.
+Quantities are of one item and unit each. A part that was split off or repacked is its parent's quantity, not made anew,
+and what was put together is that of its parts; what production made of others is made, and what it was made of is used
+up. What is counted in another unit after repacking has left one unit and is made in the other. What does not add up is
+``unaccounted``: goods that a customer has not sent back whole, for example.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,6 +28,8 @@ class Balance(Struct, frozen=True):
     returned: Decimal = Decimal(0)
     #: Became another item.
     regraded: Decimal = Decimal(0)
+    #: Became lots that are counted in another unit.
+    repacked: Decimal = Decimal(0)
     unaccounted: Decimal = Decimal(0)
 
 
@@ -40,10 +43,14 @@ class Holding(Struct, frozen=True):
     born: Decimal
     #: What is left, or was when it ended.
     left: Decimal
-    #: shipped, consumed, scrapped, returned, split, regraded; None while it lives.
+    #: shipped, consumed, scrapped, returned, split, merged, repacked, regraded; None while it lives.
     closed: str | None
     #: The lot that it was split off from.
     parent: str | None
+    #: How much of its parent it is, where that is counted in another unit.
+    used: Decimal | None = None
+    #: What each lot gave that it was put together from.
+    parts: Mapping[str, Decimal] = {}
 
 
 _ENDS = {None: "in_house", "shipped": "shipped", "scrapped": "scrapped", "returned": "returned", "regraded": "regraded"}
@@ -55,9 +62,10 @@ def balance(lots: Iterable[Holding], consumed: Mapping[str, Decimal]) -> list[Ba
     sums: dict[tuple[str, str], dict[str, Decimal]] = {}
     for lot in known.values():
         mine = sums.setdefault((lot.item, lot.unit), {})
+        _add(mine, "made", _made(lot, known))
         parent = None if lot.parent is None else known.get(lot.parent)
-        if parent is None or parent.item != lot.item:
-            _add(mine, "made", lot.born)
+        if parent is not None and lot.used is not None:
+            _add(sums.setdefault((parent.item, parent.unit), {}), "repacked", lot.used)
         where = _ENDS.get(lot.closed)
         if where is not None:
             _add(mine, where, lot.left)
@@ -68,6 +76,15 @@ def balance(lots: Iterable[Holding], consumed: Mapping[str, Decimal]) -> list[Ba
         rest = line.made - sum((v for name, v in mine.items() if name != "made"), Decimal(0))
         found.append(replace(line, unaccounted=rest))
     return found
+
+
+def _made(lot: Holding, known: Mapping[str, Holding]) -> Decimal:
+    """How much of it no other lot of the family had before."""
+    if lot.parts:
+        return sum((given for part, given in lot.parts.items() if part not in known), Decimal(0))
+    parent = None if lot.parent is None else known.get(lot.parent)
+    own = parent is None or (parent.item, parent.unit) != (lot.item, lot.unit)
+    return lot.born if own else Decimal(0)
 
 
 def _add(sums: dict[str, Decimal], name: str, value: Decimal) -> None:

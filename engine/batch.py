@@ -192,9 +192,7 @@ class Batch:
         if KINDS & around.rulebook.kinds or around.reference.switches:
             around.tracks = read_tracks(self._cursor, self._statements, {pair_of(*one) for one in every})
 
-    def _run(
-        self, waiting: list[tuple[int | None, Submission]]
-    ) -> Generator[list[Case], list[Judgement], list[str]]:
+    def _run(self, waiting: list[tuple[int | None, Submission]]) -> Generator[list[Case], list[Judgement], list[str]]:
         """Run courses, in order per lot, judging together; gives what arrived: ``lot:…`` and ``hold:…|…``."""
         queues = Queues(waiting)
         arrived: list[str] = []
@@ -245,6 +243,7 @@ class Batch:
         self._lots.update(course.lots)
         if course.results:
             self._results[sub.event.subject] = course.results
+        self._pass_results_on(course)
         if course.early is not None:
             self._parked[sub.key] = (index, course)
         else:
@@ -260,6 +259,13 @@ class Batch:
                 arrived.append(f"hold:{entry.lot}|{sub.event.data.hold}")  # type: ignore[attr-defined]
         if index is not None:
             self._answers[index] = answer_of(course, self._routes)
+
+    def _pass_results_on(self, course: Course) -> None:
+        """Lots that were made of others in this batch have the results that stand for them."""
+        for lot in course.lots.values():
+            if lot.has_results and lot.id not in self._results:
+                of = lot.parent or next(iter(lot.parts), lot.id)
+                self._results[lot.id] = self._results.get(of, [])
 
     def _note_family(self, entry: Entry) -> None:
         links = links_of(entry)
@@ -339,9 +345,7 @@ class Batch:
         for (lot_id, target), status in course.telling.statuses(course.lots, self._routes).items():
             told[lot_id, target] = (status.version, encode_status(status).decode())
 
-    def _event_row(
-        self, rows: writing.Rows, index: int | None, sub: Submission, answer: Answer, now: str
-    ) -> None:
+    def _event_row(self, rows: writing.Rows, index: int | None, sub: Submission, answer: Answer, now: str) -> None:
         text = answer.body.decode()
         if index is None:
             rows.answered.append((sub.key, answer.outcome, answer.status, answer.version, text))
@@ -407,9 +411,7 @@ class _Going:
         self.cases: list[Case] = []
 
 
-def _again(
-    sub: Submission, digest: str, status: int, answer: str, version: int | None, outcome: str
-) -> Answer:
+def _again(sub: Submission, digest: str, status: int, answer: str, version: int | None, outcome: str) -> Answer:
     """The first answer once more, or the refusal of other content under the same identity."""
     if digest != sub.digest:
         detail = (

@@ -18,6 +18,8 @@ Code = Annotated[str, Meta(min_length=1, max_length=64)]
 LotId = Annotated[str, Meta(min_length=1, max_length=64)]
 Text = Annotated[str, Meta(max_length=500)]
 Reference = Annotated[str, Meta(min_length=1, max_length=255)]
+#: Pallets, containers: a serial shipping container code (SSCC), or the number that the warehouse gives them.
+HandlingUnits = Annotated[list[Code], Meta(max_length=500)]
 
 
 class Closed(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
@@ -170,6 +172,58 @@ class Split(Closed, frozen=True):
     """A lot is divided; quantities are conserved."""
 
     children: Annotated[list[Child], Meta(min_length=1, max_length=100)]
+    reason: Reason | None = None
+
+
+class Part(Closed, frozen=True):
+    """A lot, or some of it, that is put together with others."""
+
+    lot: LotId
+    #: Left out: all that is left of it.
+    quantity: Quantity | None = None
+
+
+class Packaging(Closed, frozen=True):
+    """In what the lot is packed."""
+
+    #: For example ``drum``, ``carton`` or the number of a packing instruction.
+    package: Code
+    count: Annotated[int, Meta(ge=1, le=1_000_000)]
+
+
+class Merge(Closed, frozen=True):
+    """Lots of one item become one new lot, which is as good as the worst of them; quantities are conserved."""
+
+    parts: Annotated[list[Part], Meta(min_length=2, max_length=100)]
+    #: What was counted of the whole: refused when the parts do not add up to it.
+    quantity: Quantity | None = None
+    packaging: Packaging | None = None
+    handling_units: HandlingUnits = []
+    location: Code | None = None
+    reason: Reason | None = None
+
+
+class Pack(Closed, frozen=True):
+    """A lot that repacking makes."""
+
+    lot: LotId
+    quantity: Quantity
+    #: How much of the repacked lot that is, where the new lot is counted in another unit.
+    used: Quantity | None = None
+    packaging: Packaging | None = None
+    handling_units: HandlingUnits = []
+    location: Code | None = None
+
+
+class Repack(Closed, frozen=True):
+    """The same material in other packaging: as new lots, on other handling units, or both; quantities are conserved."""
+
+    into: Annotated[list[Pack], Meta(max_length=100)] = []
+    #: In what the rest of the lot is packed now; left out: as before.
+    packaging: Packaging | None = None
+    #: Handling units on which the rest of the lot lies now, and on which it lies no longer.
+    packed: HandlingUnits = []
+    unpacked: HandlingUnits = []
     reason: Reason | None = None
 
 

@@ -47,11 +47,28 @@ class Opened(ev.Closed, frozen=True):
 
 
 class SplitOff(ev.Closed, frozen=True):
-    """Consequence: the first entry of a lot that a split or a regrade made."""
+    """Consequence: the first entry of a lot that a split, a repacking or a regrade made."""
 
     parent: str
     #: The lot as it begins, version 1.
     lot: msgspec.Raw
+    how: Literal["split", "repack"] = "split"
+    #: How much of the parent it is, where it is counted in another unit.
+    used: ev.Quantity | None = None
+
+
+class Merged(ev.Merge, frozen=True, kw_only=True):
+    """The first entry of a lot that was put together: what was said, with the quantity of every part."""
+
+    #: The lot as it begins, version 1.
+    lot: msgspec.Raw
+
+
+class MergedInto(ev.Closed, frozen=True):
+    """Consequence: some or all of the lot became part of another."""
+
+    into: str
+    quantity: ev.Quantity
 
 
 #: What reactions open -> CloudEvents type of the entry, kind of the task that people see.
@@ -73,22 +90,29 @@ CONSEQUENCE_TYPES: dict[str, str] = {
     "split": "lot.split.v1",
     "ship": "lot.shipped.v1",
     "split_off": "lot.split_off.v1",
+    "merge_into": "lot.merged_into.v1",
     "assign_plan": "inspection_plan.assigned.v1",
     "change_sampling": "sampling.changed.v1",
 }
 
-_DATA_TYPES: dict[str, Any] = {
-    name: next(field.type for field in msgspec.structs.fields(struct) if field.name == "data")
-    for name, struct in (ev.TYPES | ev.OUR_TYPES).items()
-} | {
-    "lot.quarantined.v1": Completed,
-    "lot.accepted.v1": Completed,
-    "inspection.completed.v1": Completed,
-    "lot.rejected.v1": Completed,
-    "lot.split_off.v1": SplitOff,
-    "inspection_plan.assigned.v1": PlanAssigned,
-    "sampling.changed.v1": SamplingChanged,
-} | {type_: Opened for type_, _ in RECORDS.values()}
+_DATA_TYPES: dict[str, Any] = (
+    {
+        name: next(field.type for field in msgspec.structs.fields(struct) if field.name == "data")
+        for name, struct in (ev.TYPES | ev.OUR_TYPES).items()
+    }
+    | {
+        "lot.quarantined.v1": Completed,
+        "lot.accepted.v1": Completed,
+        "inspection.completed.v1": Completed,
+        "lot.rejected.v1": Completed,
+        "lot.split_off.v1": SplitOff,
+        "lot.merged.v1": Merged,
+        "lot.merged_into.v1": MergedInto,
+        "inspection_plan.assigned.v1": PlanAssigned,
+        "sampling.changed.v1": SamplingChanged,
+    }
+    | {type_: Opened for type_, _ in RECORDS.values()}
+)
 #: Every type that a journal entry may have.
 JOURNAL_TYPES: tuple[str, ...] = tuple(_DATA_TYPES)
 _decoders: dict[str, msgspec.json.Decoder[Any]] = {n: msgspec.json.Decoder(t) for n, t in _DATA_TYPES.items()}

@@ -7,12 +7,12 @@ neither a database nor a clock. It works on copies: a course that fails leaves n
 
 from collections.abc import Generator, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec.structs import replace
 
-from engine import by_plan, decide, stated
+from engine import by_plan, decide, parts, stated
 from engine import events as ev
 from engine.consequences import CONSEQUENCE_TYPES, RECORDS, Completed, Opened, PlanAssigned, SplitOff
 from engine.effects import disputed, must_be_told, same_words, status_for
@@ -21,7 +21,7 @@ from engine.gather import Fact, Facts, event_fact, with_results
 from engine.holds import HoldChange, changes_of
 from engine.journal import GENESIS, Entry, entry_hash, step_of
 from engine.lifecycle import ABSENT, Situation, allowed, follow, gate_of, is_fact
-from engine.lot import Lot, evolve
+from engine.lot import Lot, evolve, used_of
 from engine.submission import Submission, child_of_shipment
 from engine.surroundings import Surroundings
 from engine.telling import Telling
@@ -100,6 +100,7 @@ class Course:
             self._tell_again(event)
             return
         verdict = decide.admit(self.before, event)
+        verdict = verdict or parts.waits_for(event, self.known)
         if isinstance(verdict, decide.Early):
             self.early = verdict
             return
@@ -164,7 +165,7 @@ class Course:
         if trigger != "void_shipment" and reasons:
             self._refuse(decide.Refusal("gate-failed", gate_detail(gate, reasons), gate, reasons))
             return
-        after = follow(state, trigger, decide.situation(lot, event, trigger, gate_open=not reasons))
+        after = follow(state, trigger, self._situation(gate_open=not reasons))
         if after is None:
             self._refuse(decide.Refusal("transition-not-allowed", f"{trigger} is not possible while {state}."))
             return
@@ -174,13 +175,19 @@ class Course:
         yield from self._follow_ups()
         self._react()
 
+    def _situation(self, gate_open: bool) -> Situation:
+        event = self.submission.event
+        if isinstance(event, ev.LotMerged):
+            return parts.situation(event, self.known)
+        return decide.situation(self.before, event, self.trigger, gate_open)
+
     def _family_fails(self) -> tuple[RuleVerdict, ...]:
         there = tuple(decide.child_exists(child) for child in self.submission.made if child in self.known)
+        there += parts.guards(self.submission.event, self.known)
         return (*there, decide.own_ancestor(self.submission.event.subject)) if self.loop else there
 
     def _possible(self, state: str, trigger: str) -> bool:
-        situations = (decide.situation(self.before, self.submission.event, trigger, o) for o in (True, False))
-        return any(follow(state, trigger, situation) is not None for situation in situations)
+        return any(follow(state, trigger, self._situation(gate_open)) is not None for gate_open in (True, False))
 
     def _carry_out(self, after: str, judgement: Judgement | None, plan: PlanAssigned | None) -> Judging:
         event = self.submission.event
@@ -188,6 +195,10 @@ class Course:
             self._event_entry(after, judgement)
             for child in event.data.children:
                 self._split_off(child.lot, child.quantity.value)
+        elif isinstance(event, ev.LotRepacked):
+            self._repack(event.data, after)
+        elif isinstance(event, ev.LotMerged):
+            self._merge(event, after)
         elif isinstance(event, ev.LotShipped) and self._is_partial(event):
             self._ship_a_part(event, after, judgement)
         elif isinstance(event, ev.LotDispositioned) and event.data.decision == "regrade":
@@ -224,28 +235,43 @@ class Course:
 
     # -- lots that a lot makes ---------------------------------------------------------------------------------
 
-    def _split_off(self, child: str, quantity: Decimal, **changes: Any) -> None:
+    def _split_off(
+        self, child: str, quantity: Decimal, how: Literal["split", "repack"] = "split", used: ev.Quantity | None = None,
+        **changes: Any,
+    ) -> None:  # fmt: skip
         parent = self.lot
         if parent is None:
             raise AssertionError("a split without a parent")
-        born = replace(
-            parent, id=child, version=1, quantity=quantity, parent=parent.id, closed=None, head="",
-            received_at=self.around.now, changed_at=self.around.now, sequences={}, lifted=(), disputes=(),
-            signatures=(), results_from=parent.results_from or (parent.id if parent.has_results else None), **changes,
-        )  # fmt: skip
-        data = SplitOff(parent=parent.id, lot=msgspec.Raw(_encode(born)))
+        born = parts.split_off(parent, child, quantity, self.around.now, changes)
+        data = SplitOff(parent=parent.id, lot=msgspec.Raw(_encode(born)), how=how, used=used)
         self._append(child, "consequence", "split_off", CONSEQUENCE_TYPES["split_off"], born.state, data,
                      _encode(data).decode(), None)  # fmt: skip
+
+    def _repack(self, data: ev.Repack, after: str) -> None:
+        self._event_entry(after, None)
+        for pack in data.into:
+            used = used_of(pack) if pack.used is not None and pack.used.unit != pack.quantity.unit else None
+            self._split_off(pack.lot, pack.quantity.value, "repack", used, **parts.repacked(pack))
+
+    def _merge(self, event: ev.LotMerged, after: str) -> None:
+        whole = parts.merged(event, self.known, after, self.around.now)
+        for lot, given in parts.given(whole, event.subject):
+            self.lots[lot] = self.known[lot]
+            self._append(lot, "consequence", "merge_into", CONSEQUENCE_TYPES["merge_into"], self.lots[lot].state, given,
+                         _encode(given).decode(), None)  # fmt: skip
+        self._append(event.subject, "event", "merge", str(event.__struct_config__.tag), after, whole,
+                     _encode(whole).decode(), None)  # fmt: skip
+        if after == "quarantined":
+            self._assign(None, "incoming" if self.lots[event.subject].supplier is not None else "final")
 
     def _is_partial(self, event: ev.LotShipped) -> bool:
         lot = self.before
         return lot is not None and event.data.quantity is not None and event.data.quantity.value < lot.quantity
 
     def _ship_a_part(self, event: ev.LotShipped, after: str, judgement: Judgement | None) -> None:
-        quantity = event.data.quantity
+        quantity, child = event.data.quantity, child_of_shipment(event)
         if quantity is None:
             raise AssertionError("a partial shipment without a quantity")
-        child = child_of_shipment(event)
         split = ev.Split(children=[ev.Child(lot=child, quantity=quantity)])
         self._append(event.subject, "event", "split", CONSEQUENCE_TYPES["split"], "released", split,
                      _encode(split).decode(), judgement)  # fmt: skip
@@ -259,11 +285,7 @@ class Course:
             self._refuse(decide.Refusal("gate-failed", "A regrade names the new item, its revision and the child lot."))
             return
         self._event_entry(after, judgement)
-        self._split_off(
-            data.child, lot.quantity, item=data.item, revision=data.revision, state="quarantined", holds=(),
-            rejected=False, inspection_stands=False, plan=None, sample=None, restrictions=(), disposition=None,
-            results_version=0, results_after=0,
-        )  # fmt: skip
+        self._split_off(data.child, lot.quantity, **parts.regraded(data.item, data.revision))
 
     # -- what follows by itself --------------------------------------------------------------------------------
 
@@ -399,7 +421,7 @@ class Course:
             case, judgement = ahead
         else:
             case = Case(gate, facts, self.around.today)
-            wanted = [case, *self._look_ahead(gate, facts)]
+            wanted = [case, *self.around.ahead(gate, facts)]
             judgements = yield wanted
             judgement = judgements[0]
             for other, early in zip(wanted[1:], judgements[1:], strict=True):
@@ -411,15 +433,6 @@ class Course:
         around = self.around
         lot = self.lot or expected_lot(self.submission.event, around.now)
         return around.facts(lot, self._asked, self.results)
-
-    def _look_ahead(self, gate: str, facts: Facts) -> list[Case]:
-        """Gates that will be asked next if all goes well, so that the batch makes one trip to the judge, not three."""
-        if gate != "record_inspection" or facts["lot"][0]["state"] != "quarantined":
-            return []
-        after = facts["lot"][0] | {"state": "inspected", "inspection_complete": True}
-        today, gates = self.around.today, self.around.rulebook.gates()
-        cases = [Case("inspect", facts, today), Case("release", facts | {"lot": [after]}, today)]
-        return [case for case in cases if case.gate in gates]
 
     def _results_used(self) -> ResultsUsed | None:
         lot = self.lot
@@ -483,6 +496,5 @@ class Course:
 
     def _tell(self) -> None:
         for lot_id, lot in self.lots.items():
-            before = self.before if lot_id == self.submission.event.subject else None
-            if must_be_told(before, lot):
+            if must_be_told(self.known.get(lot_id), lot):
                 self.telling.tell(lot)

@@ -13,7 +13,7 @@ from msgspec import Struct
 from engine import events as ev
 from engine import records
 from engine.lifecycle import Situation
-from engine.lot import Lot, puts_off, stays_on_hold
+from engine.lot import Lot, puts_off, stays_on_hold, used_of
 from engine.routing import UNROUTED, is_unrouted
 from rules.compiled import Severity, Verdict
 from rules.rulebook import Judgement, RuleVerdict
@@ -22,8 +22,17 @@ from rules.rulebook import Judgement, RuleVerdict
 MUST_BE_GUARDED = frozenset({"release", "use_as_is", "ship"})
 #: Triggers that a closed lot still answers: a hold always lands, and shipped goods can come back.
 ANSWERED_WHEN_CLOSED = frozenset(
-    {"hold", "lift_hold", "return", "void_shipment", "revise_specification", "state_fact", "record_opened",
-     "record_changed", "sign"}
+    {
+        "hold",
+        "lift_hold",
+        "return",
+        "void_shipment",
+        "revise_specification",
+        "state_fact",
+        "record_opened",
+        "record_changed",
+        "sign",
+    }
 )
 #: The rule that a lot is rejected by whose sample has too many nonconforming units.
 SAMPLE_ACCEPTED = "SAMPLE-ACCEPTED"
@@ -67,7 +76,7 @@ def trigger_of(event: ev.Event) -> str:
 def admit(lot: Lot | None, event: ev.Event) -> Refusal | Early | Unchanged | None:
     """What can be said before any rule is asked; None: go on."""
     trigger = trigger_of(event)
-    birth = trigger in ("receive", "produce")
+    birth = trigger in ("receive", "produce", "merge")
     if lot is None:
         if birth:
             return None
@@ -138,9 +147,11 @@ def guards(
     failing: list[RuleVerdict] = []
     if trigger in ("use_as_is", "rework") and lot.holds:
         names = ", ".join(h.hold for h in lot.holds)
-        failing.append(_fails("NO-ACTIVE-HOLD", f"hold {names} is active; lift it first"))
+        failing.append(fails("NO-ACTIVE-HOLD", f"hold {names} is active; lift it first"))
     if trigger in ("release", "ship", "consume", "use_as_is") and is_expired(lot, today):
         failing.append(expired(lot))
+    if isinstance(event, ev.LotRepacked):
+        failing.extend(_repack_guards(lot, event.data))
     if trigger in ("consume", "split", "ship", "return"):
         failing.extend(_quantity_guards(lot, event, trigger))
     if trigger in ("record_opened", "record_changed", "sign"):
@@ -161,17 +172,40 @@ def _quantity_guards(lot: Lot, event: ev.Event, trigger: str) -> list[RuleVerdic
     data: Any = event.data  # type: ignore[attr-defined]  # every event type has data
     parts = [c.quantity for c in data.children] if trigger == "split" else [data.quantity] if data.quantity else []
     failing = [
-        _fails("UNIT-OF-LOT", f"the quantity is in {part.unit}, the lot in {lot.unit}")
+        fails("UNIT-OF-LOT", f"the quantity is in {part.unit}, the lot in {lot.unit}")
         for part in parts
         if part.unit != lot.unit
     ]
     asked = sum((part.value for part in parts), Decimal(0))
     if asked > lot.quantity:
-        failing.append(_fails("QUANTITY-AVAILABLE", f"{asked} {lot.unit} asked for, {lot.quantity} available"))
+        failing.append(fails("QUANTITY-AVAILABLE", f"{asked} {lot.unit} asked for, {lot.quantity} available"))
     if trigger == "split":
         ids = [c.lot for c in data.children]
         if len(set(ids)) < len(ids) or lot.id in ids:
-            failing.append(_fails("CHILDREN-DIFFER", "every child needs a lot id of its own"))
+            failing.append(fails("CHILDREN-DIFFER", "every child needs a lot id of its own"))
+    return failing
+
+
+def _repack_guards(lot: Lot, data: ev.Repack) -> list[RuleVerdict]:
+    failing = []
+    if not (data.into or data.packaging or data.packed or data.unpacked):
+        failing.append(fails("REPACKING-SAID", "neither new lots nor other packaging nor handling units are said"))
+    for pack in data.into:
+        used = used_of(pack)
+        if used.unit != lot.unit:
+            words = f"{pack.lot} is counted in {pack.quantity.unit}, {lot.id} in {lot.unit}: say how much it used of it"
+            failing.append(fails("UNIT-OF-LOT", words))
+        elif pack.quantity.unit == lot.unit and pack.quantity.value != used.value:
+            words = f"{pack.lot} has {pack.quantity.value} {lot.unit} and used {used.value}; scrap what was lost apart"
+            failing.append(fails("QUANTITY-BALANCES", words))
+    asked = sum((used_of(pack).value for pack in data.into), Decimal(0))
+    if asked > lot.quantity:
+        failing.append(fails("QUANTITY-AVAILABLE", f"{asked} {lot.unit} asked for, {lot.quantity} available"))
+    ids = [pack.lot for pack in data.into]
+    if len(set(ids)) < len(ids) or lot.id in ids:
+        failing.append(fails("CHILDREN-DIFFER", "every new lot needs a lot id of its own"))
+    if set(data.packed) & set(data.unpacked):
+        failing.append(fails("HANDLING-UNITS-DIFFER", "a handling unit is packed or unpacked, not both"))
     return failing
 
 
@@ -181,28 +215,28 @@ def _record_guards(lot: Lot, event: ev.Event) -> list[RuleVerdict]:
     if isinstance(event, ev.RecordOpened):
         name = event.data.record
         there = any(r.record == name for r in lot.records)
-        return [_fails("RECORD-IS-NEW", f"lot {lot.id} has a record {name} already")] if there else []
+        return [fails("RECORD-IS-NEW", f"lot {lot.id} has a record {name} already")] if there else []
     if not isinstance(event, ev.RecordChanged):
         return []
     data = event.data
     record = next((r for r in lot.records if r.record == data.record), None)
     if record is None:
         known = ", ".join(r.record for r in lot.records) or "none"
-        return [_fails("RECORD-KNOWN", f"lot {lot.id} has no record {data.record}; it has {known}")]
+        return [fails("RECORD-KNOWN", f"lot {lot.id} has no record {data.record}; it has {known}")]
     severity = data.severity or record.severity
     if records.next_status(record.status, data.step, severity) is not None:
         return []
     needs = "; a cause and a decision come first" if data.step == "close" and severity != "minor" else ""
-    return [_fails("RECORD-STEP", f"a {severity} {record.kind} that is {record.status} cannot {data.step}{needs}")]
+    return [fails("RECORD-STEP", f"a {severity} {record.kind} that is {record.status} cannot {data.step}{needs}")]
 
 
 def _signing_guards(lot: Lot, data: ev.Signing) -> list[RuleVerdict]:
     failing = []
     if (data.version, data.digest) != (lot.version, lot.head):
         words = f"version {data.version} was signed, and the lot is at version {lot.version}: look again, then sign"
-        failing.append(_fails("SIGNED-AS-IT-IS", words))
+        failing.append(fails("SIGNED-AS-IT-IS", words))
     if any((s.signer, s.meaning) == (data.signer, data.meaning) for s in lot.signatures):
-        failing.append(_fails("SIGNED-ONCE", f"{data.signer} has signed for {data.meaning} already"))
+        failing.append(fails("SIGNED-ONCE", f"{data.signer} has signed for {data.meaning} already"))
     return failing
 
 
@@ -210,17 +244,17 @@ def _shelf_life_guards(lot: Lot, data: ev.ShelfLife, today: int) -> list[RuleVer
     """What is made longer needs a retest that was passed, each time one; what is made shorter does not."""
     failing = []
     if data.expires_on is None and data.retest_on is None:
-        failing.append(_fails("SHELF-LIFE-SAID", "neither a last day nor a day of retest is said"))
+        failing.append(fails("SHELF-LIFE-SAID", "neither a last day nor a day of retest is said"))
     longer = puts_off(lot, data)
     if longer and not (lot.retest == "passed" and lot.inspection_stands):
         words = f"to put off the {' and the '.join(longer)}, {lot.id} has to pass a retest first"
-        failing.append(_fails("SHELF-LIFE-TESTED", words))
+        failing.append(fails("SHELF-LIFE-TESTED", words))
     if data.retest_on is not None and data.retest_on.toordinal() < today:
-        failing.append(_fails("RETEST-AHEAD", f"a retest on {_day(data.retest_on)} would be in the past"))
+        failing.append(fails("RETEST-AHEAD", f"a retest on {_day(data.retest_on)} would be in the past"))
     last = data.expires_on or lot.expires_on
     if data.retest_on is not None and last is not None and data.retest_on > last:
         words = f"a retest on {_day(data.retest_on)} comes after the last day of shelf life, {_day(last)}"
-        failing.append(_fails("RETEST-BEFORE-EXPIRY", words))
+        failing.append(fails("RETEST-BEFORE-EXPIRY", words))
     return failing
 
 
@@ -230,13 +264,13 @@ def _shipping_guards(lot: Lot, event: ev.Event, undelivered: tuple[str, ...]) ->
         failing.append(outstanding(undelivered))
     if lot.restrictions and isinstance(event, ev.LotShipped) and event.data.customer not in lot.restrictions:
         permitted = ", ".join(lot.restrictions)
-        failing.append(_fails("CUSTOMER-PERMITTED", f"the concession permits only {permitted}"))
+        failing.append(fails("CUSTOMER-PERMITTED", f"the concession permits only {permitted}"))
     return failing
 
 
 def expired(lot: Lot) -> RuleVerdict:
     """The verdict for a lot whose shelf life has ended."""
-    return _fails("NOT-EXPIRED", f"shelf life ended on {_day(lot.expires_on)}")
+    return fails("NOT-EXPIRED", f"shelf life ended on {_day(lot.expires_on)}")
 
 
 def outstanding(undelivered: tuple[str, ...]) -> RuleVerdict:
@@ -244,29 +278,30 @@ def outstanding(undelivered: tuple[str, ...]) -> RuleVerdict:
     names = " and ".join(name for name in undelivered if not is_unrouted(name))
     words = [f"{names} did not acknowledge the lot's present status yet"] if names else []
     words += [f"no target of kind {name.removeprefix(UNROUTED)} takes it" for name in undelivered if is_unrouted(name)]
-    return _fails(TARGETS_AGREE, "; ".join(words))
+    return fails(TARGETS_AGREE, "; ".join(words))
 
 
 def child_exists(child: str) -> RuleVerdict:
     """The verdict for a split into a lot that exists already."""
-    return _fails("CHILD-IS-NEW", f"lot {child} exists already; a split makes new lots")
+    return fails("CHILD-IS-NEW", f"lot {child} exists already; a split makes new lots")
 
 
 def no_such_plan(plan: str, item: str) -> RuleVerdict:
     """The verdict for an inspection plan that is not in force for the item."""
-    return _fails("PLAN-IN-FORCE", f"there is no inspection plan {plan} for {item} in force")
+    return fails("PLAN-IN-FORCE", f"there is no inspection plan {plan} for {item} in force")
 
 
 def own_ancestor(lot: str) -> RuleVerdict:
     """The verdict for an event that would make a lot of itself."""
-    return _fails("NOT-ITS-OWN-ANCESTOR", f"lot {lot} would be made of itself: what it names is linked the other way")
+    return fails("NOT-ITS-OWN-ANCESTOR", f"lot {lot} would be made of itself: what it names is linked the other way")
 
 
 def _day(day: date | None) -> str:
     return "" if day is None else day.isoformat()
 
 
-def _fails(rule: str, message: str) -> RuleVerdict:
+def fails(rule: str, message: str) -> RuleVerdict:
+    """The verdict of a built-in guard that fails."""
     return RuleVerdict(rule, Verdict.FAIL, Severity.BLOCK, message, BUILT_IN, 0, None)
 
 

@@ -14,6 +14,9 @@ NAMESPACE = "https://lotgate.dev/ns/epcis/"
 _LOT = "urn:lotgate:lot:"
 _LGTIN = re.compile(r"urn:epc:class:lgtin:(\d{6,12})\.(\d{1,7})\.([^.]+)")
 _DIGITAL_LINK = re.compile(r"https?://[^/]+(?:/[^/]+)*?/01/(\d{8,14})/10/([^/?#]+)")
+_SSCC_LINK = re.compile(r"https?://[^/]+(?:/[^/]+)*?/00/(\d{18})")
+_SSCC = re.compile(r"\d{18}")
+_UNIT = "urn:lotgate:handling_unit:"
 _KNOWN_CONTEXT = re.compile(r"https://(ref\.)?gs1\.(github\.io|org)/.*epcis-context\.jsonld")
 #: UN/CEFACT Recommendation 20 codes of units that plants write otherwise.
 UNITS = {
@@ -44,6 +47,20 @@ def lot_of(epc_class: str) -> str | None:
         return lot if 1 <= len(lot) <= 64 else None
     named = _LGTIN.fullmatch(epc_class) or _DIGITAL_LINK.fullmatch(epc_class)
     return epc_class if named is not None and len(epc_class) <= 64 else None
+
+
+def container_of(unit: str) -> str:
+    """How a handling unit is written: an SSCC as a GS1 Digital Link, another number as ours."""
+    if _SSCC.fullmatch(unit):
+        return f"https://id.gs1.org/00/{unit}"
+    return unit if unit.startswith(("urn:", "http://", "https://")) else _UNIT + quote(unit, safe="")
+
+
+def unit_in(name: str) -> str | None:
+    """The handling unit that a container's name stands for; None: one that is too long for a number."""
+    link = _SSCC_LINK.fullmatch(name)
+    unit = link[1] if link is not None else unquote(name.removeprefix(_UNIT)) if name.startswith(_UNIT) else name
+    return unit if 1 <= len(unit) <= 64 else None
 
 
 def gtin_of(epc_class: str) -> str | None:

@@ -232,7 +232,7 @@ def _happened(said: _Said) -> Made:
     if act is None:
         known = ", ".join(_STEPS)
         raise NotUnderstood(f'The step "{said.step}" changes nothing here; understood are {known}.', "/bizStep")
-    if said.event.get("action") == "DELETE":
+    if said.event.get("action") == "DELETE" and said.step not in _UNDOING:
         raise NotUnderstood("The action DELETE ends what Lotgate keeps for good.", "/action")
     parts = said.parts(_CLASSES[said.kind], _SERIALS[said.kind])
     if not parts:
@@ -270,15 +270,39 @@ def _held(said: _Said, part: _Part) -> tuple[str, str, dict[str, Any]]:
     return "hold.applied.v1", part.lot, {"hold": said.short, "reason": {"code": _code(said.disposition or "holding")}}
 
 
+def _voided(said: _Said, part: _Part) -> tuple[str, str, dict[str, Any]]:
+    shipment = said.transaction("desadv", "bol")
+    if shipment is None:
+        raise NotUnderstood("Nobody says which shipment is voided (desadv).", "/bizTransactionList")
+    reason = {"code": _code(said.disposition or "void_shipping")}
+    return "shipment.voided.v1", part.lot, {"shipment": shipment, "reason": reason}
+
+
+def _packed(said: _Said, part: _Part) -> tuple[str, str, dict[str, Any]]:
+    named = said.event.get("parentID")
+    unit = epcis.unit_in(named) if isinstance(named, str) else None
+    if said.kind != "AggregationEvent" or unit is None:
+        words = "Nobody says on which handling unit it lies (an AggregationEvent with parentID)."
+        raise NotUnderstood(words, "/parentID")
+    away = said.step == "unpacking" or said.event.get("action") == "DELETE"
+    return "lot.repacked.v1", part.lot, {"unpacked" if away else "packed": [unit]}
+
+
+#: Steps that the action DELETE belongs to.
+_UNDOING = ("packing", "unpacking", "void_shipping")
 #: Business step -> our event.
 _STEPS: dict[str, Callable[[_Said, _Part], tuple[str, str, dict[str, Any]]]] = {
     "receiving": _received, "commissioning": _commissioned, "shipping": _shipped, "holding": _held,
+    "packing": _packed, "unpacking": _packed, "void_shipping": _voided,
 }  # fmt: skip
 
 
 def _transformed(said: _Said) -> Made:
-    """Inputs go into a production order, outputs come out of it; a repacking is one, too."""
+    """Inputs go into a production order, outputs come out of it; the step repackaging puts together or repacks."""
     used, made = said.parts("inputQuantityList", "inputEPCList"), said.parts("outputQuantityList", "outputEPCList")
+    if said.step == "repackaging" and used and made:
+        yield _repackaged(said, used, made)
+        return
     given = said.event.get("transformationID")
     order = said.transaction("prodorder") or (_code(given) if isinstance(given, str) else said.short)
     for part in used:
@@ -287,6 +311,30 @@ def _transformed(said: _Said) -> Made:
         yield "lot.consumed.v1", part.lot, {"quantity": part.quantity, "order": order, "confirmation": said.short}
     for part in made:
         yield "lot.produced.v1", part.lot, said.goods(part) | {"order": order, "confirmation": said.short}
+
+
+def _repackaged(said: _Said, used: list[_Part], made: list[_Part]) -> tuple[str, str, dict[str, Any]]:
+    """One lot becomes several, or several become one."""
+    if len(used) > 1 and len(made) > 1:
+        words = "Which lot went into which is not said: one lot is repacked, or several are put together into one."
+        raise NotUnderstood(words, "/outputQuantityList")
+    if len(used) > 1:
+        parts = [{"lot": part.lot} | ({} if part.quantity is None else {"quantity": part.quantity}) for part in used]
+        counted = {} if made[0].quantity is None else {"quantity": made[0].quantity}
+        return "lot.merged.v1", made[0].lot, {"parts": parts} | counted
+    return "lot.repacked.v1", used[0].lot, {"into": [_pack(used[0], part, alone=len(made) == 1) for part in made]}
+
+
+def _pack(lot: _Part, part: _Part, *, alone: bool) -> dict[str, Any]:
+    if part.quantity is None:
+        raise NotUnderstood(f"Nobody says how much {part.lot} is.", "/outputQuantityList")
+    pack = {"lot": part.lot, "quantity": part.quantity}
+    if lot.quantity is None or lot.quantity["unit"] == part.quantity["unit"]:
+        return pack
+    if not alone:
+        words = f"How much of {lot.lot} went into {part.lot} is not said: one output an event where units differ."
+        raise NotUnderstood(words, "/outputQuantityList")
+    return pack | {"used": lot.quantity}
 
 
 def _objects(value: Any, pointer: str) -> list[dict[str, Any]]:

@@ -1,8 +1,9 @@
 """Our journal entries written as GS1 EPCIS 2.0 events. Pure.
 
-Entries that move, make, hold, release, split or ship a lot have an event; what only Lotgate knows (results, tasks,
-records) has none. The eventID is where the entry stands in the feed, so that
-whoever keeps both finds one by the other.
+Entries that move, make, hold, release, split, put together, repack or ship a lot have events; what only Lotgate knows
+(results, tasks, records) has none. The eventID is where the entry stands in the feed, so that whoever keeps both finds
+one by the other. A handling unit is told as an AggregationEvent, an order or shipment as a TransactionEvent without a
+business step: the event beside it says what happened.
 """
 
 from decimal import Decimal
@@ -20,36 +21,64 @@ _STEPS = {
     "lot.produced.v1": ("commissioning", "in_progress"),
     "lot.consumed.v1": ("commissioning", "in_progress"),
     "lot.split_off.v1": ("repackaging", "in_progress"),
+    "lot.merged.v1": ("repackaging", "in_progress"),
     "lot.released.v1": ("storing", "sellable_not_accessible"),
     "hold.applied.v1": ("holding", "non_sellable_other"),
     "lot.shipped.v1": ("shipping", "in_transit"),
     "lot.returned.v1": ("receiving", "returned"),
 }
-#: What has an EPCIS event.
-TYPES = tuple(_STEPS)
+#: What may have EPCIS events.
+TYPES = (*_STEPS, "lot.repacked.v1", "shipment.voided.v1")
 
 
-def event_of(change: Change, number: str) -> dict[str, Any] | None:
-    """The EPCIS event that says what ``change`` says; None: there is none. ``number``: where it stands in the feed."""
-    if change.kind == "refusal" or change.type not in _STEPS:
-        return None
-    step, disposition = _STEPS[change.type]
+def events_of(change: Change, number: str) -> list[dict[str, Any]]:
+    """The EPCIS events that say what ``change`` says; none for most. ``number``: where it stands in the feed."""
+    if change.kind == "refusal" or change.type not in TYPES:
+        return []
     data = msgspec.json.decode(change.data)
+    told = _told(change, data)
+    places = {"bizLocation": data.get("plant") or change.plant, "readPoint": data.get("location")}
+    where = {name: {"id": _uri("place", place)} for name, place in places.items() if place}
+    when = {"eventTime": change.time or change.recorded_at, "eventTimeZoneOffset": "+00:00"}
+    common = {"type": "ObjectEvent", **when, "recordTime": change.recorded_at}
+    names = [f"urn:lotgate:entry:{number}" + (f"/{at}" if at else "") for at in range(len(told))]
+    return [{"eventID": name, **common, **one, **where} for name, one in zip(names, told, strict=True)]
+
+
+def _told(change: Change, data: dict[str, Any]) -> list[dict[str, Any]]:
+    if change.type == "lot.repacked.v1":
+        taken = [_aggregated(change.lot, unit, "DELETE", "unpacking") for unit in data.get("unpacked", ())]
+        return taken + [_aggregated(change.lot, unit, "ADD", "packing") for unit in data.get("packed", ())]
+    if change.type == "shipment.voided.v1":
+        voided = _linked(change.lot, "DELETE", desadv=data["shipment"])
+        return [voided | {"bizStep": "void_shipping", "disposition": "in_progress"}]
+    step, disposition = _STEPS[change.type]
     if change.type == "hold.applied.v1" and data.get("scope") == "recall":
         disposition = "recalled"
-    event: dict[str, Any] = {
-        "eventID": f"urn:lotgate:entry:{number}",
-        "type": "ObjectEvent",
-        "eventTime": change.time or change.recorded_at,
-        "eventTimeZoneOffset": "+00:00",
-        "recordTime": change.recorded_at,
-        "bizStep": step,
-        "disposition": disposition,
-    }
-    event |= _WRITERS.get(change.type, _observed)(change, data)
-    places = {"bizLocation": data.get("plant") or change.plant, "readPoint": data.get("location")}
-    event |= {name: {"id": _uri("place", place)} for name, place in places.items() if place}
-    return event
+    told = [{"bizStep": step, "disposition": disposition} | _WRITERS.get(change.type, _observed)(change, data)]
+    begun = data.get("lot") if change.type in ("lot.split_off.v1", "lot.merged.v1") else None
+    told += [_aggregated(change.lot, unit, "ADD", "packing") for unit in (begun or {}).get("handling_units", ())]
+    if change.type == "lot.received.v1" and data.get("order"):
+        told.append(_linked(change.lot, "ADD", po=data["order"], recadv=data["receipt"]))
+    if change.type == "lot.shipped.v1":
+        told.append(_linked(change.lot, "ADD", po=data.get("order"), desadv=data["shipment"]))
+    return told
+
+
+def _aggregated(lot: str, unit: str, action: str, step: str) -> dict[str, Any]:
+    """A lot lies on a handling unit, or no longer: how much of it there is not known."""
+    return {
+        "type": "AggregationEvent", "action": action, "bizStep": step, "disposition": "in_progress",
+        "parentID": epcis.container_of(unit), "childQuantityList": [{"epcClass": epcis.class_of(lot)}],
+    }  # fmt: skip
+
+
+def _linked(lot: str, action: str, **numbers: str | None) -> dict[str, Any]:
+    """A lot belongs to business documents, or no longer."""
+    return {
+        "type": "TransactionEvent", "action": action, "quantityList": [{"epcClass": epcis.class_of(lot)}],
+        **_documents(**numbers),
+    }  # fmt: skip
 
 
 def document(events: list[dict[str, Any]], created_at: str, query: str) -> dict[str, Any]:
@@ -99,9 +128,19 @@ def _split_off(change: Change, data: dict[str, Any]) -> dict[str, Any]:
     amount = {"value": str(data["lot"]["quantity"]), "unit": data["lot"]["unit"]}
     return {
         "type": "TransformationEvent",
-        "inputQuantityList": [_part(data["parent"], amount)],
+        "inputQuantityList": [_part(data["parent"], data.get("used", amount))],
         "outputQuantityList": [_part(change.lot, amount)],
         "ilmd": _made_of(data["lot"]),
+    }
+
+
+def _merged(change: Change, data: dict[str, Any]) -> dict[str, Any]:
+    whole = data["lot"]
+    return {
+        "type": "TransformationEvent",
+        "inputQuantityList": [_part(part["lot"], part["quantity"]) for part in data["parts"]],
+        "outputQuantityList": [_part(change.lot, {"value": str(whole["quantity"]), "unit": whole["unit"]})],
+        "ilmd": _made_of(whole),
     }
 
 
@@ -117,6 +156,7 @@ def _shipped(change: Change, data: dict[str, Any]) -> dict[str, Any]:
 _WRITERS = {
     "lot.received.v1": _received, "lot.produced.v1": _produced, "lot.consumed.v1": _consumed,
     "lot.split_off.v1": _split_off, "lot.shipped.v1": _shipped,
+    "lot.merged.v1": _merged,
 }  # fmt: skip
 
 

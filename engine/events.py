@@ -34,6 +34,10 @@ from engine.blocks import (
     Inspection,
     LotId,
     Measurement,
+    Merge,
+    Pack,
+    Packaging,
+    Part,
     PlanChange,
     Production,
     Quantity,
@@ -45,6 +49,7 @@ from engine.blocks import (
     RefusedDelivery,
     Reinspection,
     Release,
+    Repack,
     Repairable,
     Retest,
     Return,
@@ -136,6 +141,16 @@ class LotSplit(Event, tag="lot.split.v1", frozen=True, kw_only=True):
     data: Split
 
 
+class LotMerged(Event, tag="lot.merged.v1", frozen=True, kw_only=True):
+    trigger = "merge"
+    data: Merge
+
+
+class LotRepacked(Event, tag="lot.repacked.v1", frozen=True, kw_only=True):
+    trigger = "repack"
+    data: Repack
+
+
 class LotShipped(Event, tag="lot.shipped.v1", frozen=True, kw_only=True):
     trigger = "ship"
     data: Shipment
@@ -215,7 +230,7 @@ class DeliveryDrifted(Event, tag="delivery.drifted.v1", frozen=True, kw_only=Tru
 AnyEvent = (
     LotReceived | LotProduced | InspectionRecorded | HoldApplied | HoldLifted | LotReleased | LotDispositioned
     | ReinspectionRequested | LotConsumed | LotSplit | LotShipped | ShipmentVoided | LotReturned | LotExpired
-    | LotRetestDue | SpecificationRevised | FactStated | PlanChanged
+    | LotMerged | LotRepacked | LotRetestDue | SpecificationRevised | FactStated | PlanChanged
     | RecordOpened | RecordChanged | ShelfLifeChanged
 )  # fmt: skip
 

@@ -98,7 +98,7 @@ def _load(store: Store, lot_id: str) -> tuple[Lot, list[Fact], tuple[str, ...], 
 def _guards(lot: Lot, trigger: str, today: int, undelivered: tuple[str, ...]) -> tuple[RuleVerdict, ...]:
     """The built-in guards that need no event: those of quantities are answered when one comes."""
     probe = ev.LotReleased(specversion="1.0", id="explain", source="lotgate", subject=lot.id)
-    failing = [] if trigger in ("consume", "split", "ship", "return") else list(
+    failing = [] if trigger in ("consume", "split", "repack", "ship", "return") else list(
         decide.guards(lot, probe, trigger, today, undelivered)
     )  # fmt: skip
     if trigger in ("ship", "consume") and decide.is_expired(lot, today):

@@ -50,7 +50,12 @@ def links_of(entry: Entry) -> list[Link]:
 
 def _split_off(me: str, data: Any) -> list[tuple[str, str, str, str, str]]:
     born = json.decode(data.lot, type=Lot)
-    return [("split", lot_node(data.parent), me, format(born.quantity, "f"), born.unit)]
+    amount = (format(born.quantity, "f"), born.unit) if data.used is None else _amount(data.used)
+    return [(data.how, lot_node(data.parent), me, *amount)]
+
+
+def _merged(me: str, data: Any) -> list[tuple[str, str, str, str, str]]:
+    return [("merge", lot_node(part.lot), me, *_amount(part.quantity)) for part in data.parts]
 
 
 def _consumed(me: str, data: ev.Consumption) -> list[tuple[str, str, str, str, str]]:
@@ -66,7 +71,7 @@ def _amount(quantity: ev.Quantity) -> tuple[str, str]:
     return format(quantity.value, "f"), quantity.unit
 
 
-_MAKES: dict[str, Any] = {"split_off": _split_off, "consume": _consumed, "produce": _produced}
+_MAKES: dict[str, Any] = {"split_off": _split_off, "consume": _consumed, "produce": _produced, "merge": _merged}
 
 
 def ends_of(event: ev.Event, made: tuple[str, ...]) -> tuple[list[str], list[str]]:
@@ -74,6 +79,8 @@ def ends_of(event: ev.Event, made: tuple[str, ...]) -> tuple[list[str], list[str
     if isinstance(event, ev.LotProduced):
         inputs = [lot_node(part.lot) for part in event.data.inputs]
         return [*inputs, order_node(event.data.order)], [lot_node(event.subject)]
+    if isinstance(event, ev.LotMerged):
+        return [lot_node(part.lot) for part in event.data.parts], [lot_node(event.subject)]
     if isinstance(event, ev.LotConsumed):
         return [lot_node(event.subject)], [order_node(event.data.order)]
     return [lot_node(event.subject)], [lot_node(lot) for lot in made]
@@ -85,7 +92,7 @@ def spread_of(entry: Entry) -> tuple[str, str | None] | None:
         return None
     if entry.trigger in ("hold", "lift_hold"):
         return entry.lot, str(decode_data(entry.type, entry.data).hold)
-    return (entry.lot, None) if entry.trigger == "produce" else None
+    return (entry.lot, None) if entry.trigger in ("produce", "merge") else None
 
 
 def inherited_name(lot: str, hold: Hold) -> str:

@@ -13,6 +13,7 @@ the hash of the lot's previous entry, and 64 zeros for the first.
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from itertools import product
 from typing import Any
 
 import msgspec
@@ -195,10 +196,8 @@ def _lawful(entry: Entry) -> bool:
     if entry.trigger not in TRIGGERS:
         return False
     return any(
-        follow(entry.state_before, entry.trigger, Situation(a, b, c)) == entry.state_after
-        for a in (False, True)
-        for b in (False, True)
-        for c in (False, True)
+        follow(entry.state_before, entry.trigger, Situation(*flags)) == entry.state_after
+        for flags in product((False, True), repeat=len(Situation.__struct_fields__))
     )
 
 

@@ -44,6 +44,8 @@ class Situation(Struct, frozen=True):
     inspection_stands: bool = False
     #: The release gate, judged again, is open (for a shipment that is voided).
     gate_open: bool = False
+    #: Every part of a merge is released.
+    all_released: bool = False
 
 
 class Row(Struct, frozen=True):
@@ -105,6 +107,15 @@ TABLE: tuple[Row, ...] = (
         note="the guards ran again and refused"),
     Row("return", (_S,), _Q, gate="return", fact=True, note="a customer sent it back"),
     Row("split", (*_BEFORE_SHIPPING, _B), SAME, note="quantities are conserved"),
+    Row("repack", (*_BEFORE_SHIPPING, _B), SAME, note="other packaging, or new lots; quantities are conserved"),
+    Row("merge", (ABSENT,), _B, when=("still_blocked",), note="a part is blocked: its holds come along"),
+    Row("merge", (ABSENT,), _Q, when=("not still_blocked", "not inspection_stands"),
+        note="a part is not inspected, or the parts were inspected apart"),
+    Row("merge", (ABSENT,), _I, when=("not still_blocked", "inspection_stands", "not all_released"),
+        note="the parts come from one inspection"),
+    Row("merge", (ABSENT,), _L, when=("not still_blocked", "inspection_stands", "all_released"),
+        note="every part passed its release gate"),
+    Row("merge_into", (*_BEFORE_SHIPPING, _B), SAME, automatic=True, note="it became part of another lot"),
     Row("state_fact", tuple(s.value for s in State), SAME, fact=True, note="another system stated a fact for rules"),
     Row("assign_plan", (*_BEFORE_SHIPPING, _B), SAME, automatic=True, note="an inspection plan fits the lot"),
     Row("change_plan", (_R, _Q, _B), SAME, note="another plan for a lot in work"),

@@ -29,7 +29,7 @@ class Links:
 
     def loop(self, sub: Submission) -> bool:
         """Would ``sub`` make a lot of itself? Looks from both ends, from the one with fewer relatives first."""
-        if not isinstance(sub.event, ev.LotProduced | ev.LotConsumed) and not sub.made:
+        if not isinstance(sub.event, ev.LotProduced | ev.LotConsumed | ev.LotMerged) and not sub.made:
             return False
         used, made = ends_of(sub.event, sub.made)
         up, down = set(used), set(made)

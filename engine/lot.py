@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from engine import events as ev
 from engine import stated
-from engine.consequences import Completed, Opened, PlanAssigned, SplitOff
+from engine.consequences import Completed, Merged, MergedInto, Opened, PlanAssigned, SplitOff
 from engine.lifecycle import ABSENT
 from engine.records import (
     KINDS,
@@ -104,11 +104,16 @@ class Lot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: Customers a concession permits; empty: no restriction.
     restrictions: tuple[str, ...] = ()
     recall_open: bool = False
-    #: shipped, consumed, scrapped, returned, split, regraded; None while the lot lives.
+    #: shipped, consumed, scrapped, returned, split, merged, repacked, regraded; None while the lot lives.
     closed: str | None = None
     shipment: str | None = None
     customer: str | None = None
     parent: str | None = None
+    #: Lots that it was put together from.
+    parts: tuple[str, ...] = ()
+    packaging: ev.Packaging | None = None
+    #: Pallets and containers on which it lies.
+    handling_units: tuple[str, ...] = ()
     #: Newest ``sequence`` per event source.
     sequences: dict[str, str] = {}
     #: Who recorded results of the present inspection, where the record says so.
@@ -198,12 +203,12 @@ def _born(step: Step, data: ev.Receipt | ev.Production, **more: Any) -> Lot:
     )
 
 
-def _split_off(step: Step) -> Lot:
-    data: SplitOff = step.data
+def _made_of_lots(step: Step) -> Lot:
+    data: SplitOff | Merged = step.data
     return msgspec.json.decode(data.lot, type=Lot)
 
 
-_BIRTHS = {"receive": _received, "produce": _produced, "split_off": _split_off}
+_BIRTHS = {"receive": _received, "produce": _produced, "split_off": _made_of_lots, "merge": _made_of_lots}
 
 
 def _inspected(lot: Lot, step: Step) -> dict[str, Any]:
@@ -344,6 +349,29 @@ def _split(lot: Lot, step: Step) -> dict[str, Any]:
     return {"quantity": left, "closed": "split" if left == 0 else None}
 
 
+def _repacked(lot: Lot, step: Step) -> dict[str, Any]:
+    data: ev.Repack = step.data
+    left = lot.quantity - sum((used_of(pack).value for pack in data.into), Decimal(0))
+    units = [unit for unit in lot.handling_units if unit not in data.unpacked]
+    return {
+        "quantity": left,
+        "closed": "repacked" if left == 0 else None,
+        "packaging": data.packaging or lot.packaging,
+        "handling_units": tuple(dict.fromkeys([*units, *data.packed])) if left else (),
+    }
+
+
+def used_of(pack: ev.Pack) -> ev.Quantity:
+    """How much of the repacked lot a new lot is, in the unit of that lot."""
+    return pack.used or pack.quantity
+
+
+def _merged_into(lot: Lot, step: Step) -> dict[str, Any]:
+    data: MergedInto = step.data
+    left = lot.quantity - data.quantity.value
+    return {"quantity": left, "closed": "merged" if left == 0 else None}
+
+
 def _signed(lot: Lot, step: Step) -> dict[str, Any]:
     data: ev.Signing = step.data
     signature = Signature(data.signer, data.meaning, data.version, data.digest, step.recorded_at, data.text, data.role)
@@ -411,6 +439,8 @@ _CHANGES: dict[str, Any] = {
     "void_shipment": _unshipped,
     "return": _returned,
     "split": _split,
+    "repack": _repacked,
+    "merge_into": _merged_into,
     "state_fact": _stated,
     "sign": _signed,
     "record_opened": _record_opened,
@@ -436,4 +466,3 @@ def state_of(lot: Lot | None) -> str:
 def stays_on_hold(lot: Lot, without: str | None = None) -> bool:
     """True when an active hold other than ``without`` stands."""
     return any(h.hold != without for h in lot.holds)
-

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
+from sqlalchemy import Connection
 
 from engine import events as ev
 from engine.clock import Clock, instant
@@ -100,8 +101,14 @@ class OrderReadinesses:
 
     def of(self, order: str, rulebook: RuleBook, principal: str, today: date) -> OrderReadiness:
         """Everything that is for and against ``order``."""
+        with self._store.reading() as connection:
+            return self._of(connection, order, rulebook, principal, today)
+
+    def _of(
+        self, connection: Connection, order: str, rulebook: RuleBook, principal: str, today: date
+    ) -> OrderReadiness:
         now = self._clock()
-        facts = self._facts(order, now, today)
+        facts = self._facts(connection, order, now, today)
         against = [found for fact in facts.values() if (found := self._stale(fact.age)) is not None]
         said = facts.get("order")
         if said is None or not isinstance(said.content, Order):
@@ -112,8 +119,8 @@ class OrderReadinesses:
             )  # fmt: skip
         asked = _Order(order, said.content, facts, today)
         against += asked.against()
-        here = self._still_here(asked)
-        lots = self._lots(asked, here, rulebook, principal, today)
+        here = self._still_here(connection, asked)
+        lots = self._lots(connection, asked, here, rulebook, principal, today)
         lines = [asked.line(line, lots) for line in said.content.lines]
         every = [*against, *(a for line in lines for a in line.against), *(a for lot in lots for a in lot.against)]
         ages = [fact.age for fact in facts.values()]
@@ -122,17 +129,17 @@ class OrderReadinesses:
             said.content.status == "closed" or (asked.is_allocated and not here),
         )  # fmt: skip
 
-    def _still_here(self, asked: "_Order") -> list[Allocated]:
+    def _still_here(self, connection: Connection, asked: "_Order") -> list[Allocated]:
         """What the warehouse has put aside, without what it calls shipped, and lots that were shipped for the order."""
         parts = asked.parts_here()
-        with self._store.reads.connect() as connection:
-            gone = [row.id for row in read_lots(connection, [part.lot for part in parts]) if row.closed == "shipped"]
-            said = shipments(connection, gone) if gone else {}
+        gone = [row.id for row in read_lots(connection, [part.lot for part in parts]) if row.closed == "shipped"]
+        said = shipments(connection, gone) if gone else {}
         left = {lot for lot, data in said.items() if msgspec.json.decode(data, type=ev.Shipment).order == asked.number}
         return [part for part in parts if part.lot not in left]
 
     def _lots(
-        self, asked: "_Order", here: list[Allocated], rulebook: RuleBook, principal: str, today: date
+        self, connection: Connection, asked: "_Order", here: list[Allocated], rulebook: RuleBook, principal: str,
+        today: date,
     ) -> list[LineReadiness]:
         if not here:
             return []
@@ -142,22 +149,22 @@ class OrderReadinesses:
             deliver_on=max(today, asked.order.deliver_on or today), remaining_days=terms.remaining_days,
             plants=terms.plants,
         )  # fmt: skip
-        return self._readinesses.of(question, rulebook, principal, today, also=asked.of_lot).lines
+        asked_of = self._readinesses.of(question, rulebook, principal, today, also=asked.of_lot, connection=connection)
+        return asked_of.lines
 
-    def _facts(self, order: str, now: datetime, today: date) -> dict[str, _Fact]:
+    def _facts(self, connection: Connection, order: str, now: datetime, today: date) -> dict[str, _Fact]:
         day, found = today.isoformat(), {}
-        with self._store.reads.connect() as connection:
 
-            def look(kind: str, key: str | None) -> Any:
-                fact = None if key is None else _fact(connection, kind, key, day, now, self._freshness)
-                if fact is not None:
-                    found[kind] = fact
-                return None if fact is None else fact.content
+        def look(kind: str, key: str | None) -> Any:
+            fact = None if key is None else _fact(connection, kind, key, day, now, self._freshness)
+            if fact is not None:
+                found[kind] = fact
+            return None if fact is None else fact.content
 
-            known = look("order", order)
-            look("allocation", order)
-            terms = look("customer", known.customer if isinstance(known, Order) else None)
-            look("calendar", terms.calendar if isinstance(terms, Customer) else None)
+        known = look("order", order)
+        look("allocation", order)
+        terms = look("customer", known.customer if isinstance(known, Order) else None)
+        look("calendar", terms.calendar if isinstance(terms, Customer) else None)
         return found
 
     def _stale(self, age: FactAge) -> Against | None:
@@ -168,11 +175,11 @@ class OrderReadinesses:
 
 
 def _fact(connection: Any, kind: str, key: str, day: str, now: datetime, fresh: Freshness) -> _Fact | None:
-    rows = [row for row in stored.read_revisions(connection, kind, key) if row.effective_from <= day]
+    rows = [row for row in stored.read_confirmed(connection, kind, key) if row.effective_from <= day]
     row = max(rows, key=lambda row: (row.effective_from, row.revision), default=None)
     if row is None or row.content == "null" or (row.effective_until is not None and row.effective_until < day):
         return None
-    known_at = max(str(row.recorded_at), stored.confirmed(connection, kind, [key]).get(key, ""))
+    known_at = max(str(row.recorded_at), row.confirmed_at or "")
     age = (now - datetime.fromisoformat(known_at)).total_seconds()
     # Terms and calendars hold until they are changed; what changes by the hour grows old.
     grows_old = kind in ("order", "allocation") and fresh.stale_after_seconds > 0

@@ -12,6 +12,7 @@ from datetime import date, timedelta
 from typing import Annotated
 
 from msgspec import Meta, Struct
+from sqlalchemy import Connection
 
 from engine import decide
 from engine import events as ev
@@ -112,16 +113,17 @@ class Readinesses:
 
     def of(
         self, question: Question, rulebook: RuleBook, principal: str, today: date,
-        also: Callable[[Lot], list[Against]] | None = None,
+        also: Callable[[Lot], list[Against]] | None = None, connection: Connection | None = None,
     ) -> ShipmentReadiness:  # fmt: skip
-        """Ask every lot, and ``also`` of it. Raises EventInvalid for a lot that is named twice."""
+        """Ask every lot, and ``also`` of it, by one look. Raises EventInvalid for a lot that is named twice."""
         ids = [line.lot for line in question.lines]
         for number, name in enumerate(ids):
             if name in ids[:number]:
                 words = f"Lot {name} is in the shipment twice; give its whole quantity once."
                 raise EventInvalid(words, f"/lines/{number}")
-        lots, results, around = self._load(ids, rulebook, today)
-        above = self._above([name for name in ids if name in lots])
+        with self._store.reading(connection) as reads:
+            lots, results, around = self._load(reads, ids, rulebook, today)
+            above = self._above(reads, [name for name in ids if name in lots])
         lines = []
         for line in question.lines:
             lot = lots.get(line.lot)
@@ -139,33 +141,32 @@ class Readinesses:
         )  # fmt: skip
 
     def _load(
-        self, ids: Sequence[str], rulebook: RuleBook, today: date
+        self, connection: Connection, ids: Sequence[str], rulebook: RuleBook, today: date
     ) -> tuple[dict[str, Lot], dict[str, list[Fact]], Surroundings]:
-        with self._store.reads.connect() as connection:
-            lots = {row.id: decode_lot(row.snapshot) for row in stored.read_lots(connection, list(ids))}
-            cursor = connection.connection.cursor()
-            undelivered = writing.read_undelivered(cursor, self._statements, ids)
-            records: dict[str, list[writing.Result]] = {}
-            wanted = {lot.results_from or lot.id for lot in lots.values() if lot.has_results}
-            for record in writing.read_results(cursor, self._statements, wanted) if wanted else ():
-                records.setdefault(record[0], []).append(record)
-            pairs = {pair_of(lot.item, lot.supplier) for lot in lots.values()}
-            tracks = read_tracks(cursor, self._statements, pairs)
-            items, suppliers = {lot.item for lot in lots.values()}, {lot.supplier or "" for lot in lots.values()}
-            reference = Reference(read_reference(cursor, self._statements, items, suppliers - {""}))
+        lots = {row.id: decode_lot(row.snapshot) for row in stored.read_lots(connection, list(ids))}
+        cursor = connection.connection.cursor()
+        undelivered = writing.read_undelivered(cursor, self._statements, ids)
+        records: dict[str, list[writing.Result]] = {}
+        wanted = {lot.results_from or lot.id for lot in lots.values() if lot.has_results}
+        for record in writing.read_results(cursor, self._statements, wanted) if wanted else ():
+            records.setdefault(record[0], []).append(record)
+        pairs = {pair_of(lot.item, lot.supplier) for lot in lots.values()}
+        tracks = read_tracks(cursor, self._statements, pairs)
+        items, suppliers = {lot.item for lot in lots.values()}, {lot.supplier or "" for lot in lots.values()}
+        reference = Reference(read_reference(cursor, self._statements, items, suppliers - {""}))
         around = Surroundings(
             instant(self._clock()), today.toordinal(), rulebook, undelivered, tracks, reference
         )  # fmt: skip
-        results = {
-            lot.id: results_in_force(lot, records.get(lot.results_from or lot.id, ())) for lot in lots.values()
-        }
+        results = {lot.id: results_in_force(lot, records.get(lot.results_from or lot.id, ())) for lot in lots.values()}
         return lots, results, around
 
-    def _above(self, ids: list[str]) -> dict[str, list[Against]]:
+    def _above(self, connection: Connection, ids: list[str]) -> dict[str, list[Against]]:
         """What is against lots in what they were made of; one look for all of them where all of that is good."""
-        if not ids or not _bad(self._genealogy.trace(ids, "backward", nodes=MAX_NODES), ids):
-            return {}
-        return {lot: _bad(self._genealogy.trace([lot], "backward", nodes=MAX_NODES), [lot]) for lot in ids}
+
+        def bad(lots: list[str]) -> list[Against]:
+            return _bad(self._genealogy.trace(lots, "backward", nodes=MAX_NODES, connection=connection), lots)
+
+        return {} if not ids or not bad(ids) else {lot: bad([lot]) for lot in ids}
 
 
 class _Asked:
@@ -221,17 +222,18 @@ def _of(verdict: RuleVerdict) -> Against:
 def _bad(trace: Trace, own: Sequence[str]) -> list[Against]:
     """What is against lots in those above them; lots of the shipment itself are asked themselves.
 
-    What a lot was split off from was decided apart from it: a hold on that passes on, its being rejected does not.
+    What a lot was split off from was decided apart from it: a hold on that passes on, its being rejected does not. What
+    was put together whole is what it went into, and is decided there.
     """
     mine, found = set(own), []
-    used = {link.parent for link in trace.links if link.kind != "split"}
+    used = {link.parent for link in trace.links if link.kind not in ("split", "repack")}
     for node in trace.nodes:
         if node.kind != "lot" or node.id in mine or lot_node(node.id) not in used:
             continue
         if not node.known:
             words = f"it was made of {node.id}, which nobody has received"
             found.append(Against("MADE-OF-KNOWN-LOTS", Readiness.UNKNOWN, words))
-        elif node.state == "blocked":
+        elif node.state == "blocked" and node.closed != "merged":
             words = f"it was made of {node.id}, which is blocked"
             found.append(Against("MADE-OF-GOOD-LOTS", Readiness.NOT_READY, words))
     if trace.truncated is not None:

@@ -163,12 +163,8 @@ class Recalls:
 
     def _extent(self, selected: int, nodes: Sequence[Node], truncated: str | None) -> Extent:
         ids = [node.id for node in nodes]
-        born, parents, used = stored.quantities(self._store, ids)
-        holdings = [
-            Holding(n.id, n.item or "", n.unit or "", born.get(n.id, Decimal(0)), Decimal(n.quantity or "0"), n.closed,
-                    parents.get(n.id))
-            for n in nodes
-        ]  # fmt: skip
+        begun, used = stored.quantities(self._store, ids)
+        holdings = [_holding(node, begun.get(node.id, stored.Beginning(Decimal(0)))) for node in nodes]
         shipped = [
             Shipped(n.id, n.item or "", n.quantity or "0", n.unit or "", n.customer, n.shipment)
             for n in nodes if n.closed == "shipped"
@@ -292,6 +288,13 @@ def _say(pipeline: Pipeline, recall: Recall, lots: Sequence[str], what: str, by:
         told.append(submission(kind(specversion="1.0", source=RECALL, id=identity, subject=lot, data=data), by))
     for start in range(0, len(told), TOGETHER):
         pipeline.process(told[start : start + TOGETHER])
+
+
+def _holding(node: Node, begun: stored.Beginning) -> Holding:
+    left = Decimal(node.quantity or "0")
+    return Holding(
+        node.id, node.item or "", node.unit or "", begun.born, left, node.closed, begun.parent, begun.used, begun.parts
+    )
 
 
 def _recall(row: Any) -> Recall:

@@ -8,7 +8,7 @@ hour the newest revision stands. What may not enter: deciding, HTTP.
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from typing import Annotated, Any
 
@@ -24,7 +24,7 @@ from engine.inspection_plan import KINDS as PLAN_KINDS
 from engine.inspection_plan import InspectionPlan
 from engine.known import KINDS, LIVE, Content, Known, ReferenceFact
 from engine.orders import Allocation, Order, allocation_problem, order_problem
-from engine.ownership import Owners, check_owner, owners_of
+from engine.ownership import NotSystemOfRecord, Owners, check_owner, owners_of
 from engine.settings import Settings
 from engine.store import reference as stored
 from engine.store import writing
@@ -154,6 +154,25 @@ class References:
         Raises NotFound for a kind there is not, EventInvalid for a content that does not fit, ReferenceConflict for
         days that overlap or a plan for lots that another plan is for, NotSystemOfRecord for what others own.
         """
+        with self._store.engine.begin() as connection:
+            stored.begin_writing(connection)
+            return self._put(connection, kind, key, wanted, by, dry_run)
+
+    def put_many(
+        self, kind: str, wanted: Sequence[tuple[str, Wanted]], by: str, *, dry_run: bool = False
+    ) -> list[Kept | LotgateError]:
+        """Keep revisions, by key, in one transaction; what one is refused for spoils only itself."""
+        found: list[Kept | LotgateError] = []
+        with self._store.engine.begin() as connection:
+            stored.begin_writing(connection)
+            for key, one in wanted:
+                try:
+                    found.append(self._put(connection, kind, key, one, by, dry_run))
+                except (EventInvalid, ReferenceConflict, NotFound, NotSystemOfRecord) as error:
+                    found.append(error)  # nothing was written of it: every check comes first
+        return found
+
+    def _put(self, connection: Connection, kind: str, key: str, wanted: Wanted, by: str, dry_run: bool) -> Kept:
         content = self._content(kind, wanted)
         text = msgspec.json.encode(content).decode()
         digest = hashlib.sha256(text.encode()).hexdigest()
@@ -161,37 +180,35 @@ class References:
         last = None if wanted.effective_until is None else wanted.effective_until.isoformat()
         if last is not None and last < first:
             raise EventInvalid(f"It would end on {last}, before it begins.", "/effective_until")
-        with self._store.engine.begin() as connection:
-            stored.begin_writing(connection)
-            rows = stored.read_revisions(connection, kind, key)
-            about = _about(content) if content is not None else _about_row(rows)
-            work = stored.in_work(connection, about[0], about[1]) if about[0] is not None else 0
-            before = _plain(rows[-1].content) if rows else None
-            check_owner(self._owners, kind, key, by, before, _plain(text), ends=last is not None)
-            for row in rows[-1:] if kind in LIVE else rows:
-                if (row.effective_from, row.effective_until, row.digest) == (first, last, digest):
-                    if not dry_run:
-                        stored.confirm(connection, kind, key, now, by)
-                    return Kept("unchanged", _record(row, now), work)
-            if kind in LIVE:
-                _check_newest(rows, first)
-            else:
-                _check_days(rows, first, last)
-            if content is None and not rows:
-                raise NotFound(f"There is no {kind} {key} to withdraw.")
-            if isinstance(content, InspectionPlan):
-                others = stored.read_about(connection, kind, *about)
-                _check_rivals(others, key, content, first)
-            kept = {
-                "kind": kind, "key": key, "revision": len(rows) + 1, "effective_from": first, "effective_until": last,
-                "item": about[0], "supplier": about[1], "content": text, "digest": digest,
-                "recorded_at": now, "recorded_by": by,
-            }  # fmt: skip
-            record = Record(kind, key, len(rows) + 1, first, last, msgspec.Raw(text.encode()), now, by)
-            if dry_run:
-                said = content if content is not None else live_content(kind, rows[-1].content)
-                return Kept("checked", record, work, self._affected(connection, kind, key, said))
-            stored.add(connection, kept)
+        rows = stored.read_revisions(connection, kind, key)
+        about = _about(content) if content is not None else _about_row(rows)
+        work = stored.in_work(connection, about[0], about[1]) if about[0] is not None else 0
+        before = _plain(rows[-1].content) if rows else None
+        check_owner(self._owners, kind, key, by, before, _plain(text), ends=last is not None)
+        for row in rows[-1:] if kind in LIVE else rows:
+            if (row.effective_from, row.effective_until, row.digest) == (first, last, digest):
+                if not dry_run:
+                    stored.confirm(connection, kind, key, now, by)
+                return Kept("unchanged", _record(row, now), work)
+        if kind in LIVE:
+            _check_newest(rows, first)
+        else:
+            _check_days(rows, first, last)
+        if content is None and not rows:
+            raise NotFound(f"There is no {kind} {key} to withdraw.")
+        if isinstance(content, InspectionPlan):
+            others = stored.read_about(connection, kind, *about)
+            _check_rivals(others, key, content, first)
+        kept = {
+            "kind": kind, "key": key, "revision": len(rows) + 1, "effective_from": first, "effective_until": last,
+            "item": about[0], "supplier": about[1], "content": text, "digest": digest,
+            "recorded_at": now, "recorded_by": by,
+        }  # fmt: skip
+        record = Record(kind, key, len(rows) + 1, first, last, msgspec.Raw(text.encode()), now, by)
+        if dry_run:
+            said = content if content is not None else live_content(kind, rows[-1].content)
+            return Kept("checked", record, work, self._affected(connection, kind, key, said))
+        stored.add(connection, kept)
         return Kept("created", record, work)
 
     def _affected(self, connection: Connection, kind: str, key: str, content: Content | None) -> Affected:

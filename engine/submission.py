@@ -32,7 +32,7 @@ def submission(event: ev.Event, principal: str, if_match: int | None = None) -> 
     data, made = ev.content(event), lots_made(event)
     return Submission(
         event, principal, ev.event_key(event.source, event.id), data, ev.digest(event, data),
-        ev.business_key(event), (event.subject, *made), made, if_match,
+        ev.business_key(event), (event.subject, *made, *_used(event)), made, if_match,
     )  # fmt: skip
 
 
@@ -41,11 +41,19 @@ def lots_made(event: ev.Event) -> tuple[str, ...]:
     made: list[str] = []
     if isinstance(event, ev.LotSplit):
         made = [child.lot for child in event.data.children]
+    elif isinstance(event, ev.LotRepacked):
+        made = [pack.lot for pack in event.data.into]
     elif isinstance(event, ev.LotShipped) and event.data.quantity is not None:
         made = [child_of_shipment(event)]
     elif isinstance(event, ev.LotDispositioned) and event.data.child is not None:
         made = [event.data.child]
     return tuple(lot for lot in dict.fromkeys(made) if lot != event.subject)
+
+
+def _used(event: ev.Event) -> tuple[str, ...]:
+    """Ids of lots besides its subject that ``event`` takes from, each once."""
+    used = [part.lot for part in event.data.parts] if isinstance(event, ev.LotMerged) else []
+    return tuple(lot for lot in dict.fromkeys(used) if lot != event.subject)
 
 
 def child_of_shipment(event: ev.LotShipped) -> str:

@@ -49,7 +49,7 @@ class Node(Struct, frozen=True):
 class Edge(Struct, frozen=True):
     """What went into what."""
 
-    #: produce, input, consume, split
+    #: produce, input, consume, split, merge, repack
     kind: str
     #: ``lot:<id>`` or ``order:<number>``.
     parent: str = field(name="from")
@@ -88,12 +88,12 @@ class Genealogy:
 
     def trace(
         self, lots: Sequence[str], direction: Direction, *, depth: int = MAX_DEPTH, nodes: int = DEFAULT_NODES,
-        seconds: float = PATIENCE_SECONDS,
+        seconds: float = PATIENCE_SECONDS, connection: Connection | None = None,
     ) -> Trace:  # fmt: skip
         """Walk from ``lots``. Raises NotFound for one that nobody has ever named."""
-        with self._store.reads.connect() as connection:
-            found, rows, truncated = _walk(connection, lots, direction, depth, nodes, time.monotonic() + seconds)
-            known = _lots(connection, found)
+        with self._store.reading(connection) as reads:
+            found, rows, truncated = _walk(reads, lots, direction, depth, nodes, time.monotonic() + seconds)
+            known = _lots(reads, found)
         near = {(row.parent if direction == "forward" else row.child) for row in rows}
         for lot in lots:
             if lot not in known and lot_node(lot) not in near:

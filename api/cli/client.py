@@ -4,6 +4,8 @@ What may not enter: what any command asks for.
 """
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -38,6 +40,15 @@ class Client:
         """One request; raises Failure when nobody answers."""
         try:
             return self.try_call(method, path, **arguments)
+        except httpx.TransportError as error:
+            raise self.away(error) from None
+
+    @contextmanager
+    def stream(self, method: str, path: str, **arguments: Any) -> Iterator[httpx.Response]:
+        """One request whose answer is read while it comes; raises Failure when nobody answers, or no longer."""
+        try:
+            with self._http.stream(method, path, **arguments) as answer:
+                yield answer
         except httpx.TransportError as error:
             raise self.away(error) from None
 

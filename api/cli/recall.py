@@ -9,7 +9,7 @@ from api.cli.main import DONE, WRONG, Failure, counted, print_json
 from engine.settings import Settings
 
 _WORDS = ("supplier", "item", "revision", "order", "plant", "received_from", "received_until")
-_COLUMNS = ("made", "in_house", "shipped", "consumed", "scrapped", "returned", "regraded", "unaccounted")
+_COLUMNS = ("made", "in_house", "shipped", "consumed", "scrapped", "returned", "regraded", "repacked", "unaccounted")
 
 
 def recall(options: argparse.Namespace, settings: Settings) -> int:

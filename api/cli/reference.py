@@ -1,7 +1,6 @@
 """``lotgate reference``: reference data listed, shown, and loaded from files."""
 
 import argparse
-import csv
 import json
 import sys
 from collections.abc import Iterator
@@ -13,8 +12,6 @@ from api.cli.client import Client
 from api.cli.main import DONE, FOUND, WRONG, Failure, counted, print_json
 from engine.settings import Settings
 
-#: Columns of a table of facts that are not fields.
-_COLUMNS = ("key", "effective_from", "effective_until", "kind", "item", "supplier")
 #: Lots that a dry run names in a line.
 _NAMED = 10
 #: Lines that go in one call.
@@ -57,6 +54,8 @@ def _pages(client: Client, path: str, asked: dict[str, str]) -> Iterator[dict[st
 def _load(options: argparse.Namespace, client: Client, path: str) -> int:
     if options.what is None:
         raise Failure("say which file: NDJSON, JSON or CSV, or - for standard input", WRONG)
+    if options.what.endswith(".csv"):
+        return _load_csv(options, client, path)
     lines = _read(options.what)
     totals = dict.fromkeys(("created", "unchanged", "checked", "refused"), 0)
     for start in range(0, len(lines), _TOGETHER):
@@ -70,11 +69,47 @@ def _load(options: argparse.Namespace, client: Client, path: str) -> int:
         for name in totals:
             totals[name] += found[name]
         for one in found["lines"]:
-            if one.get("affects"):
-                print(f"{one['key']}: {_affected(one['affects'])}")
-            if one["outcome"] == "refused":
-                where = f" ({one['pointer']})" if one.get("pointer") else ""
-                print(f"{options.what}:{part[one['line'] - 1][0]}: {one['detail']}{where}", file=sys.stderr)
+            _say(options.what, one, part[one["line"] - 1][0])
+    return _ended(totals)
+
+
+def _load_csv(options: argparse.Namespace, client: Client, path: str) -> int:
+    """A file of any length: what becomes of its rows is said while they are kept."""
+    params = {"dry_run": "yes"} if options.dry_run else {}
+    headers = {"Content-Type": "text/csv", "Accept": "application/x-ndjson"}
+    kept, totals = 0, dict[str, int]()
+    try:
+        with open(options.what, "rb") as file, client.stream(
+            "POST", f"{path}/import", params=params, headers=headers, content=file
+        ) as answer:  # fmt: skip
+            if answer.status_code >= 400:
+                answer.read()
+                client.json(answer)
+            for text in answer.iter_lines():
+                one = json.loads(text)
+                if "outcome" not in one:
+                    totals = {name: number for name, number in one.items() if name != "lines"}
+                    continue
+                kept = one["line"] if one["outcome"] == "kept" else kept
+                _say(options.what, one, one["line"])
+    except OSError as error:
+        raise Failure(f"{options.what} cannot be read: {error}", WRONG) from None
+    if not totals:
+        words = f"it broke off behind line {kept}, and everything up to there is kept; load the file again"
+        raise Failure(f"{words}: what is there already changes nothing", FOUND)
+    return _ended(totals)
+
+
+def _say(file: str, one: dict[str, Any], line: int) -> None:
+    """What became of a line, where somebody has to know."""
+    if one.get("affects"):
+        print(f"{one['key']}: {_affected(one['affects'])}")
+    if one["outcome"] in ("refused", "stopped"):
+        where = f" ({one['pointer']})" if one.get("pointer") else ""
+        print(f"{file}:{line}: {one['detail']}{where}", file=sys.stderr)
+
+
+def _ended(totals: dict[str, int]) -> int:
     print(", ".join(f"{number} {name}" for name, number in totals.items() if number) or "nothing to load")
     return FOUND if totals["refused"] else DONE
 
@@ -97,8 +132,6 @@ def _read(file: str) -> list[tuple[int, Any]]:
         text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise Failure(f"{file} cannot be read: {error}", WRONG) from None
-    if file.endswith(".csv"):
-        return _facts(file, text)
     try:
         whole = json.loads(text)
     except ValueError:
@@ -111,19 +144,3 @@ def _line(file: str, number: int, line: str) -> Any:
         return json.loads(line)
     except ValueError as error:
         raise Failure(f"{file}, line {number}: {error}", WRONG) from None
-
-
-def _facts(file: str, text: str) -> list[tuple[int, Any]]:
-    """A table of facts: the columns beside those of the record are fields; an empty cell says nothing."""
-    rows = csv.DictReader(text.splitlines(), delimiter=";" if ";" in text.split("\n", 1)[0] else ",")
-    missing = {"key", "effective_from", "kind"} - set(rows.fieldnames or ())
-    if missing:
-        raise Failure(f"{file} has no column {', '.join(sorted(missing))}", WRONG)
-    found = []
-    for row in rows:
-        said = {name: cell.strip() for name, cell in row.items() if name and cell and cell.strip()}
-        content = {"kind": said.get("kind", ""), "fields": {n: v for n, v in said.items() if n not in _COLUMNS}}
-        content |= {name: said[name] for name in ("item", "supplier") if name in said}
-        line = {name: said[name] for name in ("key", "effective_from", "effective_until") if name in said}
-        found.append((rows.line_num, line | {"content": content}))
-    return found

@@ -61,6 +61,10 @@ def _print_lot(found: dict[str, Any], entries: list[dict[str, Any]]) -> None:
     print(f"{shown['id']}: {shown['state']}{closed}, version {shown['version']}")
     supplier = f", supplier {shown['supplier']}" if shown.get("supplier") else ""
     print(f"  {shown['quantity']} {shown['unit']} of {shown['item']} revision {shown['revision']}{supplier}")
+    if shown.get("parts"):
+        print(f"  put together from {', '.join(shown['parts'])}")
+    if shown.get("packaging") or shown.get("handling_units"):
+        print(f"  {_packed(shown)}")
     for hold in shown.get("holds", []):
         print(f"  hold {hold['hold']}: {hold['reason']}. {hold.get('text', '')}".rstrip(" ."))
     for target in found["targets"]:
@@ -79,6 +83,12 @@ def _print_lot(found: dict[str, Any], entries: list[dict[str, Any]]) -> None:
         change = after if before == after else f"{before} → {after}"
         when = entry["recorded_at"][:19]
         print(f"  {entry['version']:>3}  {when}Z  {entry['kind']:<11}  {entry['type']:<25}  {change}")
+
+
+def _packed(shown: dict[str, Any]) -> str:
+    packaging, units = shown.get("packaging"), shown.get("handling_units", [])
+    said = [f"in {packaging['count']} × {packaging['package']}"] if packaging else []
+    return ", ".join(said + ([f"on {', '.join(units[:5])}" + (" …" if units[5:] else "")] if units else []))
 
 
 def _print_explanation(found: dict[str, Any]) -> None:

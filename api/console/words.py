@@ -34,6 +34,9 @@ STEPS = {
     "void_shipment": "Void shipment",
     "return": "Take back from customer",
     "split": "Split",
+    "merge": "Merge",
+    "merge_into": "Merge into another lot",
+    "repack": "Repack",
     "sign": "Sign",
     "change_shelf_life": "Change the shelf life",
     "change_plan": "Change the inspection plan",
@@ -101,6 +104,35 @@ def _split(data: Any) -> str:
     return f"Split into {children}" + (" …" if len(data.children) > 5 else "")
 
 
+def _amount(quantity: Any) -> str:
+    return f"{quantity.value.normalize():f} {quantity.unit}"
+
+
+def _merged(data: Any) -> str:
+    parts = ", ".join(f"{part.lot} ({_amount(part.quantity)})" for part in data.parts[:5])
+    return f"Put together from {parts}" + (" …" if len(data.parts) > 5 else "")
+
+
+def _repacked(data: Any) -> str:
+    into = ", ".join(f"{pack.lot} ({_amount(pack.quantity)})" for pack in data.into[:5]) + (
+        " …" if data.into[5:] else ""
+    )
+    packaging = f"in {data.packaging.count} × {data.packaging.package}" if data.packaging is not None else ""
+    said = (
+        f"into {into}" if into else "", packaging, f"onto {_units(data.packed)}" if data.packed else "",
+        f"off {_units(data.unpacked)}" if data.unpacked else "",
+    )  # fmt: skip
+    return "Repacked " + ", ".join(words for words in said if words)
+
+
+def _units(units: Any) -> str:
+    return ", ".join(units[:3]) + (" …" if units[3:] else "")
+
+
+def _made_of(data: Any) -> str:
+    return f"{'Repacked' if data.how == 'repack' else 'Split off'} from {data.parent}"
+
+
 def _caused(first: str) -> Any:
     def say(data: Any) -> str:
         rules = getattr(data, "rules", [])
@@ -133,7 +165,10 @@ _SENTENCES: dict[str, Any] = {
     "reinspection.requested.v1": lambda d: f"To be inspected again{_why(d)}",
     "lot.consumed.v1": lambda d: f"{d.quantity.value.normalize():f} {d.quantity.unit} used by order {d.order}",
     "lot.split.v1": _split,
-    "lot.split_off.v1": lambda d: f"Split off from {d.parent}",
+    "lot.split_off.v1": _made_of,
+    "lot.merged.v1": _merged,
+    "lot.merged_into.v1": lambda d: f"{_amount(d.quantity)} became part of {d.into}",
+    "lot.repacked.v1": _repacked,
     "lot.shipped.v1": _shipped,
     "shipment.voided.v1": lambda d: f"Shipment {d.shipment} voided{_why(d)}",
     "lot.returned.v1": lambda d: f"Sent back by the customer, {d.rma}{_why(d)}",

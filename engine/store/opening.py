@@ -6,11 +6,12 @@ connection of its own (:meth:`Store.raw`). What may not enter: tables and querie
 """
 
 import sqlite3
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import psycopg
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from engine.errors import SettingInvalid, StoreUnavailable
@@ -32,6 +33,10 @@ class Store:
         self._path = path
         #: The engine for reads: on SQLite its transactions take no write lock.
         self.reads = engine.execution_options(lotgate_read=True)
+
+    def reading(self, connection: Connection | None = None) -> AbstractContextManager[Connection]:
+        """A connection for reads: ``connection`` where a caller has one already, which stays open, or a new one."""
+        return self.reads.connect() if connection is None else nullcontext(connection)
 
     def raw(self) -> Any:
         """A DB-API connection in autocommit mode, for one thread; the caller closes it."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from msgspec import json
+from msgspec import Struct, json
 from sqlalchemy import ColumnElement, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
@@ -133,22 +133,39 @@ def is_spreading(store: Store, hold: str) -> bool:
         return connection.execute(query).first() is not None
 
 
-def quantities(store: Store, ids: Sequence[str]) -> tuple[dict[str, Decimal], dict[str, str], dict[str, Decimal]]:
-    """Of each lot: what it began with, the lot that it was split off from, and what was consumed of it."""
-    born: dict[str, Decimal] = {}
-    parents: dict[str, str] = {}
+class Beginning(Struct, frozen=True):
+    """What a lot began with, and what that was of."""
+
+    born: Decimal
+    #: The lot that it was split off from, and how much of it that is where it is counted in another unit.
+    parent: str | None = None
+    used: Decimal | None = None
+    #: What each lot gave that it was put together from.
+    parts: dict[str, Decimal] = {}
+
+
+def quantities(store: Store, ids: Sequence[str]) -> tuple[dict[str, Beginning], dict[str, Decimal]]:
+    """Of each lot: how it began, and what was consumed of it."""
+    begun: dict[str, Beginning] = {}
     used: dict[str, Decimal] = {}
     with store.reads.connect() as connection:
         for row in read_among(connection, _BORN, "lot", ids):
             type_, block = current(row.type, row.data.encode())
-            data = json.decode(block)
-            if type_ == "lot.split_off.v1":
-                parents[row.lot] = data["parent"]
-                born[row.lot] = Decimal(str(data["lot"]["quantity"]))
-            else:
-                born[row.lot] = Decimal(str(data["quantity"]["value"]))
+            begun[row.lot] = _beginning(type_, json.decode(block))
         for row in read_among(connection, _USED, "parent", [f"lot:{lot}" for lot in ids]):
             lot = row.parent[4:]
             used[lot] = used.get(lot, Decimal(0)) + Decimal(row.quantity)
-    return born, parents, used
+    return begun, used
+
+
+def _beginning(type_: str, data: Any) -> Beginning:
+    if type_ == "lot.split_off.v1":
+        used = data.get("used")
+        return Beginning(
+            Decimal(str(data["lot"]["quantity"])), data["parent"], None if used is None else Decimal(used["value"])
+        )
+    if type_ == "lot.merged.v1":
+        parts = {part["lot"]: Decimal(part["quantity"]["value"]) for part in data["parts"]}
+        return Beginning(Decimal(str(data["lot"]["quantity"])), parts=parts)
+    return Beginning(Decimal(str(data["quantity"]["value"])))
 

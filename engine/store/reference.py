@@ -28,6 +28,14 @@ def read_revisions(connection: Connection, kind: str, key: str) -> list[Row]:
     return list(connection.execute(select(reference).where(*wanted).order_by(reference.c.revision)))
 
 
+def read_confirmed(connection: Connection, kind: str, key: str) -> list[Row]:
+    """As :func:`read_revisions`, each row with ``confirmed_at``: when the newest of them was last said again."""
+    same = (reference_confirmed.c.kind == reference.c.kind) & (reference_confirmed.c.key == reference.c.key)
+    query = select(reference, reference_confirmed.c.confirmed_at).outerjoin(reference_confirmed, same)
+    query = query.where(reference.c.kind == kind, reference.c.key == key)
+    return list(connection.execute(query.order_by(reference.c.revision)))
+
+
 def read_about(connection: Connection, kind: str, item: str | None, supplier: str | None) -> list[Row]:
     """Every revision of every record of a kind that is about exactly this item and supplier."""
     wanted = [reference.c.kind == kind]

@@ -34,6 +34,8 @@ SENDERS = {
     "reinspection.requested.v1": {"inspect"},
     "lot.consumed.v1": {"submit"},
     "lot.split.v1": {"submit"},
+    "lot.merged.v1": {"submit"},
+    "lot.repacked.v1": {"submit"},
     "lot.shipped.v1": {"submit"},
     "shipment.voided.v1": {"submit"},
     "lot.returned.v1": {"submit"},
@@ -60,6 +62,8 @@ _DATA: dict[str, dict[str, Any]] = {
     "reinspection.requested.v1": {"reason": {"code": "R"}},
     "lot.consumed.v1": {"quantity": {"value": 1, "unit": "ea"}, "order": "O"},
     "lot.split.v1": {"children": [{"lot": "child", "quantity": {"value": 1, "unit": "ea"}}]},
+    "lot.merged.v1": {"parts": [{"lot": "part-1"}, {"lot": "part-2"}]},
+    "lot.repacked.v1": {"packed": ["PALLET-1"]},
     "lot.shipped.v1": {"shipment": "S", "customer": "C"},
     "shipment.voided.v1": {"shipment": "S", "reason": {"code": "R"}},
     "lot.returned.v1": {"rma": "R", "quantity": {"value": 1, "unit": "ea"}},
@@ -185,7 +189,14 @@ def test_every_role_with_every_type_of_event(service: Any, keys: dict[str, str],
 def test_a_key_limited_to_sources_sends_from_no_other(service: Any, keys: dict[str, str]) -> None:
     with service.client(keys["wms"]) as caller:
         for number, (source, allowed) in enumerate(
-            {"wms/dock-1": True, "wms/": True, "scanner-7": True, "wms": False, "scanner-77": False, "mes": False}.items()
+            {
+                "wms/dock-1": True,
+                "wms/": True,
+                "scanner-7": True,
+                "wms": False,
+                "scanner-77": False,
+                "mes": False,
+            }.items()
         ):
             event = EXAMPLES["lot.received.v1"] | {"id": f"src-{number}", "source": source, "subject": f"src-{number}"}
             event["data"] = event["data"] | {"receipt": f"src/{number}"}
@@ -292,7 +303,9 @@ def test_a_rotated_key_works_beside_the_new_one_until_the_overlap_ends(
     assert "no key" in capsys.readouterr().err
     assert main(["keys", "list", "--json"]) == 0
     lines = [line for line in json.loads(capsys.readouterr().out) if line["name"] == "qms"]
-    assert [(line["roles"], line["plants"], line["sources"]) for line in lines] == [(["hold", "read"], ["NORTH"], ["qms/*"])] * 2
+    assert [(line["roles"], line["plants"], line["sources"]) for line in lines] == [
+        (["hold", "read"], ["NORTH"], ["qms/*"])
+    ] * 2
 
 
 @pytest.mark.parametrize("holder", ["expired", "revoked"])
@@ -334,9 +347,10 @@ def test_the_key_may_come_in_either_header_and_nowhere_else(service: Any) -> Non
         assert stranger.get("/v1/lots", headers={"Authorization": service.key}).status_code == 401
         assert stranger.get("/v1/lots", headers={"Cookie": f"X-API-Key={service.key}"}).status_code == 401
         assert stranger.get(f"/v1/lots?key={service.key}").status_code == 401
-        assert stranger.get(
-            "/v1/lots", headers=[("X-API-Key", service.key), ("X-API-Key", "x")]
-        ).status_code in (400, 401)
+        assert stranger.get("/v1/lots", headers=[("X-API-Key", service.key), ("X-API-Key", "x")]).status_code in (
+            400,
+            401,
+        )
 
 
 def test_the_database_holds_no_usable_key(service: Any) -> None:

@@ -78,7 +78,7 @@ def test_what_is_no_document_is_refused_and_so_is_what_the_key_may_not(service: 
     text = {"Content-Type": "text/plain"}
     assert service.http.post("/v1/epcis/capture", content=b"{}", headers=text).status_code == 415
     assert service.http.get("/v1/epcis/events", params={"nextPageToken": "x"}).status_code == 400
-    assert service.http.get("/v1/epcis/events", params={"eventType": "AggregationEvent"}).status_code == 400
+    assert service.http.get("/v1/epcis/events", params={"eventType": "AssociationEvent"}).status_code == 400
 
 
 def test_the_examples_of_the_standard_are_answered_for(service: Any) -> None:
@@ -86,3 +86,24 @@ def test_the_examples_of_the_standard_are_answered_for(service: Any) -> None:
         answer = service.http.post("/v1/epcis/capture", content=path.read_bytes(), headers=TYPE)
         assert answer.status_code == 200, path.name
         assert all(one["outcome"] == "understood" or one["detail"] for one in answer.json()["events"])
+
+
+def test_pages_of_one_give_every_event_of_an_entry_once(service: Any) -> None:
+    lot = "urn:epc:class:lgtin:4012345.012345.HTTP-P"
+    goods = {"lotgate:item": "RING-74", "lotgate:revision": "A"}
+    event = received(quantityList=[{"epcClass": lot, "quantity": 5}], ilmd=goods, eventID="urn:uuid:http-p")
+    assert service.http.post("/v1/epcis/capture", content=of(event), headers=TYPE).status_code == 200
+
+    def ids(limit: int) -> list[str]:
+        found: list[str] = []
+        page = service.http.get("/v1/epcis/events", params={"MATCH_anyEPCClass": lot, "limit": str(limit)})
+        while True:
+            found += [one["eventID"] for one in page.json()["epcisBody"]["queryResults"]["resultsBody"]["eventList"]]
+            if "next" not in page.links:
+                return found
+            page = service.http.get(page.links["next"]["url"])
+
+    assert len(ids(500)) >= 3, "received, linked to its order, held"
+    assert ids(1) == ids(2) == ids(500)
+    for token in ("1.1~x", "1.1~-1", "~1"):
+        assert service.http.get("/v1/epcis/events", params={"nextPageToken": token}).status_code == 400

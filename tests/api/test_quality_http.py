@@ -71,7 +71,7 @@ def test_every_line_of_an_import_is_answered_for(service: Any) -> None:
     assert [line["outcome"] for line in found["lines"]] == ["created", "unchanged", "refused", "refused", "refused"]
     assert found["lines"][3]["pointer"] == "/content/sampling"
     assert "0.010, 0.015" in found["lines"][3]["detail"]
-    wrong = service.http.post("/v1/reference/inspection-plan/import", content="{}", headers={"Content-Type": "text/csv"})
+    wrong = service.http.post("/v1/reference/inspection-plan/import", content="{}", headers={"Content-Type": "text/plain"})
     assert wrong.status_code == 415
     assert service.http.post("/v1/reference/colour/import", content="{}", headers=headers).status_code == 404
 

@@ -294,3 +294,24 @@ def quickest(http: httpx.Client, path: str) -> float:
         assert http.get(path).status_code == 200
         best = min(best, time.perf_counter() - begun)
     return best
+
+
+def test_a_lot_that_was_put_together_and_repacked_says_so(service: Any, visitor: Any, receipt: Make) -> None:
+    parts = [submit(service, receipt(n))["lot"] for n in ("part-1", "part-2")]
+    whole, half = f"{parts[0]}+", f"{parts[0]}+1"
+    command = {"Idempotency-Key": f"merge-{whole}"}
+    said: dict[str, Any] = {"parts": [{"lot": part} for part in parts]}
+    assert service.http.post(f"/v1/lots/{quote(whole, safe='')}/merge", json=said, headers=command).status_code == 201
+    told = service.http.get(f"/v1/lots/{quote(whole, safe='')}").json()["lot"]
+    pack = {"lot": half, "quantity": {"value": "1", "unit": told["unit"]}}
+    said = {"into": [pack], "packaging": {"package": "carton", "count": 4}, "packed": ["PALLET-7"]}
+    command = {"Idempotency-Key": f"repack-{whole}"}
+    assert service.http.post(f"/v1/lots/{quote(whole, safe='')}/repack", json=said, headers=command).status_code == 201
+    page = visitor().open(page_of(whole))
+    expect(page.locator("body")).to_contain_text(f"Put together from {parts[0]}")
+    expect(page.locator("body")).to_contain_text(f"Repacked into {half} (1 {told['unit']}), in 4 × carton, onto PALLET-7")
+    expect(page.locator("body")).to_contain_text("4 × carton")
+    page = visitor().open(page_of(half))
+    expect(page.locator("body")).to_contain_text(f"Repacked from {whole}")
+    page = visitor().open(page_of(parts[0]))
+    expect(page.locator("body")).to_contain_text(f"became part of {whole}")

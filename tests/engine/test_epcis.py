@@ -13,7 +13,7 @@ from jsonschema import Draft7Validator, FormatChecker
 
 from engine import epcis
 from engine.epcis_in import MAX_EVENTS, MAX_LOTS, NotUnderstood, read_document
-from engine.epcis_out import TYPES, document, event_of
+from engine.epcis_out import TYPES, document, events_of
 from engine.feed import START, Feed
 from engine.store.opening import Store
 from tests.engine.test_genealogy import consume, produce, released
@@ -193,15 +193,18 @@ def written(plant: Any, store: Store) -> list[dict[str, Any]]:
     plant.agree()
     shipped = plant.send("lot.shipped.v1", "RAW", {"shipment": "S-1", "customer": "BOLT-CO", "order": "SO-1", "quantity": half})
     assert shipped.outcome == "applied"
+    plant.send("shipment.voided.v1", "RAW-S-1", {"shipment": "S-1", "reason": {"code": "CARRIER"}})
     plant.hold("DONE", "H-1")
+    merged = {"parts": [{"lot": "OTHER"}, {"lot": "RAW", "quantity": {"value": "10", "unit": "ea"}}], "handling_units": ["9" * 18]}
+    assert plant.send("lot.merged.v1", "BOTH", merged).outcome == "applied"
+    pack = {"lot": "BOX", "quantity": {"value": "2", "unit": "H87"}, "used": {"value": "20", "unit": "ea"}, "handling_units": ["P 1"]}
+    assert plant.send("lot.repacked.v1", "BOTH", {"into": [pack], "packed": ["P-2"], "unpacked": ["9" * 18]}).outcome == "applied"
     return list(_written(store))
 
 
 def _written(store: Store) -> Iterator[dict[str, Any]]:
     for _, change in Feed(store).after(START, 500):
-        made = event_of(change, change.id)
-        if made is not None:
-            yield made
+        yield from events_of(change, change.id)
 
 
 def test_what_we_write_fits_the_schema_of_the_standard(written: list[dict[str, Any]]) -> None:
@@ -209,9 +212,69 @@ def test_what_we_write_fits_the_schema_of_the_standard(written: list[dict[str, A
     whole = json.loads(msgspec.json.encode(document(written, "2026-11-23T08:00:00.000000Z", "SimpleEventQuery")))
     errors = [f"{error.json_path}: {error.message[:300]}" for error in Draft7Validator(schema, format_checker=FormatChecker()).iter_errors(whole)]
     assert errors == []
-    assert {event["type"] for event in written} == {"ObjectEvent", "TransformationEvent"}
-    assert {event["bizStep"] for event in written} >= {"receiving", "commissioning", "repackaging", "storing", "holding", "shipping"}
+    assert {event["type"] for event in written} == {"ObjectEvent", "AggregationEvent", "TransactionEvent", "TransformationEvent"}
+    assert {event.get("bizStep") for event in written} >= {
+        "receiving", "commissioning", "repackaging", "storing", "holding", "shipping", "packing", "unpacking", "void_shipping"
+    }  # fmt: skip
+    assert len({event["eventID"] for event in written}) == len(written)
     assert "lot.released.v1" in TYPES
+
+
+def test_handling_units_are_told_as_aggregations_and_orders_as_transactions(written: list[dict[str, Any]]) -> None:
+    told = [(e["action"], e["bizStep"], e["parentID"], e["childQuantityList"]) for e in written if e["type"] == "AggregationEvent"]
+    sscc, both, box = f"https://id.gs1.org/00/{'9' * 18}", [{"epcClass": "urn:lotgate:lot:BOTH"}], [{"epcClass": "urn:lotgate:lot:BOX"}]
+    assert told == [
+        ("ADD", "packing", sscc, both), ("DELETE", "unpacking", sscc, both), ("ADD", "packing", "urn:lotgate:handling_unit:P-2", both),
+        ("ADD", "packing", "urn:lotgate:handling_unit:P%201", box),
+    ]  # fmt: skip
+    linked = [(e["action"], [t["bizTransaction"] for t in e["bizTransactionList"]]) for e in written if e["type"] == "TransactionEvent"]
+    assert linked == [("ADD", ["urn:lotgate:desadv:S-1", "urn:lotgate:po:SO-1"][::-1]), ("DELETE", ["urn:lotgate:desadv:S-1"])]
+    (merge,) = [e for e in written if e["type"] == "TransformationEvent" and len(e.get("inputQuantityList", ())) == 2]
+    assert [part["epcClass"] for part in merge["inputQuantityList"]] == ["urn:lotgate:lot:OTHER", "urn:lotgate:lot:RAW"]
+
+
+REPACKED = {
+    "type": "TransformationEvent", "bizStep": "repackaging", "inputQuantityList": [{"epcClass": "urn:lotgate:lot:A", "quantity": 10}],
+    "outputQuantityList": [{"epcClass": "urn:lotgate:lot:B", "quantity": 10}],
+}  # fmt: skip
+
+
+def _lots(*names: str, **more: Any) -> list[dict[str, Any]]:
+    return [{"epcClass": f"urn:lotgate:lot:{name}", "quantity": 5, **more} for name in names]
+
+
+@pytest.mark.parametrize(("event", "kind", "subject", "said"), [
+    (REPACKED, "lot.repacked.v1", "A", {"into": [{"lot": "B", "quantity": {"value": "10", "unit": "ea"}}]}),
+    (REPACKED | {"outputQuantityList": _lots("B", uom="KGM")}, "lot.repacked.v1", "A",
+     {"into": [{"lot": "B", "quantity": {"value": "5", "unit": "kg"}, "used": {"value": "10", "unit": "ea"}}]}),
+    (REPACKED | {"inputQuantityList": [*_lots("A"), {"epcClass": "urn:lotgate:lot:C"}]}, "lot.merged.v1", "B",
+     {"parts": [{"lot": "A", "quantity": {"value": "5", "unit": "ea"}}, {"lot": "C"}], "quantity": {"value": "10", "unit": "ea"}}),
+    ({"type": "AggregationEvent", "action": "ADD", "bizStep": "packing", "parentID": f"https://id.gs1.org/00/{'1' * 18}",
+      "childQuantityList": _lots("A")}, "lot.repacked.v1", "A", {"packed": ["1" * 18]}),
+    ({"type": "AggregationEvent", "action": "DELETE", "bizStep": "unpacking", "parentID": "urn:lotgate:handling_unit:P%201",
+      "childQuantityList": _lots("A")}, "lot.repacked.v1", "A", {"unpacked": ["P 1"]}),
+    ({"type": "TransactionEvent", "action": "DELETE", "bizStep": "void_shipping", "quantityList": _lots("A"),
+      "bizTransactionList": [{"type": "desadv", "bizTransaction": "urn:lotgate:desadv:S-1"}]}, "shipment.voided.v1", "A",
+     {"shipment": "S-1", "reason": {"code": "void_shipping"}}),
+])  # fmt: skip
+def test_what_is_repacked_put_together_packed_and_voided_is_understood(
+    event: dict[str, Any], kind: str, subject: str, said: dict[str, Any]
+) -> None:
+    (one,) = read_document(of(event))
+    assert one.problem is None, one.problem
+    (ours,) = msgspec.json.decode(msgspec.json.encode(one.events))
+    assert (ours["type"], ours["subject"], ours["data"]) == (kind, subject, said)
+
+
+@pytest.mark.parametrize(("event", "words"), [
+    (REPACKED | {"inputQuantityList": _lots("A", "B"), "outputQuantityList": _lots("C", "D")}, "which is not said"),
+    (REPACKED | {"outputQuantityList": _lots("C", "D", uom="KGM")}, "where units differ"),
+    (REPACKED | {"outputQuantityList": [{"epcClass": "urn:lotgate:lot:B"}]}, "how much"),
+    ({"type": "ObjectEvent", "action": "OBSERVE", "bizStep": "packing", "quantityList": _lots("A")}, "handling unit"),
+    ({"type": "TransactionEvent", "action": "DELETE", "bizStep": "void_shipping", "quantityList": _lots("A")}, "which shipment"),
+])  # fmt: skip
+def test_a_repacking_that_leaves_open_what_went_where_is_refused(event: dict[str, Any], words: str) -> None:
+    assert words in refusal(of(event)).detail
 
 
 def test_what_we_write_can_be_read_again(written: list[dict[str, Any]]) -> None:
