@@ -28,6 +28,8 @@ from engine.events import Event
 COMMANDS: dict[str, str] = {
     "receive": "lot.received.v1",
     "produce": "lot.produced.v1",
+    "start-production": "production.started.v1",
+    "report-operation": "operation.reported.v1",
     "inspect": "inspection.recorded.v1",
     "hold": "hold.applied.v1",
     "lift-hold": "hold.lifted.v1",

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 #: Role -> what it is for, in the words of the handbook.
 ROLES: dict[str, str] = {
     "read": "every GET",
-    "submit": "events of goods: received, produced, consumed, split, shipped, returned; specifications; holds",
+    "submit": "events of goods and production: received, operations, produced, consumed, shipped …; holds",
     "inspect": "inspection results, reinspections, stated facts; holds",
     "hold": "holds, and lifting them",
     "release": "releasing lots, dispositions, shelf life; holds",
@@ -31,6 +31,8 @@ _NOBODY: frozenset[str] = frozenset()
 SENDERS: dict[str, frozenset[str]] = {
     "lot.received.v1": _GOODS,
     "lot.produced.v1": _GOODS,
+    "production.started.v1": _GOODS,
+    "operation.reported.v1": _GOODS,
     "inspection.recorded.v1": _INSPECTION,
     "hold.applied.v1": frozenset({"submit", "inspect", "hold", "release"}),
     "hold.lifted.v1": frozenset({"hold"}),

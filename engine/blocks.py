@@ -80,6 +80,44 @@ class Production(Closed, frozen=True):
     inputs: list[Input] = []
 
 
+class ProductionStart(Closed, frozen=True):
+    """Production of a lot begins: from now on its operations are reported, and it is nowhere in stock."""
+
+    item: Code
+    revision: Code
+    #: What the order is to give; the completion says what it gave.
+    quantity: Quantity
+    order: Code
+    plant: Code | None = None
+    location: Code | None = None
+
+
+class OperationParameter(Closed, frozen=True):
+    """A parameter that was measured at an operation."""
+
+    parameter: Code
+    value: Decimal
+    unit: Annotated[str, Meta(min_length=1, max_length=16)]
+
+
+class OperationReport(Closed, frozen=True):
+    """MES reports an operation of the lot: it was started, completed or aborted."""
+
+    #: Its number in the routing, such as ``0030``.
+    operation: Code
+    status: Literal["started", "completed", "aborted"]
+    #: Its place in the lot's course, where MES counts them: 1, 2, 3 … without gaps.
+    sequence: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    #: Operations that have to be completed before, besides those that the routing names.
+    after: Annotated[list[Code], Meta(max_length=100)] = []
+    #: Identity of this report in the MES: its business key.
+    confirmation: Code | None = None
+    order: Code | None = None
+    equipment: Code | None = None
+    operator: Code | None = None
+    parameters: Annotated[list[OperationParameter], Meta(max_length=100)] = []
+
+
 class Measurement(Closed, frozen=True):
     """One recorded result: a measured value, a judged unit, or a count of nonconforming units."""
 
@@ -300,6 +338,8 @@ class RecordOpening(Closed, frozen=True):
     #: Who has to do it, and by when.
     owner: Code | None = None
     due_on: date | None = None
+    #: Of a deviation: at this operation of production; those that follow it wait until it is decided.
+    operation: Code | None = None
 
 
 class RecordStep(Closed, frozen=True):

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from engine import events as ev
+from engine.production import AssignedRouting
 from engine.records import AssignedPlan, SampleOutcome
 
 
@@ -24,6 +25,12 @@ class PlanAssigned(ev.Closed, frozen=True):
     """Consequence: an inspection plan was assigned to the lot."""
 
     assigned: AssignedPlan
+
+
+class RoutingAssigned(ev.Closed, frozen=True):
+    """Consequence: a routing was assigned to the lot, whose operations are reported from now on."""
+
+    assigned: AssignedRouting
 
 
 class SamplingChanged(ev.Closed, frozen=True):
@@ -43,6 +50,8 @@ class Opened(ev.Closed, frozen=True):
     #: The reaction that did it.
     reaction: str
     text: str
+    #: Of a deviation in production: at this operation.
+    operation: str | None = None
 
 
 class SplitOff(ev.Closed, frozen=True):
@@ -74,6 +83,7 @@ CONSEQUENCE_TYPES: dict[str, str] = {
     "split_off": "lot.split_off.v1",
     "assign_plan": "inspection_plan.assigned.v1",
     "change_sampling": "sampling.changed.v1",
+    "assign_routing": "routing.assigned.v1",
 }
 
 _DATA_TYPES: dict[str, Any] = {
@@ -87,6 +97,7 @@ _DATA_TYPES: dict[str, Any] = {
     "lot.split_off.v1": SplitOff,
     "inspection_plan.assigned.v1": PlanAssigned,
     "sampling.changed.v1": SamplingChanged,
+    "routing.assigned.v1": RoutingAssigned,
 } | {type_: Opened for type_, _ in RECORDS.values()}
 #: Every type that a journal entry may have.
 JOURNAL_TYPES: tuple[str, ...] = tuple(_DATA_TYPES)

@@ -34,8 +34,11 @@ from engine.blocks import (
     Inspection,
     LotId,
     Measurement,
+    OperationParameter,
+    OperationReport,
     PlanChange,
     Production,
+    ProductionStart,
     Quantity,
     Reason,
     Receipt,
@@ -92,6 +95,17 @@ class LotProduced(Event, tag="lot.produced.v1", frozen=True, kw_only=True):
     trigger = "produce"
     business_field = "confirmation"
     data: Production
+
+
+class ProductionStarted(Event, tag="production.started.v1", frozen=True, kw_only=True):
+    trigger = "start_production"
+    data: ProductionStart
+
+
+class OperationReported(Event, tag="operation.reported.v1", frozen=True, kw_only=True):
+    trigger = "report_operation"
+    business_field = "confirmation"
+    data: OperationReport
 
 
 class InspectionRecorded(Event, tag="inspection.recorded.v1", frozen=True, kw_only=True):
@@ -216,7 +230,7 @@ AnyEvent = (
     LotReceived | LotProduced | InspectionRecorded | HoldApplied | HoldLifted | LotReleased | LotDispositioned
     | ReinspectionRequested | LotConsumed | LotSplit | LotShipped | ShipmentVoided | LotReturned | LotExpired
     | LotRetestDue | SpecificationRevised | FactStated | PlanChanged
-    | RecordOpened | RecordChanged | ShelfLifeChanged
+    | RecordOpened | RecordChanged | ShelfLifeChanged | ProductionStarted | OperationReported
 )  # fmt: skip
 
 #: CloudEvents type -> Struct, in the order of the taxonomy.

@@ -13,6 +13,7 @@ the hash of the lot's previous entry, and 64 zeros for the first.
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from itertools import product
 from typing import Any
 
 import msgspec
@@ -187,6 +188,10 @@ def _entry_problem(entry: Entry, expected: int, previous: str, state: str) -> st
     return None
 
 
+#: Every situation that a lot can be in.
+_SITUATIONS = tuple(Situation(*one) for one in product((False, True), repeat=len(Situation.__struct_fields__)))
+
+
 def _lawful(entry: Entry) -> bool:
     if entry.kind == "refusal":
         return entry.state_after == entry.state_before
@@ -194,12 +199,7 @@ def _lawful(entry: Entry) -> bool:
         return entry.state_before == ABSENT
     if entry.trigger not in TRIGGERS:
         return False
-    return any(
-        follow(entry.state_before, entry.trigger, Situation(a, b, c)) == entry.state_after
-        for a in (False, True)
-        for b in (False, True)
-        for c in (False, True)
-    )
+    return any(follow(entry.state_before, entry.trigger, one) == entry.state_after for one in _SITUATIONS)
 
 
 def _fold_break(lot: str, count: int, folded: Lot | None, stored: Lot | None) -> Break | None:

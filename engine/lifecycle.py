@@ -44,6 +44,8 @@ class Situation(Struct, frozen=True):
     inspection_stands: bool = False
     #: The release gate, judged again, is open (for a shipment that is voided).
     gate_open: bool = False
+    #: Production of the lot has started and was not completed.
+    in_production: bool = False
 
 
 class Row(Struct, frozen=True):
@@ -70,6 +72,10 @@ SAME = "="
 TABLE: tuple[Row, ...] = (
     Row("receive", (ABSENT,), _R, gate="receive", fact=True, note="goods received from a supplier"),
     Row("produce", (ABSENT,), _R, gate="receive", fact=True, note="production completed; not final in ERP"),
+    Row("produce", (_R, _B), SAME, gate="receive", when=("in_production",), fact=True,
+        note="completion of what was started"),
+    Row("start_production", (ABSENT,), _R, gate="start_production", note="in production: nowhere in stock"),
+    Row("assign_routing", (_R, _B), SAME, automatic=True, note="a routing fits the lot"),
     Row("quarantine", (_R,), _Q, gate="quarantine", automatic=True, fact=True, note="the plan requires inspection"),
     Row("dock_to_stock", (_R,), _I, gate="dock_to_stock", automatic=True, note="skip-lot earned"),
     Row("record_inspection", (_Q, _B), SAME, gate="record_inspection", fact=True, note="results recorded"),
@@ -79,6 +85,8 @@ TABLE: tuple[Row, ...] = (
     Row("hold", (*_BEFORE_SHIPPING, _B), _B, note="a hold always lands"),
     Row("hold", (_S,), SAME, note="shipped: a recall is open"),
     Row("lift_hold", (_B,), SAME, gate="lift_hold", when=("still_blocked",), note="others are active"),
+    Row("lift_hold", (_B,), _R, gate="lift_hold", when=("not still_blocked", "in_production"),
+        note="the last hold of a lot in production"),
     Row("lift_hold", (_B,), _I, gate="lift_hold", when=("not still_blocked", "inspection_stands"),
         note="the last hold; releasing is a decision of its own"),
     Row("lift_hold", (_B,), _Q, gate="lift_hold", when=("not still_blocked", "not inspection_stands"),
@@ -123,6 +131,9 @@ TABLE: tuple[Row, ...] = (
     Row("tell_again", tuple(s.value for s in State), SAME, automatic=True,
         note="a target says something else than it agreed to, and is told again"),
     Row("revise_specification", tuple(s.value for s in State), SAME, fact=True, note="a rule decides what follows"),
+    Row("start_operation", (*_BEFORE_SHIPPING, _B), SAME, gate="start_operation", note="MES starts an operation"),
+    Row("report_operation", (*_BEFORE_SHIPPING, _B), SAME, gate="operation", fact=True,
+        note="MES completed an operation, or gave it up; a breach opens a deviation"),
 )  # fmt: skip
 
 TRIGGERS: tuple[str, ...] = tuple(dict.fromkeys(row.trigger for row in TABLE))
@@ -184,16 +195,21 @@ def is_fact(trigger: str) -> bool:
     return _BY_TRIGGER[trigger][0].fact
 
 
+def _rows(state: str, trigger: str, in_production: bool) -> list[Row]:
+    rows = [r for r in _BY_TRIGGER[trigger] if state in r.sources]
+    return [r for r in rows if in_production or "in_production" not in r.when]
+
+
 @cache
-def steps(state: str) -> tuple[str, ...]:
+def steps(state: str, in_production: bool = False) -> tuple[str, ...]:
     """Triggers that have a row for ``state``, in the order of the table."""
-    return tuple(t for t in TRIGGERS if any(state in r.sources for r in _BY_TRIGGER[t]))
+    return tuple(t for t in TRIGGERS if _rows(state, t, in_production))
 
 
 @cache
-def allowed(state: str) -> tuple[str, ...]:
+def allowed(state: str, in_production: bool = False) -> tuple[str, ...]:
     """As :func:`steps`, without those that Lotgate takes by itself: what somebody may ask for."""
-    return tuple(t for t in steps(state) if not _BY_TRIGGER[t][0].automatic)
+    return tuple(t for t in steps(state, in_production) if not _BY_TRIGGER[t][0].automatic)
 
 
 class NextStep(Struct, frozen=True):
@@ -206,11 +222,11 @@ class NextStep(Struct, frozen=True):
 
 
 @cache
-def next_steps(state: str) -> tuple[NextStep, ...]:
+def next_steps(state: str, in_production: bool = False) -> tuple[NextStep, ...]:
     """Every step that the table has for ``state``."""
     found = []
-    for trigger in steps(state):
-        rows = [r for r in _BY_TRIGGER[trigger] if state in r.sources]
+    for trigger in steps(state, in_production):
+        rows = _rows(state, trigger, in_production)
         to = tuple(dict.fromkeys(state if r.to == SAME else r.to for r in rows))
         found.append(NextStep(trigger, to, rows[0].gate, rows[0].automatic))
     return tuple(found)

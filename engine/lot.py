@@ -14,8 +14,9 @@ from msgspec.structs import replace
 
 from engine import events as ev
 from engine import stated
-from engine.consequences import Completed, Opened, PlanAssigned, SplitOff
+from engine.consequences import Completed, Opened, PlanAssigned, RoutingAssigned, SplitOff
 from engine.lifecycle import ABSENT
+from engine.production import AssignedRouting, OperationRun, reported
 from engine.records import (
     KINDS,
     VOIDS,
@@ -117,6 +118,12 @@ class Lot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     signatures: tuple[Signature, ...] = ()
     #: Nonconformances, deviations and corrective actions, in order of their opening.
     records: tuple[QualityRecord, ...] = ()
+    #: Production has started and was not completed: the lot is nowhere in stock.
+    in_production: bool = False
+    #: The operations of its production; None: nobody said which there are.
+    routing: AssignedRouting | None = None
+    #: The newest report of each operation, in the order of the reports.
+    operations: tuple[OperationRun, ...] = ()
     #: Facts that other systems stated: kind -> key -> fields, as texts.
     facts: dict[str, dict[str, dict[str, str]]] = {}
     #: Targets that do not take the lot's status, while others are told less.
@@ -177,6 +184,15 @@ def _produced(step: Step) -> Lot:
     return _born(step, data, receipt=data.confirmation)
 
 
+def _started(step: Step) -> Lot:
+    data: ev.ProductionStart = step.data
+    return Lot(
+        id=step.lot, version=step.version, state=step.state_after, item=data.item, revision=data.revision,
+        quantity=data.quantity.value, unit=data.quantity.unit, received_at=step.recorded_at,
+        changed_at=step.recorded_at, order=data.order, plant=data.plant, location=data.location, in_production=True,
+    )  # fmt: skip
+
+
 def _born(step: Step, data: ev.Receipt | ev.Production, **more: Any) -> Lot:
     return Lot(
         id=step.lot,
@@ -203,7 +219,29 @@ def _split_off(step: Step) -> Lot:
     return msgspec.json.decode(data.lot, type=Lot)
 
 
-_BIRTHS = {"receive": _received, "produce": _produced, "split_off": _split_off}
+_BIRTHS = {"receive": _received, "produce": _produced, "start_production": _started, "split_off": _split_off}
+
+
+def _completed(lot: Lot, step: Step) -> dict[str, Any]:
+    data: ev.Production = step.data
+    return {
+        "in_production": False,
+        "quantity": data.quantity.value,
+        "receipt": data.confirmation,
+        "location": data.location or lot.location,
+        "manufactured_on": data.manufactured_on,
+        "expires_on": data.expires_on,
+        "retest_on": data.retest_on,
+    }
+
+
+def _reported(lot: Lot, step: Step) -> dict[str, Any]:
+    return {"operations": reported(lot.operations, step.data, step.version, step.recorded_at)}
+
+
+def _routed(lot: Lot, step: Step) -> dict[str, Any]:
+    data: RoutingAssigned = step.data
+    return {"routing": data.assigned}
 
 
 def _inspected(lot: Lot, step: Step) -> dict[str, Any]:
@@ -364,7 +402,9 @@ def _record_by_rule(lot: Lot, step: Step) -> dict[str, Any]:
     kind = data.record.split("/")[0].replace("-", "_")
     if kind not in KINDS:
         return {}  # somebody was told, nothing was opened
-    record = QualityRecord(data.record, kind, "major", "open", data.text, step.recorded_at)
+    record = QualityRecord(
+        data.record, kind, "major", "open", data.text, step.recorded_at, operation=data.operation
+    )  # fmt: skip
     return {"records": (*lot.records, record)}
 
 
@@ -390,6 +430,10 @@ EXPIRED = "expired"
 GATE_SHUT = "release-gate"
 
 _CHANGES: dict[str, Any] = {
+    "produce": _completed,
+    "start_operation": _reported,
+    "report_operation": _reported,
+    "assign_routing": _routed,
     "inspect": _inspected,
     "dock_to_stock": _inspected,
     "assign_plan": _planned,

@@ -33,6 +33,8 @@ STEPS: dict[str, tuple[tuple[str, ...], str]] = {
     "cancel": (_UNDER_WAY, "cancelled"),
     "reopen": (("closed", "cancelled"), "open"),
 }
+#: Where a deviation stands that keeps no operation waiting.
+_OPENS_GATES = ("decided", "closed", "cancelled")
 #: What has to be decided before a record of this severity may be closed.
 _CLOSED_FROM = {"minor": _UNDER_WAY, "major": ("decided",), "critical": ("decided",)}
 
@@ -100,6 +102,13 @@ class QualityRecord(Struct, frozen=True, omit_defaults=True):
     cause: str = ""
     decision: str = ""
     closed_at: str | None = None
+    #: Of a deviation in production: at this operation. Those that follow it wait until it is decided.
+    operation: str | None = None
+
+    @property
+    def keeps_shut(self) -> bool:
+        """Does it keep the gates shut of what follows its operation?"""
+        return self.kind == "deviation" and self.operation is not None and self.status not in _OPENS_GATES
 
 
 class _Position(Struct):
@@ -131,7 +140,9 @@ def next_status(status: str, step: str, severity: str) -> str | None:
 def opened(data: ev.RecordOpening, at: str) -> QualityRecord:
     """A record as somebody opened it."""
     due = None if data.due_on is None else data.due_on.isoformat()
-    return QualityRecord(data.record, data.kind, data.severity, "open", data.text, at, data.owner, due)
+    return QualityRecord(
+        data.record, data.kind, data.severity, "open", data.text, at, data.owner, due, operation=data.operation
+    )
 
 
 def changed(record: QualityRecord, data: ev.RecordStep, at: str) -> QualityRecord:
@@ -165,6 +176,8 @@ def record_facts(records: tuple[QualityRecord, ...], today: str) -> dict[str, li
         }  # fmt: skip
         if one.owner is not None:
             fact["owner"] = one.owner
+        if one.operation is not None:
+            fact["operation"] = one.operation
         found.setdefault(one.kind, []).append(fact)
     return found
 

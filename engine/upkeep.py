@@ -23,11 +23,14 @@ from engine.store.opening import Store
 from engine.store.schema.delivery import escalations
 from engine.store.schema.lots import events, lots, parked
 from engine.submission import submission
+from engine.tasks import Tasks
 
 #: Source of the events that time brings about.
 CLOCK = "lotgate/clock"
 #: Source of what targets did with their deliveries.
 LEDGER = "lotgate/ledger"
+#: Kind of the task that says that operations of a lot wait too long for one before them.
+GAP = "operation-gap"
 #: Lots or parked events that one round takes; the next round takes the rest.
 ROUND = 500
 
@@ -95,6 +98,41 @@ def take_up_parked(store: Store, pipeline: Pipeline) -> int:
     for need in needs:
         pipeline.process([], [need])
     return len(needs)
+
+
+def tell_of_gaps(store: Store, clock: Clock) -> int:
+    """Open a task for each lot whose operations wait too long for one before them; gives how many reports do.
+
+    A task is closed when the gap is filled.
+    """
+    over = select(parked).where(parked.c.tell_at <= clock().timestamp()).order_by(parked.c.tell_at).limit(ROUND)
+    tasks = Tasks(store, clock)
+    with store.reads.connect() as connection:
+        rows = list(connection.execute(over))
+    for row in rows:
+        event = decode_event(row.event.encode())
+        waited = f"{event.source} reported it at {row.parked_at}, and it is parked since"
+        if isinstance(event, ev.OperationReported):
+            need = row.waits_for.rsplit("#" if "#" in row.waits_for else "|", 1)[-1]
+            waited = f"operation {event.data.operation} waits for {need}: {waited}"
+        tasks.open_once(GAP, row.subject, f"lot {row.subject}: {waited}")
+    with store.engine.begin() as connection:
+        mine = parked.c.key.in_([row.key for row in rows])
+        connection.execute(update(parked).where(mine, parked.c.tell_at.is_not(None)).values(tell_at=None))
+    _close_filled(store, tasks)
+    return len(rows)
+
+
+def _close_filled(store: Store, tasks: Tasks) -> None:
+    open_ones = sorted({task.subject for task in tasks.lines(kind=GAP, limit=ROUND)})
+    if not open_ones:
+        return
+    waiting = select(parked.c.subject).where(parked.c.subject.in_(open_ones), parked.c.waits_for.like("operation:%"))
+    with store.reads.connect() as connection:
+        still = {str(lot) for (lot,) in connection.execute(waiting)}
+    for lot in open_ones:
+        if lot not in still:
+            tasks.close_about(GAP, "no operation of the lot waits any more", subject=lot)
 
 
 def give_up_parked(store: Store, clock: Clock) -> int:
@@ -191,5 +229,6 @@ def rounds(store: Store, pipeline: Pipeline, clock: Clock, today: date) -> Itera
     yield "expired lots", expire_lots(store, pipeline, clock, today)
     yield "lots to be retested", retest_lots(store, pipeline, clock, today)
     yield "parked events taken up", take_up_parked(store, pipeline)
+    yield "operations that wait too long", tell_of_gaps(store, clock)
     yield "parked events given up", give_up_parked(store, clock)
     yield "tasks of overdue records", tell_of_overdue(store, clock, today)

@@ -108,6 +108,11 @@ def _caused(first: str) -> Any:
     return say
 
 
+def _parameters(data: Any) -> str:
+    said = ", ".join(f"{p.parameter} {p.value.normalize():f} {p.unit}" for p in data.parameters[:5])
+    return (f": {said}" if said else "") + (" …" if len(data.parameters) > 5 else "")
+
+
 def _shipped(data: Any) -> str:
     return f"Shipped to {data.customer}, shipment {data.shipment}"
 
@@ -120,6 +125,9 @@ def _stated(data: Any) -> str:
 _SENTENCES: dict[str, Any] = {
     "lot.received.v1": _received,
     "lot.produced.v1": _produced,
+    "production.started.v1": lambda d: f"Production started: {_goods(d)}, order {d.order}",
+    "operation.reported.v1": lambda d: f"Operation {d.operation} {d.status}{_parameters(d)}",
+    "routing.assigned.v1": lambda d: f"Routing {d.assigned.routing} assigned",
     "lot.quarantined.v1": _caused("Quarantined until it is inspected"),
     "lot.accepted.v1": _caused("Accepted without inspection"),
     "inspection.recorded.v1": _inspected,

@@ -170,12 +170,16 @@ parked = Table(
     metadata,
     Column("key", Text, primary_key=True),
     Column("subject", Text, nullable=False),
-    #: ``lot:<id>`` or ``hold:<lot>|<hold>``
+    #: ``lot:<id>``, ``hold:<lot>|<hold>``, ``operation:<lot>|<operation>`` or ``operation:<lot>#<sequence>``
     Column("waits_for", Text, nullable=False),
     Column("event", Text, nullable=False),
     Column("principal", Text, nullable=False),
     Column("parked_at", Text, nullable=False),
     Column("expires_at", Float, nullable=False),
+    #: When somebody is told that it still waits; NULL: nobody is, or somebody was.
+    Column("tell_at", Float),
     Index("parked_by_need", "waits_for"),
     Index("parked_by_expiry", "expires_at"),
+    Index("parked_by_telling", "tell_at", sqlite_where=text("tell_at IS NOT NULL"),
+          postgresql_where=text("tell_at IS NOT NULL")),
 )
