@@ -35,6 +35,7 @@ COMMANDS: dict[str, str] = {
     "lift-hold": "hold.lifted.v1",
     "release": "lot.released.v1",
     "dispose": "lot.dispositioned.v1",
+    "decide-usage": "usage_decision.made.v1",
     "reinspect": "reinspection.requested.v1",
     "consume": "lot.consumed.v1",
     "split": "lot.split.v1",

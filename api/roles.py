@@ -38,6 +38,8 @@ SENDERS: dict[str, frozenset[str]] = {
     "hold.lifted.v1": frozenset({"hold"}),
     "lot.released.v1": _DECISION,
     "lot.dispositioned.v1": _DECISION,
+    "usage_decision.made.v1": _DECISION,
+    "concession.ended.v1": _NOBODY,
     "reinspection.requested.v1": _INSPECTION,
     "lot.consumed.v1": _GOODS,
     "lot.split.v1": _GOODS,

@@ -167,10 +167,20 @@ class Release(Closed, frozen=True):
     reason: Reason | None = None
 
 
+class Concession(Closed, frozen=True):
+    """Permission to use what does not conform: by its number, until a day, up to a quantity."""
+
+    number: Code
+    #: Last day on which the lot may be released, used and shipped by it.
+    valid_until: date
+    #: Left out: any.
+    quantity: Quantity | None = None
+
+
 class Disposition(Closed, frozen=True):
     """What becomes of a blocked lot."""
 
-    decision: Literal["use_as_is", "rework", "regrade", "return_to_supplier", "scrap"]
+    decision: Literal["use_as_is", "rework", "repair", "regrade", "return_to_supplier", "scrap"]
     reason: Reason
     #: Rework order, RMA or cost centre, by decision.
     reference: Code | None = None
@@ -178,8 +188,48 @@ class Disposition(Closed, frozen=True):
     item: Code | None = None
     revision: Code | None = None
     child: LotId | None = None
-    #: Concession: what the use is limited to.
+    #: Use as is: the customers that it is limited to, and the concession by which it is.
     restrictions: list[Code] = []
+    concession: Concession | None = None
+    #: The nonconformance whose decision this carries out.
+    record: Code | None = None
+
+
+class LotPart(Closed, frozen=True):
+    """A part of a lot, and what becomes of it."""
+
+    quantity: Quantity
+    decision: Literal["release", "block", "use_as_is", "rework", "repair", "return_to_supplier", "scrap"]
+    #: The lot that it becomes; left out: the lot's id with ``-1``, ``-2`` … behind it.
+    lot: LotId | None = None
+    #: Rework order, RMA or cost centre, by decision.
+    reference: Code | None = None
+    restrictions: list[Code] = []
+    concession: Concession | None = None
+
+
+class UsageDecision(Closed, frozen=True):
+    """A lot is divided by what becomes of its parts; together they are the whole lot."""
+
+    parts: Annotated[list[LotPart], Meta(min_length=2, max_length=50)]
+    reason: Reason
+    #: The nonconformance whose decision this carries out, or whose quantity is set apart.
+    record: Code | None = None
+
+
+class ConcessionEnd(Closed, frozen=True):
+    """The clock saw the last day of a concession pass."""
+
+    concession: Code
+    ended_on: date
+
+
+class Disposed(Closed, frozen=True):
+    """What is decided of a quantity that does not conform."""
+
+    decision: Literal["use_as_is", "rework", "repair", "return_to_supplier", "scrap"]
+    quantity: Quantity
+    concession: Concession | None = None
 
 
 class Reinspection(Closed, frozen=True):
@@ -340,6 +390,8 @@ class RecordOpening(Closed, frozen=True):
     due_on: date | None = None
     #: Of a deviation: at this operation of production; those that follow it wait until it is decided.
     operation: Code | None = None
+    #: Of a nonconformance: how much of the lot does not conform; left out: all of it.
+    quantity: Quantity | None = None
 
 
 class RecordStep(Closed, frozen=True):
@@ -353,6 +405,10 @@ class RecordStep(Closed, frozen=True):
     severity: Literal["minor", "major", "critical"] | None = None
     owner: Code | None = None
     due_on: date | None = None
+    #: decide, of a nonconformance: what becomes of how much; together all that does not conform.
+    dispositions: Annotated[list[Disposed], Meta(max_length=20)] = []
+    #: decide: the material review board: roles that have to sign the decision, each by another person.
+    board: Annotated[list[Code], Meta(max_length=10)] = []
 
 
 class Signing(Closed, frozen=True):
@@ -366,6 +422,8 @@ class Signing(Closed, frozen=True):
     #: In which of the signer's roles.
     role: Code | None = None
     text: Text = ""
+    #: The quality record whose decision is signed, for the material review board.
+    record: Code | None = None
 
 
 class Revision(Closed, frozen=True):

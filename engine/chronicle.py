@@ -19,6 +19,7 @@ from engine.holds import HoldChange, changes_of
 from engine.journal import GENESIS, Entry, entry_hash, step_of
 from engine.lifecycle import ABSENT, Situation, follow
 from engine.lot import Lot, evolve
+from engine.records import without_decision
 from engine.submission import Submission
 from engine.surroundings import Surroundings
 from rules.rulebook import Judgement, RuleVerdict
@@ -67,6 +68,16 @@ class Chronicle:
                      _encode(data).decode(), judgement)  # fmt: skip
         return trigger
 
+    def follow_on(self, lot_id: str, trigger: str, data: ev.Closed, judgement: Judgement | None) -> None:
+        """A step of a lot that this submission made."""
+        lot = self.lots[lot_id]
+        held = lot.holds if trigger != "hold" else ()
+        after = follow(lot.state, trigger, Situation(still_blocked=bool(held)))
+        if after is None:
+            raise AssertionError(f"{trigger} does not lead on from {lot.state}")
+        self.append(lot_id, "consequence", trigger, CONSEQUENCE_TYPES[trigger], after, data,
+                    _encode(data).decode(), judgement)  # fmt: skip
+
     def place_holds(self, judgement: Judgement) -> None:
         for verdict in decide.holds_to_place(judgement):
             self.place_hold(verdict.rule, verdict.message)
@@ -89,6 +100,7 @@ class Chronicle:
         parent = self.lot
         if parent is None:
             raise AssertionError("a split without a parent")
+        changes.setdefault("records", tuple(without_decision(one) for one in parent.records))
         born = replace(
             parent, id=child, version=1, quantity=quantity, parent=parent.id, closed=None, head="",
             received_at=self.around.now, changed_at=self.around.now, sequences={}, lifted=(), disputes=(),

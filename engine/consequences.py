@@ -84,6 +84,11 @@ CONSEQUENCE_TYPES: dict[str, str] = {
     "assign_plan": "inspection_plan.assigned.v1",
     "change_sampling": "sampling.changed.v1",
     "assign_routing": "routing.assigned.v1",
+    "use_as_is": "lot.dispositioned.v1",
+    "rework": "lot.dispositioned.v1",
+    "repair": "lot.dispositioned.v1",
+    "return_to_supplier": "lot.dispositioned.v1",
+    "scrap": "lot.dispositioned.v1",
 }
 
 _DATA_TYPES: dict[str, Any] = {

@@ -9,16 +9,17 @@ from collections.abc import Generator, Mapping
 
 import msgspec
 
-from engine import by_plan, decide, in_process, production, stated
+from engine import by_plan, decide, in_process, production, stated, usage
 from engine import events as ev
-from engine.chronicle import Chronicle
+from engine.chronicle import OURSELVES, Chronicle
 from engine.consequences import CONSEQUENCE_TYPES, RECORDS, Completed, Opened, PlanAssigned
 from engine.effects import disputed, must_be_told, same_words, status_for
 from engine.evidence import Judged, ResultsUsed, expected_lot, gate_detail
 from engine.gather import Fact, Facts, event_fact, with_results
 from engine.lifecycle import ABSENT, allowed, follow, gate_of, is_fact
 from engine.lot import Lot
-from engine.submission import Submission, child_of_shipment
+from engine.records import QualityRecord
+from engine.submission import Submission, child_of_shipment, lots_of_parts
 from engine.surroundings import Surroundings
 from engine.telling import Telling
 from rules.rulebook import Case, Judgement, Reaction, RuleVerdict
@@ -41,7 +42,8 @@ class Course(Chronicle):
     """One submission's way; what became of it is in the attributes when :meth:`run` is exhausted."""
 
     __slots__ = (
-        "_ahead", "_asked", "early", "loop", "records", "refusal", "results", "telling", "trigger", "unchanged",
+        "_ahead", "_asked", "_parts", "early", "loop", "records", "refusal", "results", "telling", "trigger",
+        "unchanged",
     )  # fmt: skip
 
     def __init__(
@@ -54,6 +56,8 @@ class Course(Chronicle):
         self.records: list[tuple[str, int, str, str]] = []
         #: Judgements asked for ahead of their turn, by gate; used only if the facts turn out as expected.
         self._ahead: dict[str, tuple[Case, Judgement]] = {}
+        #: What was judged of the parts of a usage decision, by lot.
+        self._parts: dict[str, Judgement | None] = {}
         self._asked = event_fact(submission.event, submission.principal)
         self.refusal: decide.Refusal | None = None
         self.early: decide.Early | None = None
@@ -140,6 +144,7 @@ class Course(Chronicle):
         judgement = yield from self._judge(gate)
         fact = is_fact(trigger)
         # What was measured at an operation is never refused: it opens a deviation.
+        failing += yield from self._parts_fail(lot)
         by_rules = () if trigger == "report_operation" else self._gate_reasons(gate, judgement, fact)
         reasons = (*failing, *by_rules)
         if trigger != "void_shipment" and reasons:
@@ -191,6 +196,8 @@ class Course(Chronicle):
             self._event_entry(after, judgement)
             for child in event.data.children:
                 self.split_off(child.lot, child.quantity.value)
+        elif isinstance(event, ev.UsageDecided):
+            self._decide_parts(event, after)
         elif isinstance(event, ev.LotShipped) and self._is_partial(event):
             self._ship_a_part(event, after, judgement)
         elif isinstance(event, ev.LotDispositioned) and event.data.decision == "regrade":
@@ -261,8 +268,49 @@ class Course(Chronicle):
         self.split_off(
             data.child, lot.quantity, item=data.item, revision=data.revision, state="quarantined", holds=(),
             rejected=False, inspection_stands=False, plan=None, sample=None, restrictions=(), disposition=None,
+            concession=None,
             results_version=0, results_after=0,
         )  # fmt: skip
+
+    def _parts_fail(self, lot: Lot | None) -> Generator[list[Case], list[Judgement], tuple[RuleVerdict, ...]]:
+        """Of a usage decision: why a part cannot become what is decided of it. All of them, or none is carried out."""
+        event = self.submission.event
+        if lot is None or not isinstance(event, ev.UsageDecided) or usage.guards(lot, event, self.around.today):
+            return ()
+        found: list[RuleVerdict] = []
+        for name, part in zip(lots_of_parts(event), event.data.parts, strict=True):
+            if part.decision == "block" or (part.decision, lot.state) == ("release", "released"):
+                continue
+            child = usage.part_as_lot(lot, name, event.data, part)
+            gate = gate_of(part.decision)
+            judgement = yield from self._judge(gate, child)
+            self._parts[name] = judgement
+            reasons = (*decide.standing(child, part.decision, self.around.today),
+                       *self._gate_reasons(gate, judgement, fact=False))  # fmt: skip
+            found += [usage.about_part(one, name, part) for one in reasons]
+        return tuple(found)
+
+    def _decide_parts(self, event: ev.UsageDecided, after: str) -> None:
+        lot, data = self.lots[event.subject], event.data
+        born: list[tuple[str, ev.LotPart, tuple[QualityRecord, ...]]] = [
+            (name, part, usage.records_of(lot, data, part))
+            for name, part in zip(lots_of_parts(event), data.parts, strict=True)
+        ]
+        self._event_entry(after, None)
+        for name, part, records in born:
+            self.split_off(name, part.quantity.value, records=records)
+            judgement = self._parts.get(name)
+            if part.decision == "release":
+                if lot.state != "released":
+                    self.follow_on(name, "release", ev.Release(reason=data.reason), judgement)
+            elif part.decision == "block":
+                if lot.state != "blocked":
+                    order = ev.HoldOrder(hold="usage-decision", reason=data.reason, owner=OURSELVES)
+                    self.follow_on(name, "hold", order, None)
+            else:
+                if lot.state == "inspected":
+                    self.follow_on(name, "reject", Completed(), None)
+                self.follow_on(name, part.decision, usage.disposition_of(lot, data, part), judgement)
 
     # -- what follows by itself --------------------------------------------------------------------------------
 
@@ -359,10 +407,13 @@ class Course(Chronicle):
 
     # -- judging and writing -----------------------------------------------------------------------------------
 
-    def _judge(self, gate: str | None) -> Generator[list[Case], list[Judgement], Judgement | None]:
+    def _judge(
+        self, gate: str | None, lot: Lot | None = None
+    ) -> Generator[list[Case], list[Judgement], Judgement | None]:
+        """Judge the subject, or ``lot`` in its place."""
         if gate is None or gate not in self.around.rulebook.gates():
             return None
-        facts = self._facts(gate)
+        facts = self._facts(gate) if lot is None else self.around.facts(lot, self._asked, self.results)
         ahead = self._ahead.pop(gate, None)
         if ahead is not None and ahead[0].facts == facts:
             case, judgement = ahead

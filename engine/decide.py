@@ -11,9 +11,9 @@ from typing import Any
 from msgspec import Struct
 
 from engine import events as ev
-from engine import in_process, records
+from engine import in_process, records, usage
 from engine.lifecycle import Situation
-from engine.lot import Lot, puts_off, stays_on_hold
+from engine.lot import CONCESSION_ENDED, Lot, puts_off, stays_on_hold
 from engine.production import GAP_SECONDS
 from engine.routing import UNROUTED, is_unrouted
 from rules.compiled import Severity, Verdict
@@ -30,7 +30,8 @@ ANSWERED_WHEN_CLOSED = frozenset(
 _USES_IT = frozenset({"release", "ship", "consume", "use_as_is"})
 #: What waits until a lot has left production.
 _OF_FINISHED_LOTS = _USES_IT | {
-    "rework", "regrade", "return_to_supplier", "reinspect", "split", "record_inspection", "change_plan", "retest_due",
+    "rework", "repair", "regrade", "return_to_supplier", "decide_usage", "reinspect", "split", "record_inspection",
+    "change_plan", "retest_due",
 }  # fmt: skip
 #: The rule that a lot is rejected by whose sample has too many nonconforming units.
 SAMPLE_ACCEPTED = "SAMPLE-ACCEPTED"
@@ -142,6 +143,8 @@ def situation(lot: Lot | None, event: ev.Event | None, trigger: str, gate_open: 
         return Situation()
     if trigger == "lift_hold" and isinstance(event, ev.HoldLifted):
         blocked = lot.rejected or stays_on_hold(lot, without=event.data.hold)
+    elif trigger == "use_as_is":
+        blocked = stays_on_hold(lot, without=CONCESSION_ENDED)
     else:
         blocked = bool(lot.holds)
     return Situation(
@@ -156,7 +159,7 @@ def guards(
     """Every built-in guard that fails for ``trigger``. ``undelivered``: targets that have not acknowledged the lot."""
     if lot is None:
         return ()
-    failing = list(standing(lot, trigger, today))
+    failing = [*standing(lot, trigger, today), *usage.guards(lot, event, today)]
     if isinstance(event, ev.LotProduced):
         failing.extend(in_process.completion_guards(lot, event.data))
     if trigger in ("consume", "split", "ship", "return"):
@@ -175,13 +178,15 @@ def standing(lot: Lot, trigger: str, today: int) -> tuple[RuleVerdict, ...]:
     failing: list[RuleVerdict] = []
     if lot.in_production and trigger in _OF_FINISHED_LOTS:
         failing.append(_fails("PRODUCTION-COMPLETED", f"lot {lot.id} is in production by order {lot.order}"))
-    if trigger in ("use_as_is", "rework") and lot.holds:
+    if trigger in ("use_as_is", "rework", "repair") and stays_on_hold(lot, without=CONCESSION_ENDED):
         names = ", ".join(h.hold for h in lot.holds)
         failing.append(_fails("NO-ACTIVE-HOLD", f"hold {names} is active; lift it first"))
     if trigger in _USES_IT:
         failing.extend(in_process.uncleared(lot))
         if is_expired(lot, today):
             failing.append(expired(lot))
+        if trigger != "use_as_is":
+            failing.extend(usage.ended(lot.concession, today))
     return tuple(failing)
 
 
@@ -234,8 +239,23 @@ def _signing_guards(lot: Lot, data: ev.Signing) -> list[RuleVerdict]:
     if (data.version, data.digest) != (lot.version, lot.head):
         words = f"version {data.version} was signed, and the lot is at version {lot.version}: look again, then sign"
         failing.append(_fails("SIGNED-AS-IT-IS", words))
-    if any((s.signer, s.meaning) == (data.signer, data.meaning) for s in lot.signatures):
+    if any((s.signer, s.meaning, s.record) == (data.signer, data.meaning, data.record) for s in lot.signatures):
         failing.append(_fails("SIGNED-ONCE", f"{data.signer} has signed for {data.meaning} already"))
+    return failing if data.record is None else [*failing, *_board_guards(lot, data)]
+
+
+def _board_guards(lot: Lot, data: ev.Signing) -> list[RuleVerdict]:
+    """Each role of the board signs a decision once, and each of them is another person."""
+    record = next((r for r in lot.records if r.record == data.record), None)
+    if record is None or record.status != "decided":
+        status = "not known" if record is None else f"{record.status}, not decided"
+        return [_fails("BOARD-DECISION", f"{data.record} is {status}")]
+    failing = []
+    if data.role not in record.unsigned:
+        wanted = ", ".join(record.unsigned) or "nobody any more"
+        failing.append(_fails("BOARD-ROLE", f"{data.record} has to be signed by {wanted}, not by {data.role}"))
+    if any(one.signer == data.signer for one in record.signed):
+        failing.append(_fails("BOARD-DIFFERENT-PEOPLE", f"{data.signer} has signed {data.record} in another role"))
     return failing
 
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 import msgspec
 
 from engine.errors import EventInvalid
-from engine.events import TYPES, AnyEvent, Event, Inspection, Measurement, OperationReport, Quantity
+from engine.events import TYPES, AnyEvent, Concession, Event, Inspection, Measurement, OperationReport, Quantity
 
 #: Decimal places that Lotgate keeps of a quantity or a measured value.
 DECIMAL_PLACES = 6
@@ -70,9 +70,17 @@ def check_numbers(event: Event) -> None:
     quantity = getattr(data, "quantity", None)
     if quantity is not None:
         _check_quantity(quantity, "/data/quantity")
-    for name in ("children", "inputs"):
+    for name in ("children", "inputs", "parts", "dispositions"):
         for index, part in enumerate(getattr(data, name, ())):
             _check_quantity(part.quantity, f"/data/{name}/{index}/quantity")
+            _check_concession(part, f"/data/{name}/{index}")
+    _check_concession(data, "/data")
+
+
+def _check_concession(part: object, pointer: str) -> None:
+    concession = getattr(part, "concession", None)
+    if isinstance(concession, Concession) and concession.quantity is not None:
+        _check_quantity(concession.quantity, f"{pointer}/concession/quantity")
 
 
 def refuse_control_characters(event: Event) -> None:

@@ -22,7 +22,10 @@ from engine.blocks import (
     Child,
     Closed,
     Code,
+    Concession,
+    ConcessionEnd,
     Consumption,
+    Disposed,
     Disposition,
     DriftedTarget,
     Expiry,
@@ -33,6 +36,7 @@ from engine.blocks import (
     Input,
     Inspection,
     LotId,
+    LotPart,
     Measurement,
     OperationParameter,
     OperationReport,
@@ -60,6 +64,7 @@ from engine.blocks import (
     Split,
     Stated,
     Text,
+    UsageDecision,
 )
 
 
@@ -150,6 +155,16 @@ class LotSplit(Event, tag="lot.split.v1", frozen=True, kw_only=True):
     data: Split
 
 
+class UsageDecided(Event, tag="usage_decision.made.v1", frozen=True, kw_only=True):
+    trigger = "decide_usage"
+    data: UsageDecision
+
+
+class ConcessionEnded(Event, tag="concession.ended.v1", frozen=True, kw_only=True):
+    trigger = "end_concession"
+    data: ConcessionEnd
+
+
 class LotShipped(Event, tag="lot.shipped.v1", frozen=True, kw_only=True):
     trigger = "ship"
     data: Shipment
@@ -231,6 +246,7 @@ AnyEvent = (
     | ReinspectionRequested | LotConsumed | LotSplit | LotShipped | ShipmentVoided | LotReturned | LotExpired
     | LotRetestDue | SpecificationRevised | FactStated | PlanChanged
     | RecordOpened | RecordChanged | ShelfLifeChanged | ProductionStarted | OperationReported
+    | UsageDecided | ConcessionEnded
 )  # fmt: skip
 
 #: CloudEvents type -> Struct, in the order of the taxonomy.

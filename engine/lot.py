@@ -24,7 +24,9 @@ from engine.records import (
     QualityRecord,
     SampleOutcome,
     Signature,
+    by_board,
     changed,
+    concession_of,
     opened,
 )
 
@@ -102,6 +104,8 @@ class Lot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: What the present inspection said, where it was by plan.
     sample: SampleOutcome | None = None
     disposition: str | None = None
+    #: Permission by which it is used although it does not conform.
+    concession: ev.Concession | None = None
     #: Customers a concession permits; empty: no restriction.
     restrictions: tuple[str, ...] = ()
     recall_open: bool = False
@@ -289,11 +293,14 @@ def _rejected(lot: Lot, step: Step) -> dict[str, Any]:
 
 def _used_as_is(lot: Lot, step: Step) -> dict[str, Any]:
     data: ev.Disposition = step.data
-    return {"rejected": False, "disposition": "use_as_is", "restrictions": tuple(data.restrictions)}
+    holds = tuple(h for h in lot.holds if h.hold != CONCESSION_ENDED)
+    concession = concession_of(lot.records, data.record, data.decision, data.concession)
+    return {"rejected": False, "disposition": "use_as_is", "restrictions": tuple(data.restrictions),
+            "concession": concession, "holds": holds}  # fmt: skip
 
 
 def _reworked(lot: Lot, step: Step) -> dict[str, Any]:
-    return {"disposition": "rework", **_again(lot, step)}
+    return {"disposition": step.trigger, **_again(lot, step)}
 
 
 def _again(lot: Lot, step: Step) -> dict[str, Any]:
@@ -306,6 +313,7 @@ def _again(lot: Lot, step: Step) -> dict[str, Any]:
         "sample": None,
         "inspectors": (),
         "restrictions": (),
+        "concession": None,
     }
 
 
@@ -352,6 +360,12 @@ def _expired(lot: Lot, step: Step) -> dict[str, Any]:
     return changes
 
 
+def _concession_ended(lot: Lot, step: Step) -> dict[str, Any]:
+    data: ev.ConcessionEnd = step.data
+    text = f"concession {data.concession} ended on {data.ended_on.isoformat()}"
+    return {"holds": (*lot.holds, Hold(CONCESSION_ENDED, CONCESSION_ENDED, step.source, text=text))}
+
+
 def _shipped(lot: Lot, step: Step) -> dict[str, Any]:
     data: ev.Shipment = step.data
     return {"closed": "shipped", "shipment": data.shipment, "customer": data.customer}
@@ -367,13 +381,7 @@ def _unshipped(lot: Lot, step: Step) -> dict[str, Any]:
 
 def _returned(lot: Lot, step: Step) -> dict[str, Any]:
     data: ev.Return = step.data
-    return {
-        **_again(lot, step),
-        "closed": None,
-        "quantity": data.quantity.value,
-        "shipment": None,
-        "customer": None,
-    }
+    return {**_again(lot, step), "closed": None, "quantity": data.quantity.value, "shipment": None, "customer": None}
 
 
 def _split(lot: Lot, step: Step) -> dict[str, Any]:
@@ -382,10 +390,14 @@ def _split(lot: Lot, step: Step) -> dict[str, Any]:
     return {"quantity": left, "closed": "split" if left == 0 else None}
 
 
+def _decided_by_parts(lot: Lot, step: Step) -> dict[str, Any]:
+    return {"quantity": Decimal(0), "closed": "split"}
+
+
 def _signed(lot: Lot, step: Step) -> dict[str, Any]:
-    data: ev.Signing = step.data
-    signature = Signature(data.signer, data.meaning, data.version, data.digest, step.recorded_at, data.text, data.role)
-    return {"signatures": (*lot.signatures, signature)}
+    data, at = step.data, step.recorded_at
+    one = Signature(data.signer, data.meaning, data.version, data.digest, at, data.text, data.role, data.record)
+    return {"signatures": (*lot.signatures, one), "records": tuple(by_board(r, data, at) for r in lot.records)}
 
 
 def _record_opened(lot: Lot, step: Step) -> dict[str, Any]:
@@ -428,6 +440,7 @@ def _settled(lot: Lot, step: Step) -> dict[str, Any]:
 #: Ids of the holds that the lifecycle itself places.
 EXPIRED = "expired"
 GATE_SHUT = "release-gate"
+CONCESSION_ENDED = "concession-ended"
 
 _CHANGES: dict[str, Any] = {
     "produce": _completed,
@@ -443,6 +456,9 @@ _CHANGES: dict[str, Any] = {
     "reject": _rejected,
     "use_as_is": _used_as_is,
     "rework": _reworked,
+    "repair": _reworked,
+    "decide_usage": _decided_by_parts,
+    "end_concession": _concession_ended,
     "regrade": _ended("regraded", "regrade"),
     "return_to_supplier": _ended("returned", "return_to_supplier"),
     "scrap": _ended("scrapped", "scrap"),

@@ -17,6 +17,7 @@ from engine.compensation import Compensation, Compensations
 from engine.decoding import decode_event
 from engine.drift import DriftLine
 from engine.events import event_key
+from engine.lot import decode_lot
 from engine.pipeline import Pipeline
 from engine.quality_lists import tell_of_overdue
 from engine.store.opening import Store
@@ -54,6 +55,30 @@ def retest_lots(store: Store, pipeline: Pipeline, clock: Clock, today: date) -> 
         .order_by(lots.c.retest_on)
     )
     return _say_of(store, pipeline, clock, due, _retest)
+
+
+def end_concessions(store: Store, pipeline: Pipeline, clock: Clock, today: date) -> int:
+    """Submit ``concession.ended.v1`` for released lots whose concession's last day has passed; gives how many."""
+    over = (
+        select(lots.c.id, lots.c.snapshot)
+        .where(lots.c.concession_until < today.isoformat())
+        .where(lots.c.state == "released", lots.c.closed.is_(None))
+        .order_by(lots.c.id)
+        .limit(ROUND)
+    )
+    with store.reads.connect() as connection:
+        found = [decode_lot(row.snapshot) for row in connection.execute(over)]
+    now = clock()
+    ended = [
+        ev.ConcessionEnded(
+            specversion="1.0", id=f"{lot.id}/concession/{instant(now)}", source=CLOCK, subject=lot.id, time=now,
+            data=ev.ConcessionEnd(concession=lot.concession.number, ended_on=lot.concession.valid_until),
+        )
+        for lot in found if lot.concession is not None
+    ]  # fmt: skip
+    for start in range(0, len(ended), 100):
+        pipeline.process([submission(event, CLOCK) for event in ended[start : start + 100]])
+    return len(ended)
 
 
 def _say_of(
@@ -227,6 +252,7 @@ def _drifted(line: DriftLine, now: datetime) -> ev.Event:
 def rounds(store: Store, pipeline: Pipeline, clock: Clock, today: date) -> Iterator[tuple[str, int]]:
     """One round of everything time brings about: (what, how many)."""
     yield "expired lots", expire_lots(store, pipeline, clock, today)
+    yield "concessions that ended", end_concessions(store, pipeline, clock, today)
     yield "lots to be retested", retest_lots(store, pipeline, clock, today)
     yield "parked events taken up", take_up_parked(store, pipeline)
     yield "operations that wait too long", tell_of_gaps(store, clock)

@@ -125,6 +125,15 @@ def parser() -> argparse.ArgumentParser:
     operation.add_argument("operation", nargs="?", help="its number; left out: list those of the lot")
     operation.add_argument("--order", action="store_true", help="every lot of a production order")
     remote(operation)
+    decide = add("decide", "what becomes of the parts of a lot: released, blocked, disposed of; in one command")
+    decide.add_argument("lot", help="the lot's id")
+    decide.add_argument("parts", nargs="+", metavar="DECISION=QUANTITY[:LOT]",
+                        help="such as release=900 block=100:L-7-BAD; together the whole lot, in its unit")  # fmt: skip
+    decide.add_argument("--reason", required=True, help="a code of your list")
+    decide.add_argument("--text", help="free words on it")
+    decide.add_argument("--record", help="the nonconformance whose decision this carries out")
+    decide.add_argument("--once", metavar="KEY", help="the same for each try: it is done once")
+    remote(decide)
     recall = add("recall", "what a recall would touch; open, watch and close recalls")
     recall.add_argument("action", choices=("list", "preview", "open", "show", "close"))
     recall.add_argument("recall", nargs="?", help="open: an id of your own; show, close: which")
@@ -249,6 +258,7 @@ _ANSWERS = {
     "targets": "targets.targets", "reconcile": "reconcile.reconcile", "tasks": "tasks.tasks",
     "webhooks": "webhooks.webhooks", "trace": "trace.trace", "recall": "recall.recall", "ready": "ready.ready",
     "where": "where.where", "operation": "operation.operation",
+    "decide": "decide.decide",
     "sampling": "sampling.sampling", "spc": "spc.spc", "quality": "quality.quality",
     "reference": "reference.reference", "inbox": "inbox.inbox",
     "pull": "pull.pull",

@@ -108,6 +108,11 @@ def _caused(first: str) -> Any:
     return say
 
 
+def _usage(data: Any) -> str:
+    parts = ", ".join(f"{p.quantity.value.normalize():f} {p.quantity.unit} {label(p.decision)}" for p in data.parts[:6])
+    return f"Decided: {parts}" + (" …" if len(data.parts) > 6 else "") + _why(data)
+
+
 def _parameters(data: Any) -> str:
     said = ", ".join(f"{p.parameter} {p.value.normalize():f} {p.unit}" for p in data.parameters[:5])
     return (f": {said}" if said else "") + (" …" if len(data.parameters) > 5 else "")
@@ -137,6 +142,8 @@ _SENTENCES: dict[str, Any] = {
     "hold.lifted.v1": lambda d: f"Hold {d.hold} lifted{_why(d)}",
     "lot.released.v1": lambda d: f"Released{_why(d)}",
     "lot.dispositioned.v1": lambda d: f"Decided: {label(d.decision)}{_why(d)}",
+    "usage_decision.made.v1": _usage,
+    "concession.ended.v1": lambda d: f"Concession {d.concession} ended on {d.ended_on}",
     "reinspection.requested.v1": lambda d: f"To be inspected again{_why(d)}",
     "lot.consumed.v1": lambda d: f"{d.quantity.value.normalize():f} {d.quantity.unit} used by order {d.order}",
     "lot.split.v1": _split,

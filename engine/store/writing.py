@@ -88,7 +88,8 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
     ),
     "lots": (
         "id", "version", "state", "item", "revision", "supplier", "plant", "order_number", "quantity", "unit",
-        "expires_on", "retest_on", "closed", "received_at", "changed_at", "head", "snapshot", "state_since",
+        "expires_on", "retest_on", "concession_until", "closed", "received_at", "changed_at", "head", "snapshot",
+        "state_since",
     ),
     "results": ("lot", "version", "inspection", "measurements"),
     "deliveries": ("lot", "version", "target", "payload", "due_at", "created_at"),

@@ -20,6 +20,8 @@ lots = Table(
     Column("unit", Text, nullable=False),
     Column("expires_on", Text),
     Column("retest_on", Text),
+    #: Last day of the concession by which it is used.
+    Column("concession_until", Text),
     Column("closed", Text),
     Column("received_at", Text, nullable=False),
     Column("changed_at", Text, nullable=False),
@@ -33,6 +35,8 @@ lots = Table(
     #: The few lots that have such a day, in order of it.
     Index("lots_by_retest", "retest_on", sqlite_where=text("retest_on IS NOT NULL"),
           postgresql_where=text("retest_on IS NOT NULL")),
+    Index("lots_by_concession", "concession_until", sqlite_where=text("concession_until IS NOT NULL"),
+          postgresql_where=text("concession_until IS NOT NULL")),
     Index("lots_by_item", "item", "id"),
     Index("lots_by_supplier", "supplier", "id"),
 )
