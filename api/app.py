@@ -35,6 +35,7 @@ from api.feed import PATH as FEED
 from api.feed import FeedPath, Tail, feed_routes
 from api.genealogy import genealogy_routes
 from api.health import Health, health_routes, healthz
+from api.in_process import in_process_routes
 from api.kpi import kpi_routes
 from api.ledger import ledger_routes
 from api.lots import lot_routes
@@ -142,6 +143,7 @@ def create_app(settings: Settings) -> Application:
             *kpi_routes(engine),
             *ledger_routes(engine, patience, bell.ring),
             *quality_routes(engine, patience),
+            *in_process_routes(engine),
             *readiness_routes(engine, patience, bell.ring),
             *recall_routes(engine, patience),
             *reference_routes(engine, patience),

@@ -90,14 +90,14 @@ async def _then(engine: Front, lot: str, query: dict[str, str]) -> Response[byte
         raise Refused("parameter-invalid", str(error), "as_of") from None
     fields = fields_of(query, LotView)
     then = await asyncio.to_thread(lot_as_of, engine.reading, path_part(lot), moment)
-    view = LotView(then.lot, next_steps(then.lot.state), [], then.as_of, then.until)
+    view = LotView(then.lot, next_steps(then.lot.state, then.lot.in_production), [], then.as_of, then.until)
     return json_answer(selected(view, fields))
 
 
 def lot_view(engine: Front, found: Lot) -> LotView:
     """A lot with its surroundings as they are now; asks the database."""
     known = engine.ledger.acknowledged(found.id)
-    return LotView(found, next_steps(found.state), [_target(k) for k in known])
+    return LotView(found, next_steps(found.state, found.in_production), [_target(k) for k in known])
 
 
 def _target(known: Acknowledged) -> TargetView:

@@ -88,9 +88,10 @@ TASK = Parameter("task", "Number of the task.", {"type": "integer", "minimum": 1
 SUBSCRIPTION = Parameter("subscription", "Its id: `hook-` and 8 digits.", place="path", required=True)
 RECALL = Parameter("recall", "Its id.", place="path", required=True)
 KIND = Parameter(
-    "kind", "inspection-plan, fact, order, allocation, customer or calendar.", place="path", required=True
+    "kind", "inspection-plan, fact, order, allocation, customer, calendar or routing.", place="path", required=True
 )
 ORDER = Parameter("order", "Number of the sales order.", {"type": "string", "minLength": 1}, "path", True)
+OPERATION = Parameter("operation", "Number of the operation.", {"type": "string", "minLength": 1}, "path", True)
 KEY = Parameter("key", "Key of the record.", {"type": "string", "minLength": 1, "maxLength": 64}, "path", True)
 AFTER_LINE = Parameter("after_line", "Only what stands behind this line: to go on with an import that broke off.")
 DRY_RUN = Parameter("dry_run", "`yes`: say what would be, change nothing.")

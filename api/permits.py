@@ -16,7 +16,7 @@ from litestar.types import HTTPScope
 from api.access import Principal
 from api.problems import Refused
 from api.roles import SENDERS
-from engine.events import TYPES, Event, LotMerged, LotProduced, LotReceived
+from engine.events import TYPES, Event, LotMerged, LotProduced, LotReceived, ProductionStarted
 
 #: Struct -> CloudEvents type.
 _NAMES = {struct: name for name, struct in TYPES.items()}
@@ -24,7 +24,7 @@ _NAMES = {struct: name for name, struct in TYPES.items()}
 _COMMANDS = "api/"
 _OWN = "lotgate/"
 #: Records of a lot that show nothing of other lots.
-_RECORDS = frozenset((b"journal", b"results", b"holds", b"deliveries", b"explain"))
+_RECORDS = frozenset((b"journal", b"results", b"holds", b"deliveries", b"explain", b"operations"))
 _LISTS = frozenset((b"/v1/lots", b"/v1/feed", b"/v1/changes"))
 _EVENTS = frozenset((b"/v1/events", b"/v1/events/batch"))
 #: Signing out; that something happened, not what; where a lot that was named exactly is, which is checked there.
@@ -84,7 +84,7 @@ class Permits:
 
     async def _check_plants(self, principal: Principal, event: Event) -> None:
         lots: list[str] = []
-        if isinstance(event, LotReceived | LotProduced):
+        if isinstance(event, LotReceived | LotProduced | ProductionStarted):
             if event.data.plant not in principal.plants:
                 where = "no plant" if event.data.plant is None else f"the plant {event.data.plant}"
                 raise _elsewhere(principal, f"this lot is of {where}", "/data/plant")
@@ -117,6 +117,8 @@ class Permits:
                 self._check_list(principal, scope["query_string"])
             return
         parts = path.split(b"/")
+        if reads and len(parts) == 7 and parts[4] == b"operations" and parts[6] == b"gate":
+            parts = parts[:5]  # the gate of an operation shows nothing but its lot
         if parts[:3] != [b"", b"v1", b"lots"] or len(parts) not in (4, 5) or not parts[3]:
             raise _elsewhere(principal, "this address shows or changes things of all of them")
         if method == "POST" and len(parts) == 5:

@@ -15,6 +15,7 @@ from api.parameters import (
     KIND,
     LIMIT,
     LOT,
+    OPERATION,
     ORDER,
     RECALL,
     Operation,
@@ -30,6 +31,7 @@ from api.signing import Sign
 from api.views import Page
 from engine.answer import Decision
 from engine.kpi import Kpi
+from engine.operation_gate import OperationGate, OperationLine, OrderGate
 from engine.quality_lists import RecordLine
 from engine.readiness import Question, ShipmentReadiness
 from engine.readiness_record import Answered, KeptAnswer
@@ -98,6 +100,14 @@ QUALITY: tuple[Operation, ...] = (
     ),
     reading("/v1/lots/{lot}/systems", "ask_systems", "What ERP, WMS and the others say of a lot now.", Elsewhere, LOT,
             more=(404, 503)),
+    reading("/v1/lots/{lot}/operations", "lot_operations", "Operations of a lot: those reported, and those to come.",
+            Page[OperationLine], LOT),
+    reading("/v1/lots/{lot}/operations/{operation}/gate", "operation_gate", "May this operation of the lot start now?",
+            OperationGate, LOT, OPERATION),
+    reading("/v1/production-orders/{order}/operations/{operation}/gate", "order_operation_gate",
+            "May this operation start for every lot of the order that is in production?", OrderGate,
+            Parameter("order", "Number of the production order.", {"type": "string", "minLength": 1}, "path", True),
+            OPERATION),
     reading("/v1/kpi", "kpi", "Business numbers: backlog, blocked stock, orders, yield, lead times, delays.", Kpi),
     reading("/v1/quality/scorecards", "scorecards", "How items from suppliers have done.", Page[ScorecardLine],
           Parameter("item", "Only this item."), Parameter("supplier", "Only this supplier; empty: our own.")),

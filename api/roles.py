@@ -9,8 +9,8 @@ from collections.abc import Iterable
 #: Role -> what it is for, in the words of the handbook.
 ROLES: dict[str, str] = {
     "read": "every GET",
-    "submit": "events of goods: received, produced, consumed, split, merged, repacked, shipped, returned;"
-    " specifications; holds",
+    "submit": "events of goods and production: received, operations, produced, consumed, split, merged, repacked,"
+    " shipped, returned; specifications; holds",
     "inspect": "inspection results, reinspections, stated facts; holds",
     "hold": "holds, and lifting them",
     "release": "releasing lots, dispositions, shelf life; holds",
@@ -32,11 +32,15 @@ _NOBODY: frozenset[str] = frozenset()
 SENDERS: dict[str, frozenset[str]] = {
     "lot.received.v1": _GOODS,
     "lot.produced.v1": _GOODS,
+    "production.started.v1": _GOODS,
+    "operation.reported.v1": _GOODS,
     "inspection.recorded.v1": _INSPECTION,
     "hold.applied.v1": frozenset({"submit", "inspect", "hold", "release"}),
     "hold.lifted.v1": frozenset({"hold"}),
     "lot.released.v1": _DECISION,
     "lot.dispositioned.v1": _DECISION,
+    "usage_decision.made.v1": _DECISION,
+    "concession.ended.v1": _NOBODY,
     "reinspection.requested.v1": _INSPECTION,
     "lot.consumed.v1": _GOODS,
     "lot.split.v1": _GOODS,

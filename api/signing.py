@@ -35,6 +35,8 @@ class Sign(Struct, frozen=True, forbid_unknown_fields=True):
     #: In which of the signer's roles.
     role: ev.Code | None = None
     text: ev.Text = ""
+    #: The quality record whose decision is signed, for its material review board.
+    record: ev.Code | None = None
 
 
 def sign_route(committer: Committer, patience: Patience, permits: Permits, keys: KeyRing) -> HTTPRouteHandler:
@@ -62,6 +64,6 @@ def signature_of(wanted: Sign, principal: Principal, keys: KeyRing, lot: str, ke
         raise Refused("forbidden", f"{name} does not have the role {wanted.role}.", "/role")
     data = ev.Signing(
         meaning=wanted.meaning, version=wanted.version, digest=wanted.digest, signer=name[:64], role=wanted.role,
-        text=wanted.text,
+        text=wanted.text, record=wanted.record,
     )  # fmt: skip
     return ev.LotSigned(specversion="1.0", id=key, source=f"api/{name}", subject=lot, data=data)

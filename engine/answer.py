@@ -204,7 +204,7 @@ def _refused(course: Course, refusal: decide.Refusal) -> Answer:
         lot=course.submission.event.subject,
         version=None if lot is None else lot.version,
         state=None if lot is None else lot.state,
-        allowed=list(allowed(ABSENT if lot is None else lot.state)),
+        allowed=list(allowed(ABSENT) if lot is None else allowed(lot.state, lot.in_production)),
         gate=refusal.gate,
         rules=lines(refusal.gate or course.trigger, refusal.rules),
         correlation_id=course.submission.event.correlationid,

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from engine import events as ev
+from engine import in_process
 from engine.answer import Answer, answer_of, notice, problem
 from engine.course import Course
 from engine.decoding import decode_event
@@ -180,7 +181,7 @@ class Batch:
         """Read what is known and was counted of the lots' items and suppliers."""
         about = {(lot.item, lot.supplier) for lot in lots}
         for sub in subs:
-            if isinstance(sub.event, ev.LotReceived | ev.LotProduced):
+            if isinstance(sub.event, ev.LotReceived | ev.LotProduced | ev.ProductionStarted):
                 about.add((sub.event.data.item, getattr(sub.event.data, "supplier", None)))
         about -= self._about
         if not about:
@@ -257,6 +258,8 @@ class Batch:
                 arrived.append(f"lot:{entry.lot}")
             if entry.trigger == "hold" and entry.kind == "event":
                 arrived.append(f"hold:{entry.lot}|{sub.event.data.hold}")  # type: ignore[attr-defined]
+            if entry.kind == "event" and isinstance(sub.event, ev.OperationReported):
+                arrived += in_process.needs_met(entry.lot, sub.event.data)
         if index is not None:
             self._answers[index] = answer_of(course, self._routes)
 
@@ -367,9 +370,9 @@ class Batch:
             else:
                 self._unparked.remove(sub.key)
             text = ev.encode_event(sub.event).decode()
-            rows.parked.append(
-                (sub.key, sub.event.subject, early.waits_for, text, sub.principal, now, due + PARKED_FOR_SECONDS)
-            )
+            tell_at = None if early.tell_after_seconds is None else due + early.tell_after_seconds
+            rows.parked.append((sub.key, sub.event.subject, early.waits_for, text, sub.principal, now,
+                                due + PARKED_FOR_SECONDS, tell_at))  # fmt: skip
 
     def _lot_rows(self, rows: writing.Rows) -> None:
         for lot_id, lot in self._lots.items():

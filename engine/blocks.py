@@ -82,6 +82,44 @@ class Production(Closed, frozen=True):
     inputs: list[Input] = []
 
 
+class ProductionStart(Closed, frozen=True):
+    """Production of a lot begins: from now on its operations are reported, and it is nowhere in stock."""
+
+    item: Code
+    revision: Code
+    #: What the order is to give; the completion says what it gave.
+    quantity: Quantity
+    order: Code
+    plant: Code | None = None
+    location: Code | None = None
+
+
+class OperationParameter(Closed, frozen=True):
+    """A parameter that was measured at an operation."""
+
+    parameter: Code
+    value: Decimal
+    unit: Annotated[str, Meta(min_length=1, max_length=16)]
+
+
+class OperationReport(Closed, frozen=True):
+    """MES reports an operation of the lot: it was started, completed or aborted."""
+
+    #: Its number in the routing, such as ``0030``.
+    operation: Code
+    status: Literal["started", "completed", "aborted"]
+    #: Its place in the lot's course, where MES counts them: 1, 2, 3 … without gaps.
+    sequence: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    #: Operations that have to be completed before, besides those that the routing names.
+    after: Annotated[list[Code], Meta(max_length=100)] = []
+    #: Identity of this report in the MES: its business key.
+    confirmation: Code | None = None
+    order: Code | None = None
+    equipment: Code | None = None
+    operator: Code | None = None
+    parameters: Annotated[list[OperationParameter], Meta(max_length=100)] = []
+
+
 class Measurement(Closed, frozen=True):
     """One recorded result: a measured value, a judged unit, or a count of nonconforming units."""
 
@@ -131,10 +169,20 @@ class Release(Closed, frozen=True):
     reason: Reason | None = None
 
 
+class Concession(Closed, frozen=True):
+    """Permission to use what does not conform: by its number, until a day, up to a quantity."""
+
+    number: Code
+    #: Last day on which the lot may be released, used and shipped by it.
+    valid_until: date
+    #: Left out: any.
+    quantity: Quantity | None = None
+
+
 class Disposition(Closed, frozen=True):
     """What becomes of a blocked lot."""
 
-    decision: Literal["use_as_is", "rework", "regrade", "return_to_supplier", "scrap"]
+    decision: Literal["use_as_is", "rework", "repair", "regrade", "return_to_supplier", "scrap"]
     reason: Reason
     #: Rework order, RMA or cost centre, by decision.
     reference: Code | None = None
@@ -142,8 +190,48 @@ class Disposition(Closed, frozen=True):
     item: Code | None = None
     revision: Code | None = None
     child: LotId | None = None
-    #: Concession: what the use is limited to.
+    #: Use as is: the customers that it is limited to, and the concession by which it is.
     restrictions: list[Code] = []
+    concession: Concession | None = None
+    #: The nonconformance whose decision this carries out.
+    record: Code | None = None
+
+
+class LotPart(Closed, frozen=True):
+    """A part of a lot, and what becomes of it."""
+
+    quantity: Quantity
+    decision: Literal["release", "block", "use_as_is", "rework", "repair", "return_to_supplier", "scrap"]
+    #: The lot that it becomes; left out: the lot's id with ``-1``, ``-2`` … behind it.
+    lot: LotId | None = None
+    #: Rework order, RMA or cost centre, by decision.
+    reference: Code | None = None
+    restrictions: list[Code] = []
+    concession: Concession | None = None
+
+
+class UsageDecision(Closed, frozen=True):
+    """A lot is divided by what becomes of its parts; together they are the whole lot."""
+
+    parts: Annotated[list[LotPart], Meta(min_length=2, max_length=50)]
+    reason: Reason
+    #: The nonconformance whose decision this carries out, or whose quantity is set apart.
+    record: Code | None = None
+
+
+class ConcessionEnd(Closed, frozen=True):
+    """The clock saw the last day of a concession pass."""
+
+    concession: Code
+    ended_on: date
+
+
+class Disposed(Closed, frozen=True):
+    """What is decided of a quantity that does not conform."""
+
+    decision: Literal["use_as_is", "rework", "repair", "return_to_supplier", "scrap"]
+    quantity: Quantity
+    concession: Concession | None = None
 
 
 class Reinspection(Closed, frozen=True):
@@ -354,6 +442,10 @@ class RecordOpening(Closed, frozen=True):
     #: Who has to do it, and by when.
     owner: Code | None = None
     due_on: date | None = None
+    #: Of a deviation: at this operation of production; those that follow it wait until it is decided.
+    operation: Code | None = None
+    #: Of a nonconformance: how much of the lot does not conform; left out: all of it.
+    quantity: Quantity | None = None
 
 
 class RecordStep(Closed, frozen=True):
@@ -367,6 +459,10 @@ class RecordStep(Closed, frozen=True):
     severity: Literal["minor", "major", "critical"] | None = None
     owner: Code | None = None
     due_on: date | None = None
+    #: decide, of a nonconformance: what becomes of how much; together all that does not conform.
+    dispositions: Annotated[list[Disposed], Meta(max_length=20)] = []
+    #: decide: the material review board: roles that have to sign the decision, each by another person.
+    board: Annotated[list[Code], Meta(max_length=10)] = []
 
 
 class Signing(Closed, frozen=True):
@@ -380,6 +476,8 @@ class Signing(Closed, frozen=True):
     #: In which of the signer's roles.
     role: Code | None = None
     text: Text = ""
+    #: The quality record whose decision is signed, for the material review board.
+    record: Code | None = None
 
 
 class Revision(Closed, frozen=True):

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from engine import events as ev
+from engine.production import AssignedRouting
 from engine.records import AssignedPlan, SampleOutcome
 from engine.upcasts import current
 
@@ -27,6 +28,12 @@ class PlanAssigned(ev.Closed, frozen=True):
     assigned: AssignedPlan
 
 
+class RoutingAssigned(ev.Closed, frozen=True):
+    """Consequence: a routing was assigned to the lot, whose operations are reported from now on."""
+
+    assigned: AssignedRouting
+
+
 class SamplingChanged(ev.Closed, frozen=True):
     """Consequence: a reaction of the rule files changed the sampling of the item from this supplier."""
 
@@ -44,6 +51,8 @@ class Opened(ev.Closed, frozen=True):
     #: The reaction that did it.
     reaction: str
     text: str
+    #: Of a deviation in production: at this operation.
+    operation: str | None = None
 
 
 class SplitOff(ev.Closed, frozen=True):
@@ -93,6 +102,12 @@ CONSEQUENCE_TYPES: dict[str, str] = {
     "merge_into": "lot.merged_into.v1",
     "assign_plan": "inspection_plan.assigned.v1",
     "change_sampling": "sampling.changed.v1",
+    "assign_routing": "routing.assigned.v1",
+    "use_as_is": "lot.dispositioned.v1",
+    "rework": "lot.dispositioned.v1",
+    "repair": "lot.dispositioned.v1",
+    "return_to_supplier": "lot.dispositioned.v1",
+    "scrap": "lot.dispositioned.v1",
 }
 
 _DATA_TYPES: dict[str, Any] = (
@@ -110,6 +125,7 @@ _DATA_TYPES: dict[str, Any] = (
         "lot.merged_into.v1": MergedInto,
         "inspection_plan.assigned.v1": PlanAssigned,
         "sampling.changed.v1": SamplingChanged,
+        "routing.assigned.v1": RoutingAssigned,
     }
     | {type_: Opened for type_, _ in RECORDS.values()}
 )

@@ -6,29 +6,24 @@ neither a database nor a clock. It works on copies: a course that fails leaves n
 """
 
 from collections.abc import Generator, Mapping
-from decimal import Decimal
-from typing import Any, Literal
 
 import msgspec
-from msgspec.structs import replace
 
-from engine import by_plan, decide, parts, stated
+from engine import by_plan, decide, in_process, parts, production, stated, usage
 from engine import events as ev
-from engine.consequences import CONSEQUENCE_TYPES, RECORDS, Completed, Opened, PlanAssigned, SplitOff
+from engine.chronicle import OURSELVES, Chronicle
+from engine.consequences import CONSEQUENCE_TYPES, RECORDS, Completed, Opened, PlanAssigned
 from engine.effects import disputed, must_be_told, same_words, status_for
-from engine.evidence import Judged, ResultsUsed, evidence, expected_lot, gate_detail, time_of
+from engine.evidence import Judged, ResultsUsed, expected_lot, gate_detail
 from engine.gather import Fact, Facts, event_fact, with_results
-from engine.holds import HoldChange, changes_of
-from engine.journal import GENESIS, Entry, entry_hash, step_of
 from engine.lifecycle import ABSENT, Situation, allowed, follow, gate_of, is_fact
-from engine.lot import Lot, evolve, used_of
-from engine.submission import Submission, child_of_shipment
+from engine.lot import Lot, used_of
+from engine.records import QualityRecord
+from engine.submission import Submission, child_of_shipment, lots_of_parts
 from engine.surroundings import Surroundings
 from engine.telling import Telling
 from rules.rulebook import Case, Judgement, Reaction, RuleVerdict
 
-#: Source of everything that Lotgate itself writes.
-OURSELVES = "lotgate"
 #: Automatic steps one event may set off; a longer chain is a loop in the rules.
 MAX_CONSEQUENCES = 16
 
@@ -43,36 +38,26 @@ Judging = Generator[list[Case], list[Judgement], None]
 Taking = Generator[list[Case], list[Judgement], str | None]
 
 
-class Course:
+class Course(Chronicle):
     """One submission's way; what became of it is in the attributes when :meth:`run` is exhausted."""
 
     __slots__ = (
-        "_ahead", "_asked", "around", "before", "early", "entries", "hold_changes", "judged", "known", "loop", "lots",
-        "records", "refusal", "results", "submission", "tasks", "telling", "trigger",
+        "_ahead", "_asked", "_parts", "early", "loop", "records", "refusal", "results", "telling", "trigger",
         "unchanged",
     )  # fmt: skip
 
     def __init__(
         self, submission: Submission, lots: Mapping[str, Lot], results: list[Fact], around: Surroundings
     ) -> None:
-        self.submission = submission
-        self.around = around
-        subject = submission.event.subject
-        #: Every lot that was loaded for the batch.
-        self.known = lots
-        self.before: Lot | None = lots.get(subject)
-        #: Lots as this course leaves them, by id.
-        self.lots: dict[str, Lot] = {} if self.before is None else {subject: self.before}
+        super().__init__(submission, lots, around)
         #: Result facts of the lot's present inspection.
         self.results = results
-        self.entries: list[Entry] = []
         #: (lot, version, inspection, measurements JSON) to be kept as results.
         self.records: list[tuple[str, int, str, str]] = []
-        #: What became of the holds of lots, in order.
-        self.hold_changes: list[HoldChange] = []
-        self.judged: list[Judged] = []
         #: Judgements asked for ahead of their turn, by gate; used only if the facts turn out as expected.
         self._ahead: dict[str, tuple[Case, Judgement]] = {}
+        #: What was judged of the parts of a usage decision, by lot.
+        self._parts: dict[str, Judgement | None] = {}
         self._asked = event_fact(submission.event, submission.principal)
         self.refusal: decide.Refusal | None = None
         self.early: decide.Early | None = None
@@ -81,14 +66,7 @@ class Course:
         self.loop = False
         #: What targets must be told.
         self.telling = Telling()
-        #: (kind, lot, text) of tasks that reactions opened.
-        self.tasks: list[tuple[str, str, str]] = []
         self.trigger = decide.trigger_of(submission.event)
-
-    @property
-    def lot(self) -> Lot | None:
-        """The subject as it stands now."""
-        return self.lots.get(self.submission.event.subject)
 
     def run(self) -> Judging:
         """Decide. Yields cases to judge; everything else is left in the attributes."""
@@ -145,7 +123,8 @@ class Course:
         undelivered = around.undelivered.get(event.subject, ())
         failing = decide.guards(lot, event, trigger, around.today, undelivered) + self._family_fails()
         state = ABSENT if lot is None else lot.state
-        if trigger not in allowed(state) or (not failing and not self._possible(state, trigger)):
+        open_to = allowed(state, lot is not None and lot.in_production)
+        if trigger not in open_to or (not failing and not self._possible(state, trigger)):
             self._refuse(decide.Refusal("transition-not-allowed", f"{trigger} is not possible while {state}."))
             return
         if isinstance(event, ev.FactStated) and lot is not None:
@@ -155,13 +134,20 @@ class Course:
                 return
         if trigger == "record_inspection":
             failing += self._add_results(lot)
+        report = event.data if isinstance(event, ev.OperationReported) else None
+        if report is not None and lot is not None:
+            failing += in_process.guards(around, lot, report)
+            failing += yield from self._may_begin(lot, report)
         plan = by_plan.changed(around, lot, event.data.plan) if lot and isinstance(event, ev.PlanChanged) else None
         if isinstance(plan, RuleVerdict):
             failing += (plan,)
         gate = gate_of(trigger)
         judgement = yield from self._judge(gate)
         fact = is_fact(trigger)
-        reasons = (*failing, *self._gate_reasons(gate, judgement, fact))
+        # What was measured at an operation is never refused: it opens a deviation.
+        failing += yield from self._parts_fail(lot)
+        by_rules = () if trigger == "report_operation" else self._gate_reasons(gate, judgement, fact)
+        reasons = (*failing, *by_rules)
         if trigger != "void_shipment" and reasons:
             self._refuse(decide.Refusal("gate-failed", gate_detail(gate, reasons), gate, reasons))
             return
@@ -170,8 +156,10 @@ class Course:
             self._refuse(decide.Refusal("transition-not-allowed", f"{trigger} is not possible while {state}."))
             return
         yield from self._carry_out(after, judgement, plan if isinstance(plan, PlanAssigned) else None)
+        if report is not None and lot is not None and trigger == "report_operation":
+            self._open_deviation(lot, report, judgement)
         if judgement is not None and fact and trigger != "void_shipment":
-            self._place_holds(judgement)
+            self.place_holds(judgement)
         yield from self._follow_ups()
         self._react()
 
@@ -180,6 +168,25 @@ class Course:
         if isinstance(event, ev.LotMerged):
             return parts.situation(event, self.known)
         return decide.situation(self.before, event, self.trigger, gate_open)
+    def _may_begin(
+        self, lot: Lot, report: ev.OperationReport
+    ) -> Generator[list[Case], list[Judgement], tuple[RuleVerdict, ...]]:
+        """Of an operation that is reported as completed without a start: what rules say of its start."""
+        if self.trigger == "start_operation" or not in_process.begins(lot, report):
+            return ()
+        judgement = yield from self._judge("start_operation")
+        return () if judgement is None else decide.refusing(judgement, fact=False)
+
+    def _open_deviation(self, before: Lot, report: ev.OperationReport, judgement: Judgement | None) -> None:
+        found = in_process.breaches(self.around, before, report, judgement)
+        if not found:
+            return
+        type_, kind = RECORDS["open_deviation"]
+        lot = self.lots[before.id]
+        text = in_process.words_of(found)
+        data = Opened(f"{kind}/{report.operation}@{lot.version}"[:64], "in-process", text, report.operation)
+        self.append(lot.id, "consequence", "open_record", type_, lot.state, data, _encode(data).decode(), None)
+        self.tasks.append((kind, lot.id, text))
 
     def _family_fails(self) -> tuple[RuleVerdict, ...]:
         there = tuple(decide.child_exists(child) for child in self.submission.made if child in self.known)
@@ -194,11 +201,13 @@ class Course:
         if isinstance(event, ev.LotSplit):
             self._event_entry(after, judgement)
             for child in event.data.children:
-                self._split_off(child.lot, child.quantity.value)
+                self.split_off(child.lot, child.quantity.value)
         elif isinstance(event, ev.LotRepacked):
             self._repack(event.data, after)
         elif isinstance(event, ev.LotMerged):
             self._merge(event, after)
+        elif isinstance(event, ev.UsageDecided):
+            self._decide_parts(event, after)
         elif isinstance(event, ev.LotShipped) and self._is_partial(event):
             self._ship_a_part(event, after, judgement)
         elif isinstance(event, ev.LotDispositioned) and event.data.decision == "regrade":
@@ -207,12 +216,14 @@ class Course:
             self._event_entry(after, judgement)
             if plan is not None or self.trigger in _PLAN_KINDS:
                 self._assign(plan, _PLAN_KINDS.get(self.trigger, ""))
+            if self.trigger in ("start_production", "produce"):
+                self._assign_routing()
         return
         yield  # a generator like its callers, so that a later step may judge
 
     def _event_entry(self, after: str, judgement: Judgement | None) -> None:
         sub = self.submission
-        self._append(sub.event.subject, "event", self.trigger, str(sub.event.__struct_config__.tag), after,
+        self.append(sub.event.subject, "event", self.trigger, str(sub.event.__struct_config__.tag), after,
                      sub.event.data, sub.data.decode(), judgement)  # type: ignore[attr-defined]  # fmt: skip
         if isinstance(sub.event, ev.InspectionRecorded):
             entry = self.entries[-1]
@@ -224,7 +235,14 @@ class Course:
         lot = self.lot
         plan = plan if plan is not None or lot is None else by_plan.assigned(self.around, lot, kind)
         if plan is not None:
-            self._consequence("assign_plan", None, plan)
+            self.consequence("assign_plan", None, plan)
+
+    def _assign_routing(self) -> None:
+        """Production goes by the routing that fits; what was started keeps the one that it has."""
+        lot = self.lot
+        routing = None if lot is None or lot.routing is not None else in_process.assigned(self.around, lot)
+        if routing is not None:
+            self.consequence("assign_routing", None, routing)
 
     def _add_results(self, lot: Lot | None) -> tuple[RuleVerdict, ...]:
         """Take the results in; gives why they do not fit the lot's plan."""
@@ -235,32 +253,20 @@ class Course:
 
     # -- lots that a lot makes ---------------------------------------------------------------------------------
 
-    def _split_off(
-        self, child: str, quantity: Decimal, how: Literal["split", "repack"] = "split", used: ev.Quantity | None = None,
-        **changes: Any,
-    ) -> None:  # fmt: skip
-        parent = self.lot
-        if parent is None:
-            raise AssertionError("a split without a parent")
-        born = parts.split_off(parent, child, quantity, self.around.now, changes)
-        data = SplitOff(parent=parent.id, lot=msgspec.Raw(_encode(born)), how=how, used=used)
-        self._append(child, "consequence", "split_off", CONSEQUENCE_TYPES["split_off"], born.state, data,
-                     _encode(data).decode(), None)  # fmt: skip
-
     def _repack(self, data: ev.Repack, after: str) -> None:
         self._event_entry(after, None)
         for pack in data.into:
             used = used_of(pack) if pack.used is not None and pack.used.unit != pack.quantity.unit else None
-            self._split_off(pack.lot, pack.quantity.value, "repack", used, **parts.repacked(pack))
+            self.split_off(pack.lot, pack.quantity.value, "repack", used, **parts.repacked(pack))
 
     def _merge(self, event: ev.LotMerged, after: str) -> None:
         whole = parts.merged(event, self.known, after, self.around.now)
         for lot, given in parts.given(whole, event.subject):
             self.lots[lot] = self.known[lot]
-            self._append(lot, "consequence", "merge_into", CONSEQUENCE_TYPES["merge_into"], self.lots[lot].state, given,
-                         _encode(given).decode(), None)  # fmt: skip
-        self._append(event.subject, "event", "merge", str(event.__struct_config__.tag), after, whole,
-                     _encode(whole).decode(), None)  # fmt: skip
+            self.append(lot, "consequence", "merge_into", CONSEQUENCE_TYPES["merge_into"], self.lots[lot].state, given,
+                        _encode(given).decode(), None)  # fmt: skip
+        self.append(event.subject, "event", "merge", str(event.__struct_config__.tag), after, whole,
+                    _encode(whole).decode(), None)  # fmt: skip
         if after == "quarantined":
             self._assign(None, "incoming" if self.lots[event.subject].supplier is not None else "final")
 
@@ -273,10 +279,10 @@ class Course:
         if quantity is None:
             raise AssertionError("a partial shipment without a quantity")
         split = ev.Split(children=[ev.Child(lot=child, quantity=quantity)])
-        self._append(event.subject, "event", "split", CONSEQUENCE_TYPES["split"], "released", split,
+        self.append(event.subject, "event", "split", CONSEQUENCE_TYPES["split"], "released", split,
                      _encode(split).decode(), judgement)  # fmt: skip
-        self._split_off(child, quantity.value)
-        self._append(child, "consequence", "ship", CONSEQUENCE_TYPES["ship"], after, event.data,
+        self.split_off(child, quantity.value)
+        self.append(child, "consequence", "ship", CONSEQUENCE_TYPES["ship"], after, event.data,
                      self.submission.data.decode(), None)  # fmt: skip
 
     def _regrade(self, event: ev.LotDispositioned, after: str, judgement: Judgement | None) -> None:
@@ -285,7 +291,47 @@ class Course:
             self._refuse(decide.Refusal("gate-failed", "A regrade names the new item, its revision and the child lot."))
             return
         self._event_entry(after, judgement)
-        self._split_off(data.child, lot.quantity, **parts.regraded(data.item, data.revision))
+        self.split_off(data.child, lot.quantity, **parts.regraded(data.item, data.revision))
+
+    def _parts_fail(self, lot: Lot | None) -> Generator[list[Case], list[Judgement], tuple[RuleVerdict, ...]]:
+        """Of a usage decision: why a part cannot become what is decided of it. All of them, or none is carried out."""
+        event = self.submission.event
+        if lot is None or not isinstance(event, ev.UsageDecided) or usage.guards(lot, event, self.around.today):
+            return ()
+        found: list[RuleVerdict] = []
+        for name, part in zip(lots_of_parts(event), event.data.parts, strict=True):
+            if part.decision == "block" or (part.decision, lot.state) == ("release", "released"):
+                continue
+            child = usage.part_as_lot(lot, name, event.data, part)
+            gate = gate_of(part.decision)
+            judgement = yield from self._judge(gate, child)
+            self._parts[name] = judgement
+            reasons = (*decide.standing(child, part.decision, self.around.today),
+                       *self._gate_reasons(gate, judgement, fact=False))  # fmt: skip
+            found += [usage.about_part(one, name, part) for one in reasons]
+        return tuple(found)
+
+    def _decide_parts(self, event: ev.UsageDecided, after: str) -> None:
+        lot, data = self.lots[event.subject], event.data
+        born: list[tuple[str, ev.LotPart, tuple[QualityRecord, ...]]] = [
+            (name, part, usage.records_of(lot, data, part))
+            for name, part in zip(lots_of_parts(event), data.parts, strict=True)
+        ]
+        self._event_entry(after, None)
+        for name, part, records in born:
+            self.split_off(name, part.quantity.value, records=records)
+            judgement = self._parts.get(name)
+            if part.decision == "release":
+                if lot.state != "released":
+                    self.follow_on(name, "release", ev.Release(reason=data.reason), judgement)
+            elif part.decision == "block":
+                if lot.state != "blocked":
+                    order = ev.HoldOrder(hold="usage-decision", reason=data.reason, owner=OURSELVES)
+                    self.follow_on(name, "hold", order, None)
+            else:
+                if lot.state == "inspected":
+                    self.follow_on(name, "reject", Completed(), None)
+                self.follow_on(name, part.decision, usage.disposition_of(lot, data, part), judgement)
 
     # -- what follows by itself --------------------------------------------------------------------------------
 
@@ -294,7 +340,7 @@ class Course:
         cause = self.trigger
         for _ in range(MAX_CONSEQUENCES):
             lot = self.lot
-            if lot is None or lot.closed is not None:
+            if lot is None or lot.closed is not None or lot.in_production:
                 return
             taken = yield from self._next_automatic(lot, cause)
             if taken is None:
@@ -314,11 +360,11 @@ class Course:
         if "dock_to_stock" in self.around.rulebook.gates():
             judgement = yield from self._judge("dock_to_stock")
             if judgement is not None and judgement.opens:
-                return self._consequence("dock_to_stock", judgement)
+                return self.consequence("dock_to_stock", judgement)
         judgement = yield from self._judge(gate_of("quarantine"))
-        self._consequence("quarantine", judgement)
+        self.consequence("quarantine", judgement)
         if judgement is not None:
-            self._place_holds(judgement)
+            self.place_holds(judgement)
         return "quarantine"
 
     def _complete_inspection(self) -> Taking:
@@ -328,24 +374,24 @@ class Course:
         judgement = yield from self._judge(gate_of("inspect"))
         if judgement is not None and not judgement.opens:
             return None
-        return self._consequence("inspect", judgement, done)
+        return self.consequence("inspect", judgement, done)
 
     def _screen(self) -> Taking:
         """A lot has just become inspected: reject it, release it where a reaction says so, or leave it to people."""
         if self.lot is not None and self.lot.sample is not None and not self.lot.sample.accepted:
-            return self._consequence("reject", None, Completed(rules=[decide.SAMPLE_ACCEPTED]))
+            return self.consequence("reject", None, Completed(rules=[decide.SAMPLE_ACCEPTED]))
         judgement = yield from self._judge("release")
         if judgement is None:
             return None
         rejecting = decide.rejecting(judgement) if judgement.agreed else ()
         if rejecting:
-            return self._consequence("reject", judgement, Completed(rules=list(rejecting)))
+            return self.consequence("reject", judgement, Completed(rules=list(rejecting)))
         if self.trigger == "lift_hold" or not judgement.opens or not self._reaction("release", "inspected"):
             return None
         lot = self.lot
-        if lot is None or decide.is_expired(lot, self.around.today):
+        if lot is None or decide.standing(lot, "release", self.around.today):
             return None
-        return self._consequence("release", judgement, ev.Release())
+        return self.consequence("release", judgement, ev.Release())
 
     def _reaction(self, do: str, after: str) -> bool:
         facts = self.judged[-1].case.facts
@@ -368,54 +414,27 @@ class Course:
 
     def _do(self, reaction: Reaction, lot_id: str) -> None:
         if reaction.do == "hold":
-            self._place_hold(reaction.id, reaction.message)
+            self.place_hold(reaction.id, reaction.message)
             return
         if reaction.do == "change_sampling":
             changed = by_plan.sampling_changed(reaction)
-            self._consequence("change_sampling", None, changed)
+            self.consequence("change_sampling", None, changed)
             return
         type_, kind = RECORDS[reaction.do]
         data = Opened(f"{kind}/{len(self.tasks) + 1}@{self.lots[lot_id].version + 1}", reaction.id, reaction.message)
-        self._append(lot_id, "consequence", "open_record", type_, self.lots[lot_id].state, data,
+        self.append(lot_id, "consequence", "open_record", type_, self.lots[lot_id].state, data,
                      _encode(data).decode(), None)  # fmt: skip
         self.tasks.append((kind, lot_id, f"{reaction.message} [{reaction.id}]"))
 
-    def _consequence(self, trigger: str, judgement: Judgement | None, data: ev.Closed | None = None) -> str | None:
-        lot = self.lot
-        if lot is None:
-            raise AssertionError("a consequence without a lot")
-        after = follow(lot.state, trigger, Situation())
-        if after is None:
-            return None
-        data = Completed() if data is None else data
-        self._append(lot.id, "consequence", trigger, CONSEQUENCE_TYPES[trigger], after, data,
-                     _encode(data).decode(), judgement)  # fmt: skip
-        return trigger
-
-    def _place_holds(self, judgement: Judgement) -> None:
-        for verdict in decide.holds_to_place(judgement):
-            self._place_hold(verdict.rule, verdict.message)
-
-    def _place_hold(self, rule: str, message: str) -> None:
-        lot = self.lot
-        if lot is None:
-            raise AssertionError("a hold without a lot")
-        name = f"rule:{rule}"
-        if any(h.hold == name for h in lot.holds):
-            return
-        data = ev.HoldOrder(hold=name, reason=ev.Reason(code=rule[:64], text=message[:500]), owner=OURSELVES)
-        after = follow(lot.state, "hold", Situation())
-        if after is None:
-            raise AssertionError(f"a hold did not land on a lot that is {lot.state}")
-        self._append(lot.id, "consequence", "hold", CONSEQUENCE_TYPES["hold"], after, data,
-                     _encode(data).decode(), None)  # fmt: skip
-
     # -- judging and writing -----------------------------------------------------------------------------------
 
-    def _judge(self, gate: str | None) -> Generator[list[Case], list[Judgement], Judgement | None]:
+    def _judge(
+        self, gate: str | None, lot: Lot | None = None
+    ) -> Generator[list[Case], list[Judgement], Judgement | None]:
+        """Judge the subject, or ``lot`` in its place."""
         if gate is None or gate not in self.around.rulebook.gates():
             return None
-        facts = self._facts()
+        facts = self._facts(gate) if lot is None else self.around.facts(lot, self._asked, self.results)
         ahead = self._ahead.pop(gate, None)
         if ahead is not None and ahead[0].facts == facts:
             case, judgement = ahead
@@ -429,10 +448,13 @@ class Course:
         self.judged.append(Judged(case, judgement, self._results_used()))
         return judgement
 
-    def _facts(self) -> Facts:
-        around = self.around
-        lot = self.lot or expected_lot(self.submission.event, around.now)
-        return around.facts(lot, self._asked, self.results)
+    def _facts(self, gate: str | None = None) -> Facts:
+        around, event = self.around, self.submission.event
+        lot = self.lot or expected_lot(event, around.now)
+        run = None
+        if gate == "operation" and isinstance(event, ev.OperationReported):
+            run = production.reported(lot.operations, event.data, lot.version + 1, around.now)[-1]
+        return around.facts(lot, self._asked, self.results, run)
 
     def _results_used(self) -> ResultsUsed | None:
         lot = self.lot
@@ -460,39 +482,8 @@ class Course:
         builtin = tuple(v for v in refusal.rules if v.file == decide.BUILT_IN)
         waited = any(v.rule == decide.TARGETS_AGREE for v in builtin)
         undelivered = self.around.undelivered.get(lot.id, ()) if waited else ()
-        self._append(lot.id, "refusal", self.trigger, str(sub.event.__struct_config__.tag), lot.state,
+        self.append(lot.id, "refusal", self.trigger, str(sub.event.__struct_config__.tag), lot.state,
                      sub.event.data, sub.data.decode(), judgement, builtin, undelivered)  # type: ignore[attr-defined]  # fmt: skip
-
-    def _append(
-        self, lot_id: str, kind: str, trigger: str, type_: str, after: str, data: Any, text: str,
-        judgement: Judgement | None, builtin: tuple[RuleVerdict, ...] = (), undelivered: tuple[str, ...] = (),
-    ) -> None:  # fmt: skip
-        event, around = self.submission.event, self.around
-        lot = self.lots.get(lot_id)
-        own = kind != "consequence"
-        version = 1 if lot is None else lot.version + 1
-        sequence = event.sequence if kind == "event" else None
-        entry = Entry(
-            lot_id, version, kind, trigger, type_,
-            event.source if own else OURSELVES,
-            event.id if own else f"{self.submission.key}/{len(self.entries) + 1}",
-            time_of(event),
-            around.now, self.submission.principal, event.correlationid,
-            event.causationid if own else event.id,
-            event.traceparent,
-            ABSENT if lot is None else lot.state, after, around.rulebook.digest, text,
-            evidence(self.judged, judgement, builtin, sequence, undelivered),
-            GENESIS if lot is None else lot.head,
-        )  # fmt: skip
-        entry = replace(entry, hash=entry_hash(entry))
-        self.entries.append(entry)
-        evolved = evolve(lot, step_of(entry, data, sequence))
-        if evolved is None:
-            return
-        self.lots[lot_id] = evolved
-        held = () if lot is None else lot.holds
-        if evolved.holds is not held:
-            self.hold_changes += changes_of(lot_id, version, around.now, held, evolved.holds)
 
     def _tell(self) -> None:
         for lot_id, lot in self.lots.items():

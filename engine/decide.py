@@ -11,9 +11,10 @@ from typing import Any
 from msgspec import Struct
 
 from engine import events as ev
-from engine import records
+from engine import in_process, records, usage
 from engine.lifecycle import Situation
-from engine.lot import Lot, puts_off, stays_on_hold, used_of
+from engine.lot import CONCESSION_ENDED, Lot, puts_off, stays_on_hold, used_of
+from engine.production import GAP_SECONDS
 from engine.routing import UNROUTED, is_unrouted
 from rules.compiled import Severity, Verdict
 from rules.rulebook import Judgement, RuleVerdict
@@ -34,6 +35,13 @@ ANSWERED_WHEN_CLOSED = frozenset(
         "sign",
     }
 )
+#: What lets a lot be used or leave.
+_USES_IT = frozenset({"release", "ship", "consume", "use_as_is"})
+#: What waits until a lot has left production.
+_OF_FINISHED_LOTS = _USES_IT | {
+    "rework", "repair", "regrade", "return_to_supplier", "decide_usage", "reinspect", "split", "repack",
+    "record_inspection", "change_plan", "retest_due",
+}  # fmt: skip
 #: The rule that a lot is rejected by whose sample has too many nonconforming units.
 SAMPLE_ACCEPTED = "SAMPLE-ACCEPTED"
 #: Where built-in guards say they come from, in place of a rule file.
@@ -57,6 +65,8 @@ class Early(Struct, frozen=True):
 
     waits_for: str
     detail: str
+    #: Somebody is told when it has waited for so long; None: when it is given up.
+    tell_after_seconds: float | None = None
 
 
 class Unchanged(Struct, frozen=True):
@@ -70,18 +80,20 @@ def trigger_of(event: ev.Event) -> str:
     """The lifecycle trigger that ``event`` asks for; a disposition is the trigger of its decision."""
     if isinstance(event, ev.LotDispositioned):
         return event.data.decision
+    if isinstance(event, ev.OperationReported) and event.data.status == "started":
+        return "start_operation"
     return event.trigger
 
 
 def admit(lot: Lot | None, event: ev.Event) -> Refusal | Early | Unchanged | None:
     """What can be said before any rule is asked; None: go on."""
     trigger = trigger_of(event)
-    birth = trigger in ("receive", "produce", "merge")
+    birth = trigger in ("receive", "produce", "merge", "start_production")
     if lot is None:
         if birth:
             return None
         return Early(f"lot:{event.subject}", f"Lot {event.subject} is not known yet; the event waits for it.")
-    if birth:
+    if birth and not (trigger == "produce" and lot.in_production):
         return Refusal("lot-exists", f"Lot {lot.id} exists already (received {lot.received_at}); use another lot id.")
     if event.sequence is not None and _is_older(event.sequence, lot.sequences.get(event.source)):
         newest = lot.sequences[event.source]
@@ -89,7 +101,14 @@ def admit(lot: Lot | None, event: ev.Event) -> Refusal | Early | Unchanged | Non
         return Unchanged("stale", detail)
     if lot.closed is not None and trigger not in ANSWERED_WHEN_CLOSED:
         return Refusal("lot-closed", f"Lot {lot.id} is closed ({lot.closed}); {trigger} is not possible any more.")
+    if isinstance(event, ev.OperationReported):
+        return _admit_operation(lot, event.data)
     return _admit_hold(lot, event)
+
+
+def _admit_operation(lot: Lot, data: ev.OperationReport) -> Early | None:
+    need = in_process.waits_for(lot, data)
+    return None if need is None else Early(*need, GAP_SECONDS if lot.routing is None else lot.routing.wait_seconds)
 
 
 def _admit_hold(lot: Lot, event: ev.Event) -> Refusal | Early | Unchanged | None:
@@ -133,9 +152,14 @@ def situation(lot: Lot | None, event: ev.Event | None, trigger: str, gate_open: 
         return Situation()
     if trigger == "lift_hold" and isinstance(event, ev.HoldLifted):
         blocked = lot.rejected or stays_on_hold(lot, without=event.data.hold)
+    elif trigger == "use_as_is":
+        blocked = stays_on_hold(lot, without=CONCESSION_ENDED)
     else:
         blocked = bool(lot.holds)
-    return Situation(still_blocked=blocked, inspection_stands=lot.inspection_stands, gate_open=gate_open)
+    return Situation(
+        still_blocked=blocked, inspection_stands=lot.inspection_stands, gate_open=gate_open,
+        in_production=lot.in_production,
+    )  # fmt: skip
 
 
 def guards(
@@ -144,12 +168,9 @@ def guards(
     """Every built-in guard that fails for ``trigger``. ``undelivered``: targets that have not acknowledged the lot."""
     if lot is None:
         return ()
-    failing: list[RuleVerdict] = []
-    if trigger in ("use_as_is", "rework") and lot.holds:
-        names = ", ".join(h.hold for h in lot.holds)
-        failing.append(fails("NO-ACTIVE-HOLD", f"hold {names} is active; lift it first"))
-    if trigger in ("release", "ship", "consume", "use_as_is") and is_expired(lot, today):
-        failing.append(expired(lot))
+    failing = [*standing(lot, trigger, today), *usage.guards(lot, event, today)]
+    if isinstance(event, ev.LotProduced):
+        failing.extend(in_process.completion_guards(lot, event.data))
     if isinstance(event, ev.LotRepacked):
         failing.extend(_repack_guards(lot, event.data))
     if trigger in ("consume", "split", "ship", "return"):
@@ -160,6 +181,23 @@ def guards(
         failing.extend(_shelf_life_guards(lot, event.data, today))
     if trigger == "ship":
         failing.extend(_shipping_guards(lot, event, undelivered))
+    return tuple(failing)
+
+
+def standing(lot: Lot, trigger: str, today: int) -> tuple[RuleVerdict, ...]:
+    """The guards of ``trigger`` that fail whatever the event says: what stands against the lot itself."""
+    failing: list[RuleVerdict] = []
+    if lot.in_production and trigger in _OF_FINISHED_LOTS:
+        failing.append(fails("PRODUCTION-COMPLETED", f"lot {lot.id} is in production by order {lot.order}"))
+    if trigger in ("use_as_is", "rework", "repair") and stays_on_hold(lot, without=CONCESSION_ENDED):
+        names = ", ".join(h.hold for h in lot.holds)
+        failing.append(fails("NO-ACTIVE-HOLD", f"hold {names} is active; lift it first"))
+    if trigger in _USES_IT:
+        failing.extend(in_process.uncleared(lot))
+        if is_expired(lot, today):
+            failing.append(expired(lot))
+        if trigger != "use_as_is":
+            failing.extend(usage.ended(lot.concession, today))
     return tuple(failing)
 
 
@@ -235,8 +273,23 @@ def _signing_guards(lot: Lot, data: ev.Signing) -> list[RuleVerdict]:
     if (data.version, data.digest) != (lot.version, lot.head):
         words = f"version {data.version} was signed, and the lot is at version {lot.version}: look again, then sign"
         failing.append(fails("SIGNED-AS-IT-IS", words))
-    if any((s.signer, s.meaning) == (data.signer, data.meaning) for s in lot.signatures):
+    if any((s.signer, s.meaning, s.record) == (data.signer, data.meaning, data.record) for s in lot.signatures):
         failing.append(fails("SIGNED-ONCE", f"{data.signer} has signed for {data.meaning} already"))
+    return failing if data.record is None else [*failing, *_board_guards(lot, data)]
+
+
+def _board_guards(lot: Lot, data: ev.Signing) -> list[RuleVerdict]:
+    """Each role of the board signs a decision once, and each of them is another person."""
+    record = next((r for r in lot.records if r.record == data.record), None)
+    if record is None or record.status != "decided":
+        status = "not known" if record is None else f"{record.status}, not decided"
+        return [fails("BOARD-DECISION", f"{data.record} is {status}")]
+    failing = []
+    if data.role not in record.unsigned:
+        wanted = ", ".join(record.unsigned) or "nobody any more"
+        failing.append(fails("BOARD-ROLE", f"{data.record} has to be signed by {wanted}, not by {data.role}"))
+    if any(one.signer == data.signer for one in record.signed):
+        failing.append(fails("BOARD-DIFFERENT-PEOPLE", f"{data.signer} has signed {data.record} in another role"))
     return failing
 
 

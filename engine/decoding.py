@@ -10,7 +10,7 @@ import msgspec
 
 from engine.clock import in_utc
 from engine.errors import EventInvalid
-from engine.events import TYPES, AnyEvent, Event, Inspection, Measurement, Quantity
+from engine.events import TYPES, AnyEvent, Event, Inspection, Measurement, OperationReport, Quantity
 
 #: Decimal places that Lotgate keeps of a quantity or a measured value.
 DECIMAL_PLACES = 6
@@ -69,12 +69,23 @@ def check_numbers(event: Event) -> None:
         for index, measurement in enumerate(data.measurements):
             _check_measurement(measurement, f"/data/measurements/{index}")
         return
-    quantity = getattr(data, "quantity", None)
-    if quantity is not None:
-        _check_quantity(quantity, "/data/quantity")
-    for name in ("children", "inputs"):
-        for index, part in enumerate(getattr(data, name, ())):
-            _check_quantity(part.quantity, f"/data/{name}/{index}/quantity")
+    if isinstance(data, OperationReport):
+        for index, parameter in enumerate(data.parameters):
+            _check_value(parameter.value, f"/data/parameters/{index}/value")
+        return
+    _check_quantities(data, "/data")
+
+
+def _check_quantities(value: object, pointer: str) -> None:
+    """Every quantity in a data block, wherever it stands: a type that is added later cannot forget to be checked."""
+    if isinstance(value, Quantity):
+        _check_quantity(value, pointer)
+    elif isinstance(value, msgspec.Struct):
+        for name in value.__struct_fields__:
+            _check_quantities(getattr(value, name), f"{pointer}/{name}")
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            _check_quantities(inner, f"{pointer}/{index}")
 
 
 def refuse_control_characters(event: Event) -> None:
@@ -88,16 +99,20 @@ def refuse_control_characters(event: Event) -> None:
 def _check_measurement(measurement: Measurement, pointer: str) -> None:
     value = measurement.value
     if value is not None:
-        try:
-            scaled(value)
-        except ValueError as error:
-            raise EventInvalid(f"The measured value {value} {error}.", pointer + "/value") from None
+        _check_value(value, pointer + "/value")
     elif measurement.conforming is None and measurement.inspected is None:
         raise EventInvalid("A measurement needs a value, or conforming, or inspected and nonconforming.", pointer)
     if measurement.inspected is not None and (
         measurement.nonconforming is None or measurement.nonconforming > measurement.inspected
     ):
         raise EventInvalid("nonconforming must be given and at most inspected.", pointer + "/nonconforming")
+
+
+def _check_value(value: Decimal, pointer: str) -> None:
+    try:
+        scaled(value)
+    except ValueError as error:
+        raise EventInvalid(f"The measured value {value} {error}.", pointer) from None
 
 
 def _check_quantity(quantity: Quantity, pointer: str) -> None:

@@ -51,7 +51,7 @@ def stock_status(lot: Lot) -> StockStatus:
     stock, allocatable = STOCK[lot.state]
     if lot.state == "released" and lot.restrictions:
         stock = "restricted"
-    if lot.closed is not None and lot.closed != "shipped":
+    if lot.in_production or (lot.closed is not None and lot.closed != "shipped"):
         stock, allocatable = "none", False
     reasons = [h.reason for h in lot.holds]
     if lot.rejected:
@@ -91,7 +91,9 @@ def disputed(lot: Lot) -> set[str]:
 
 def must_be_told(before: Lot | None, after: Lot) -> bool:
     """True when anything that targets are told differs between the two."""
-    if before is None:
+    if after.in_production:
+        return False  # it is nowhere in stock yet
+    if before is None or before.in_production:
         return True
     return (
         before.state != after.state

@@ -22,7 +22,10 @@ from engine.blocks import (
     Child,
     Closed,
     Code,
+    Concession,
+    ConcessionEnd,
     Consumption,
+    Disposed,
     Disposition,
     DriftedTarget,
     Expiry,
@@ -33,13 +36,17 @@ from engine.blocks import (
     Input,
     Inspection,
     LotId,
+    LotPart,
     Measurement,
     Merge,
+    OperationParameter,
+    OperationReport,
     Pack,
     Packaging,
     Part,
     PlanChange,
     Production,
+    ProductionStart,
     Quantity,
     Reason,
     Receipt,
@@ -62,6 +69,7 @@ from engine.blocks import (
     Split,
     Stated,
     Text,
+    UsageDecision,
 )
 
 
@@ -97,6 +105,17 @@ class LotProduced(Event, tag="lot.produced.v1", frozen=True, kw_only=True):
     trigger = "produce"
     business_field = "confirmation"
     data: Production
+
+
+class ProductionStarted(Event, tag="production.started.v1", frozen=True, kw_only=True):
+    trigger = "start_production"
+    data: ProductionStart
+
+
+class OperationReported(Event, tag="operation.reported.v1", frozen=True, kw_only=True):
+    trigger = "report_operation"
+    business_field = "confirmation"
+    data: OperationReport
 
 
 class InspectionRecorded(Event, tag="inspection.recorded.v1", frozen=True, kw_only=True):
@@ -149,6 +168,14 @@ class LotMerged(Event, tag="lot.merged.v1", frozen=True, kw_only=True):
 class LotRepacked(Event, tag="lot.repacked.v1", frozen=True, kw_only=True):
     trigger = "repack"
     data: Repack
+class UsageDecided(Event, tag="usage_decision.made.v1", frozen=True, kw_only=True):
+    trigger = "decide_usage"
+    data: UsageDecision
+
+
+class ConcessionEnded(Event, tag="concession.ended.v1", frozen=True, kw_only=True):
+    trigger = "end_concession"
+    data: ConcessionEnd
 
 
 class LotShipped(Event, tag="lot.shipped.v1", frozen=True, kw_only=True):
@@ -231,7 +258,8 @@ AnyEvent = (
     LotReceived | LotProduced | InspectionRecorded | HoldApplied | HoldLifted | LotReleased | LotDispositioned
     | ReinspectionRequested | LotConsumed | LotSplit | LotShipped | ShipmentVoided | LotReturned | LotExpired
     | LotMerged | LotRepacked | LotRetestDue | SpecificationRevised | FactStated | PlanChanged
-    | RecordOpened | RecordChanged | ShelfLifeChanged
+    | RecordOpened | RecordChanged | ShelfLifeChanged | ProductionStarted | OperationReported
+    | UsageDecided | ConcessionEnded
 )  # fmt: skip
 
 #: CloudEvents type -> Struct, in the order of the taxonomy.

@@ -73,7 +73,8 @@ def expected_lot(event: ev.Event, now: str) -> Lot:
         quantity=data.quantity.value, unit=data.quantity.unit, received_at=now, changed_at=now,
         supplier=getattr(data, "supplier", None), supplier_lot=getattr(data, "supplier_lot", None),
         receipt=getattr(data, "receipt", None), order=data.order, plant=data.plant, location=data.location,
-        manufactured_on=data.manufactured_on, expires_on=data.expires_on, retest_on=data.retest_on,
+        manufactured_on=getattr(data, "manufactured_on", None), expires_on=getattr(data, "expires_on", None),
+        retest_on=getattr(data, "retest_on", None), in_production=isinstance(data, ev.ProductionStart),
     )  # fmt: skip
 
 

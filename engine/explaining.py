@@ -55,7 +55,7 @@ def explain(store: Store, rulebook: RuleBook, clock: Clock, lot_id: str, trigger
     """
     if trigger not in TRIGGERS:
         raise UnknownTrigger(f"There is no trigger {trigger!r}; there are {', '.join(TRIGGERS)}.")
-    lot, facts, undelivered, tracks, reference = _load(store, lot_id)
+    lot, facts, undelivered, tracks, reference = load(store, lot_id)
     gate = gate_of(trigger)
     around = Surroundings(instant(clock()), today, rulebook, {lot.id: undelivered}, tracks, reference)
     guards = _guards(lot, trigger, today, undelivered)
@@ -70,14 +70,15 @@ def explain(store: Store, rulebook: RuleBook, clock: Clock, lot_id: str, trigger
         opens = rulebook.judge(case).opens
     elif gate in decide.MUST_BE_GUARDED:
         guards = (*guards, decide.unguarded(gate or trigger))
-    possible = trigger in steps(lot.state) and lot.closed is None
+    possible = trigger in steps(lot.state, lot.in_production) and lot.closed is None
     return Explanation(
         lot.id, lot.version, lot.state, trigger, gate, possible, possible and opens and not guards,
         rulebook.digest, guards, rules,
     )  # fmt: skip
 
 
-def _load(store: Store, lot_id: str) -> tuple[Lot, list[Fact], tuple[str, ...], dict[str, Track], Reference]:
+def load(store: Store, lot_id: str) -> tuple[Lot, list[Fact], tuple[str, ...], dict[str, Track], Reference]:
+    """A lot with its results, undelivered targets, tracks and reference data. Raises NotFound."""
     statements = writing.Statements(store.dialect)
     with store.reads.connect() as connection:
         row = connection.exec_driver_sql(
@@ -98,11 +99,10 @@ def _load(store: Store, lot_id: str) -> tuple[Lot, list[Fact], tuple[str, ...], 
 def _guards(lot: Lot, trigger: str, today: int, undelivered: tuple[str, ...]) -> tuple[RuleVerdict, ...]:
     """The built-in guards that need no event: those of quantities are answered when one comes."""
     probe = ev.LotReleased(specversion="1.0", id="explain", source="lotgate", subject=lot.id)
-    failing = [] if trigger in ("consume", "split", "repack", "ship", "return") else list(
-        decide.guards(lot, probe, trigger, today, undelivered)
-    )  # fmt: skip
-    if trigger in ("ship", "consume") and decide.is_expired(lot, today):
-        failing.append(decide.expired(lot))
+    needs_event = trigger in ("consume", "split", "repack", "ship", "return")
+    failing = list(
+        decide.standing(lot, trigger, today) if needs_event else decide.guards(lot, probe, trigger, today, undelivered)
+    )
     if trigger == "ship" and undelivered:
         failing.append(decide.outstanding(undelivered))
     return tuple(failing)

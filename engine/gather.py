@@ -11,6 +11,7 @@ from typing import Any
 from engine import events as ev
 from engine.decoding import DECIMAL_PLACES, scaled
 from engine.lot import Lot
+from engine.production import operation_facts
 from engine.records import record_facts, signature_facts
 from engine.stated import Stated, together, typed
 from rules.facts import Vocabulary
@@ -120,6 +121,8 @@ def gather(
         facts["hold"] = hold_facts(lot)
     if lot.records:
         facts |= record_facts(lot.records, date.fromordinal(today).isoformat())
+    if lot.operations:
+        facts |= operation_facts(lot.operations)
     if lot.signatures:
         facts["signature"] = signature_facts(lot.signatures, lot.inspectors)
     if lot.facts or known:

@@ -188,6 +188,10 @@ def _entry_problem(entry: Entry, expected: int, previous: str, state: str) -> st
     return None
 
 
+#: Every situation that a lot can be in.
+_SITUATIONS = tuple(Situation(*one) for one in product((False, True), repeat=len(Situation.__struct_fields__)))
+
+
 def _lawful(entry: Entry) -> bool:
     if entry.kind == "refusal":
         return entry.state_after == entry.state_before
@@ -195,10 +199,7 @@ def _lawful(entry: Entry) -> bool:
         return entry.state_before == ABSENT
     if entry.trigger not in TRIGGERS:
         return False
-    return any(
-        follow(entry.state_before, entry.trigger, Situation(*flags)) == entry.state_after
-        for flags in product((False, True), repeat=len(Situation.__struct_fields__))
-    )
+    return any(follow(entry.state_before, entry.trigger, one) == entry.state_after for one in _SITUATIONS)
 
 
 def _fold_break(lot: str, count: int, folded: Lot | None, stored: Lot | None) -> Break | None:

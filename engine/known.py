@@ -12,6 +12,7 @@ from engine import events as ev
 from engine import stated
 from engine.inspection_plan import InspectionPlan
 from engine.orders import Allocation, Calendar, Customer, Order
+from engine.production import Routing
 from engine.stated import Stated
 
 
@@ -24,11 +25,11 @@ class ReferenceFact(ev.Closed, frozen=True):
     supplier: ev.Code | None = None
 
 
-Content = InspectionPlan | ReferenceFact | Order | Allocation | Customer | Calendar
+Content = InspectionPlan | ReferenceFact | Order | Allocation | Customer | Calendar | Routing
 #: Kind of record -> Struct of its content.
 KINDS: dict[str, type[Content]] = {
     "inspection-plan": InspectionPlan, "fact": ReferenceFact, "order": Order, "allocation": Allocation,
-    "customer": Customer, "calendar": Calendar,
+    "customer": Customer, "calendar": Calendar, "routing": Routing,
 }  # fmt: skip
 #: Kinds that change by the hour: the newest revision stands, on whichever day it was said, and saying the same again
 #: confirms it.
@@ -90,6 +91,23 @@ class Reference:
             if best is None or weight > best[0]:
                 best = (weight, found, plan)
         return None if best is None else best[1:]
+
+    def routing(self, key: str, revision: int) -> Routing:
+        """A routing that was assigned. Raises AssertionError for one that was never kept: no record is ever deleted."""
+        for one in self._by_key.get(("routing", key), ()):
+            if one.revision == revision and isinstance(one.content, Routing):
+                return one.content
+        raise AssertionError(f"there is no revision {revision} of the routing {key}")
+
+    def routing_for(self, item: str, revision: str, day: str) -> tuple[Known, Routing] | None:
+        """The routing that fits best: one for the revision before one for all of them."""
+        fitting: list[tuple[Known, Routing]] = []
+        for kept, key in self._by_key:
+            found = self.in_force(kept, key, day) if kept == "routing" else None
+            if found is not None and isinstance(found.content, Routing) and found.content.item == item:
+                fitting.append((found, found.content))
+        exact = [one for one in fitting if one[1].revision == revision]
+        return next(iter(exact or [one for one in fitting if one[1].revision is None]), None)
 
     @property
     def switches(self) -> bool:

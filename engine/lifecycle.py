@@ -46,6 +46,8 @@ class Situation(Struct, frozen=True):
     gate_open: bool = False
     #: Every part of a merge is released.
     all_released: bool = False
+    #: Production of the lot has started and was not completed.
+    in_production: bool = False
 
 
 class Row(Struct, frozen=True):
@@ -72,6 +74,10 @@ SAME = "="
 TABLE: tuple[Row, ...] = (
     Row("receive", (ABSENT,), _R, gate="receive", fact=True, note="goods received from a supplier"),
     Row("produce", (ABSENT,), _R, gate="receive", fact=True, note="production completed; not final in ERP"),
+    Row("produce", (_R, _B), SAME, gate="receive", when=("in_production",), fact=True,
+        note="completion of what was started"),
+    Row("start_production", (ABSENT,), _R, gate="start_production", note="in production: nowhere in stock"),
+    Row("assign_routing", (_R, _B), SAME, automatic=True, note="a routing fits the lot"),
     Row("quarantine", (_R,), _Q, gate="quarantine", automatic=True, fact=True, note="the plan requires inspection"),
     Row("dock_to_stock", (_R,), _I, gate="dock_to_stock", automatic=True, note="skip-lot earned"),
     Row("record_inspection", (_Q, _B), SAME, gate="record_inspection", fact=True, note="results recorded"),
@@ -81,6 +87,8 @@ TABLE: tuple[Row, ...] = (
     Row("hold", (*_BEFORE_SHIPPING, _B), _B, note="a hold always lands"),
     Row("hold", (_S,), SAME, note="shipped: a recall is open"),
     Row("lift_hold", (_B,), SAME, gate="lift_hold", when=("still_blocked",), note="others are active"),
+    Row("lift_hold", (_B,), _R, gate="lift_hold", when=("not still_blocked", "in_production"),
+        note="the last hold of a lot in production"),
     Row("lift_hold", (_B,), _I, gate="lift_hold", when=("not still_blocked", "inspection_stands"),
         note="the last hold; releasing is a decision of its own"),
     Row("lift_hold", (_B,), _Q, gate="lift_hold", when=("not still_blocked", "not inspection_stands"),
@@ -88,6 +96,7 @@ TABLE: tuple[Row, ...] = (
     Row("lift_hold", (_S,), SAME, gate="lift_hold", note="the recall of a shipped lot ends"),
     Row("use_as_is", (_B,), _L, gate="use_as_is", when=("not still_blocked",), note="concession, with restrictions"),
     Row("rework", (_B,), _Q, gate="rework", when=("not still_blocked",), note="a rework order"),
+    Row("repair", (_B,), _Q, gate="repair", when=("not still_blocked",), note="made usable, not as specified"),
     Row("regrade", (_B,), SAME, gate="regrade", note="closed by split: a child lot of another item"),
     Row("return_to_supplier", (_B,), SAME, gate="return_to_supplier", note="closed: returned"),
     Row("scrap", (_B,), SAME, gate="scrap", note="closed: scrapped"),
@@ -116,6 +125,8 @@ TABLE: tuple[Row, ...] = (
     Row("merge", (ABSENT,), _L, when=("not still_blocked", "inspection_stands", "all_released"),
         note="every part passed its release gate"),
     Row("merge_into", (*_BEFORE_SHIPPING, _B), SAME, automatic=True, note="it became part of another lot"),
+    Row("decide_usage", (_I, _L, _B), SAME, note="closed by split: each part is released, blocked or disposed of"),
+    Row("end_concession", (_L,), _B, fact=True, note="its last day passed: hold *concession-ended*"),
     Row("state_fact", tuple(s.value for s in State), SAME, fact=True, note="another system stated a fact for rules"),
     Row("assign_plan", (*_BEFORE_SHIPPING, _B), SAME, automatic=True, note="an inspection plan fits the lot"),
     Row("change_plan", (_R, _Q, _B), SAME, note="another plan for a lot in work"),
@@ -134,6 +145,9 @@ TABLE: tuple[Row, ...] = (
     Row("tell_again", tuple(s.value for s in State), SAME, automatic=True,
         note="a target says something else than it agreed to, and is told again"),
     Row("revise_specification", tuple(s.value for s in State), SAME, fact=True, note="a rule decides what follows"),
+    Row("start_operation", (*_BEFORE_SHIPPING, _B), SAME, gate="start_operation", note="MES starts an operation"),
+    Row("report_operation", (*_BEFORE_SHIPPING, _B), SAME, gate="operation", fact=True,
+        note="MES completed an operation, or gave it up; a breach opens a deviation"),
 )  # fmt: skip
 
 TRIGGERS: tuple[str, ...] = tuple(dict.fromkeys(row.trigger for row in TABLE))
@@ -195,16 +209,21 @@ def is_fact(trigger: str) -> bool:
     return _BY_TRIGGER[trigger][0].fact
 
 
+def _rows(state: str, trigger: str, in_production: bool) -> list[Row]:
+    rows = [r for r in _BY_TRIGGER[trigger] if state in r.sources]
+    return [r for r in rows if in_production or "in_production" not in r.when]
+
+
 @cache
-def steps(state: str) -> tuple[str, ...]:
+def steps(state: str, in_production: bool = False) -> tuple[str, ...]:
     """Triggers that have a row for ``state``, in the order of the table."""
-    return tuple(t for t in TRIGGERS if any(state in r.sources for r in _BY_TRIGGER[t]))
+    return tuple(t for t in TRIGGERS if _rows(state, t, in_production))
 
 
 @cache
-def allowed(state: str) -> tuple[str, ...]:
+def allowed(state: str, in_production: bool = False) -> tuple[str, ...]:
     """As :func:`steps`, without those that Lotgate takes by itself: what somebody may ask for."""
-    return tuple(t for t in steps(state) if not _BY_TRIGGER[t][0].automatic)
+    return tuple(t for t in steps(state, in_production) if not _BY_TRIGGER[t][0].automatic)
 
 
 class NextStep(Struct, frozen=True):
@@ -217,11 +236,11 @@ class NextStep(Struct, frozen=True):
 
 
 @cache
-def next_steps(state: str) -> tuple[NextStep, ...]:
+def next_steps(state: str, in_production: bool = False) -> tuple[NextStep, ...]:
     """Every step that the table has for ``state``."""
     found = []
-    for trigger in steps(state):
-        rows = [r for r in _BY_TRIGGER[trigger] if state in r.sources]
+    for trigger in steps(state, in_production):
+        rows = _rows(state, trigger, in_production)
         to = tuple(dict.fromkeys(state if r.to == SAME else r.to for r in rows))
         found.append(NextStep(trigger, to, rows[0].gate, rows[0].automatic))
     return tuple(found)

@@ -14,8 +14,9 @@ from msgspec.structs import replace
 
 from engine import events as ev
 from engine import stated
-from engine.consequences import Completed, Merged, MergedInto, Opened, PlanAssigned, SplitOff
+from engine.consequences import Completed, Merged, MergedInto, Opened, PlanAssigned, RoutingAssigned, SplitOff
 from engine.lifecycle import ABSENT
+from engine.production import AssignedRouting, OperationRun, reported
 from engine.records import (
     KINDS,
     VOIDS,
@@ -23,7 +24,9 @@ from engine.records import (
     QualityRecord,
     SampleOutcome,
     Signature,
+    by_board,
     changed,
+    concession_of,
     opened,
 )
 
@@ -101,6 +104,8 @@ class Lot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: What the present inspection said, where it was by plan.
     sample: SampleOutcome | None = None
     disposition: str | None = None
+    #: Permission by which it is used although it does not conform.
+    concession: ev.Concession | None = None
     #: Customers a concession permits; empty: no restriction.
     restrictions: tuple[str, ...] = ()
     recall_open: bool = False
@@ -122,6 +127,12 @@ class Lot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     signatures: tuple[Signature, ...] = ()
     #: Nonconformances, deviations and corrective actions, in order of their opening.
     records: tuple[QualityRecord, ...] = ()
+    #: Production has started and was not completed: the lot is nowhere in stock.
+    in_production: bool = False
+    #: The operations of its production; None: nobody said which there are.
+    routing: AssignedRouting | None = None
+    #: The newest report of each operation, in the order of the reports.
+    operations: tuple[OperationRun, ...] = ()
     #: Facts that other systems stated: kind -> key -> fields, as texts.
     facts: dict[str, dict[str, dict[str, str]]] = {}
     #: Targets that do not take the lot's status, while others are told less.
@@ -182,6 +193,15 @@ def _produced(step: Step) -> Lot:
     return _born(step, data, receipt=data.confirmation)
 
 
+def _started(step: Step) -> Lot:
+    data: ev.ProductionStart = step.data
+    return Lot(
+        id=step.lot, version=step.version, state=step.state_after, item=data.item, revision=data.revision,
+        quantity=data.quantity.value, unit=data.quantity.unit, received_at=step.recorded_at,
+        changed_at=step.recorded_at, order=data.order, plant=data.plant, location=data.location, in_production=True,
+    )  # fmt: skip
+
+
 def _born(step: Step, data: ev.Receipt | ev.Production, **more: Any) -> Lot:
     return Lot(
         id=step.lot,
@@ -208,7 +228,32 @@ def _made_of_lots(step: Step) -> Lot:
     return msgspec.json.decode(data.lot, type=Lot)
 
 
-_BIRTHS = {"receive": _received, "produce": _produced, "split_off": _made_of_lots, "merge": _made_of_lots}
+_BIRTHS = {
+    "receive": _received, "produce": _produced, "start_production": _started, "split_off": _made_of_lots,
+    "merge": _made_of_lots,
+}  # fmt: skip
+
+
+def _completed(lot: Lot, step: Step) -> dict[str, Any]:
+    data: ev.Production = step.data
+    return {
+        "in_production": False,
+        "quantity": data.quantity.value,
+        "receipt": data.confirmation,
+        "location": data.location or lot.location,
+        "manufactured_on": data.manufactured_on,
+        "expires_on": data.expires_on,
+        "retest_on": data.retest_on,
+    }
+
+
+def _reported(lot: Lot, step: Step) -> dict[str, Any]:
+    return {"operations": reported(lot.operations, step.data, step.version, step.recorded_at)}
+
+
+def _routed(lot: Lot, step: Step) -> dict[str, Any]:
+    data: RoutingAssigned = step.data
+    return {"routing": data.assigned}
 
 
 def _inspected(lot: Lot, step: Step) -> dict[str, Any]:
@@ -256,11 +301,14 @@ def _rejected(lot: Lot, step: Step) -> dict[str, Any]:
 
 def _used_as_is(lot: Lot, step: Step) -> dict[str, Any]:
     data: ev.Disposition = step.data
-    return {"rejected": False, "disposition": "use_as_is", "restrictions": tuple(data.restrictions)}
+    holds = tuple(h for h in lot.holds if h.hold != CONCESSION_ENDED)
+    concession = concession_of(lot.records, data.record, data.decision, data.concession)
+    return {"rejected": False, "disposition": "use_as_is", "restrictions": tuple(data.restrictions),
+            "concession": concession, "holds": holds}  # fmt: skip
 
 
 def _reworked(lot: Lot, step: Step) -> dict[str, Any]:
-    return {"disposition": "rework", **_again(lot, step)}
+    return {"disposition": step.trigger, **_again(lot, step)}
 
 
 def _again(lot: Lot, step: Step) -> dict[str, Any]:
@@ -273,6 +321,7 @@ def _again(lot: Lot, step: Step) -> dict[str, Any]:
         "sample": None,
         "inspectors": (),
         "restrictions": (),
+        "concession": None,
     }
 
 
@@ -319,6 +368,12 @@ def _expired(lot: Lot, step: Step) -> dict[str, Any]:
     return changes
 
 
+def _concession_ended(lot: Lot, step: Step) -> dict[str, Any]:
+    data: ev.ConcessionEnd = step.data
+    text = f"concession {data.concession} ended on {data.ended_on.isoformat()}"
+    return {"holds": (*lot.holds, Hold(CONCESSION_ENDED, CONCESSION_ENDED, step.source, text=text))}
+
+
 def _shipped(lot: Lot, step: Step) -> dict[str, Any]:
     data: ev.Shipment = step.data
     return {"closed": "shipped", "shipment": data.shipment, "customer": data.customer}
@@ -334,13 +389,7 @@ def _unshipped(lot: Lot, step: Step) -> dict[str, Any]:
 
 def _returned(lot: Lot, step: Step) -> dict[str, Any]:
     data: ev.Return = step.data
-    return {
-        **_again(lot, step),
-        "closed": None,
-        "quantity": data.quantity.value,
-        "shipment": None,
-        "customer": None,
-    }
+    return {**_again(lot, step), "closed": None, "quantity": data.quantity.value, "shipment": None, "customer": None}
 
 
 def _split(lot: Lot, step: Step) -> dict[str, Any]:
@@ -370,12 +419,14 @@ def _merged_into(lot: Lot, step: Step) -> dict[str, Any]:
     data: MergedInto = step.data
     left = lot.quantity - data.quantity.value
     return {"quantity": left, "closed": "merged" if left == 0 else None}
+def _decided_by_parts(lot: Lot, step: Step) -> dict[str, Any]:
+    return {"quantity": Decimal(0), "closed": "split"}
 
 
 def _signed(lot: Lot, step: Step) -> dict[str, Any]:
-    data: ev.Signing = step.data
-    signature = Signature(data.signer, data.meaning, data.version, data.digest, step.recorded_at, data.text, data.role)
-    return {"signatures": (*lot.signatures, signature)}
+    data, at = step.data, step.recorded_at
+    one = Signature(data.signer, data.meaning, data.version, data.digest, at, data.text, data.role, data.record)
+    return {"signatures": (*lot.signatures, one), "records": tuple(by_board(r, data, at) for r in lot.records)}
 
 
 def _record_opened(lot: Lot, step: Step) -> dict[str, Any]:
@@ -392,7 +443,9 @@ def _record_by_rule(lot: Lot, step: Step) -> dict[str, Any]:
     kind = data.record.split("/")[0].replace("-", "_")
     if kind not in KINDS:
         return {}  # somebody was told, nothing was opened
-    record = QualityRecord(data.record, kind, "major", "open", data.text, step.recorded_at)
+    record = QualityRecord(
+        data.record, kind, "major", "open", data.text, step.recorded_at, operation=data.operation
+    )  # fmt: skip
     return {"records": (*lot.records, record)}
 
 
@@ -416,8 +469,13 @@ def _settled(lot: Lot, step: Step) -> dict[str, Any]:
 #: Ids of the holds that the lifecycle itself places.
 EXPIRED = "expired"
 GATE_SHUT = "release-gate"
+CONCESSION_ENDED = "concession-ended"
 
 _CHANGES: dict[str, Any] = {
+    "produce": _completed,
+    "start_operation": _reported,
+    "report_operation": _reported,
+    "assign_routing": _routed,
     "inspect": _inspected,
     "dock_to_stock": _inspected,
     "assign_plan": _planned,
@@ -427,6 +485,9 @@ _CHANGES: dict[str, Any] = {
     "reject": _rejected,
     "use_as_is": _used_as_is,
     "rework": _reworked,
+    "repair": _reworked,
+    "decide_usage": _decided_by_parts,
+    "end_concession": _concession_ended,
     "regrade": _ended("regraded", "regrade"),
     "return_to_supplier": _ended("returned", "return_to_supplier"),
     "scrap": _ended("scrapped", "scrap"),

@@ -19,7 +19,7 @@ from engine.consequences import Merged, MergedInto
 from engine.genealogy import GENEALOGY, inherited
 from engine.lifecycle import Situation
 from engine.lot import Hold, Lot
-from engine.records import KINDS, QualityRecord
+from engine.records import KINDS, QualityRecord, without_decision
 from rules.rulebook import RuleVerdict
 
 Value = TypeVar("Value")
@@ -32,6 +32,7 @@ def split_off(parent: Lot, child: str, quantity: Decimal, now: str, changes: Map
         "id": child, "version": 1, "quantity": quantity, "parent": parent.id, "parts": (), "closed": None, "head": "",
         "received_at": now, "changed_at": now, "sequences": {}, "lifted": (), "disputes": (), "signatures": (),
         "results_from": _results_of(parent), "packaging": None, "handling_units": (),
+        "records": tuple(without_decision(one) for one in parent.records),
     }  # fmt: skip
     return replace(parent, **fresh | dict(changes))
 
@@ -41,7 +42,7 @@ def regraded(item: str, revision: str) -> dict[str, Any]:
     return {
         "item": item, "revision": revision, "state": "quarantined", "holds": (), "rejected": False,
         "inspection_stands": False, "plan": None, "sample": None, "restrictions": (), "disposition": None,
-        "results_version": 0, "results_after": 0,
+        "concession": None, "results_version": 0, "results_after": 0,
     }  # fmt: skip
 
 
@@ -74,6 +75,11 @@ def guards(event: ev.Event, known: Mapping[str, Lot]) -> tuple[RuleVerdict, ...]
     for lot in parts:
         if lot.closed is not None:
             failing.append(decide.fails("PART-IN-HOUSE", f"lot {lot.id} has ended ({lot.closed})"))
+        if lot.in_production:
+            failing.append(decide.fails("PRODUCTION-COMPLETED", f"lot {lot.id} is in production by order {lot.order}"))
+    if len({lot.concession for lot in parts}) > 1:
+        words = "what is used by a concession is put together only with what is used by the same one"
+        failing.append(decide.fails("ONE-CONCESSION", words))
     failing += _one_kind(parts)
     failing += _quantities(data, known)
     limited = [lot for lot in parts if lot.restrictions]
@@ -174,6 +180,7 @@ def _standing(lots: Sequence[Lot]) -> dict[str, Any]:
         "inspection_stands": all(lot.inspection_stands for lot in lots) and len({_basis(lot) for lot in lots}) == 1,
         "retest": "asked" if "asked" in retests else "passed" if retests == {"passed"} else "",
         "disposition": _alike(lot.disposition for lot in lots),
+        "concession": _alike(lot.concession for lot in lots),
         "restrictions": _permitted(lots),
         "inspectors": tuple(dict.fromkeys(name for lot in lots for name in lot.inspectors)),
         "records": _records(lots),

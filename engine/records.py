@@ -5,6 +5,7 @@ decided, closed. How much of it is needed goes by its severity. A signature is b
 that was signed (its hash), and stands until something changes what was inspected.
 """
 
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ KINDS: tuple[str, ...] = ("nonconformance", "deviation", "corrective_action")
 #: Kinds of fact that come from here.
 FACTS = frozenset({*KINDS, "signature"})
 #: Steps after which what was signed is not what is there any more: signatures before them are void.
-VOIDS = frozenset({"record_inspection", "change_plan", "rework", "reinspect", "retest_due", "return"})
+VOIDS = frozenset({"record_inspection", "change_plan", "rework", "repair", "reinspect", "retest_due", "return"})
 _SCALE = 1_000_000
 STATUSES = ("open", "contained", "investigated", "decided", "closed", "cancelled")
 _UNDER_WAY = ("open", "contained", "investigated", "decided")
@@ -33,6 +34,8 @@ STEPS: dict[str, tuple[tuple[str, ...], str]] = {
     "cancel": (_UNDER_WAY, "cancelled"),
     "reopen": (("closed", "cancelled"), "open"),
 }
+#: Where a deviation stands that keeps no operation waiting.
+_OPENS_GATES = ("decided", "closed", "cancelled")
 #: What has to be decided before a record of this severity may be closed.
 _CLOSED_FROM = {"minor": _UNDER_WAY, "major": ("decided",), "critical": ("decided",)}
 
@@ -81,6 +84,16 @@ class Signature(Struct, frozen=True, omit_defaults=True):
     text: str = ""
     #: In which of the signer's roles.
     role: str | None = None
+    #: The quality record whose decision was signed.
+    record: str | None = None
+
+
+class BoardSignature(Struct, frozen=True):
+    """A role of the material review board has signed the decision of a record."""
+
+    role: str
+    signer: str
+    signed_at: str
 
 
 class QualityRecord(Struct, frozen=True, omit_defaults=True):
@@ -100,6 +113,34 @@ class QualityRecord(Struct, frozen=True, omit_defaults=True):
     cause: str = ""
     decision: str = ""
     closed_at: str | None = None
+    #: Of a deviation in production: at this operation. Those that follow it wait until it is decided.
+    operation: str | None = None
+    #: Of a nonconformance: how much of the lot does not conform, in its unit; None: all of it.
+    quantity: Decimal | None = None
+    #: What was decided of how much.
+    dispositions: tuple[ev.Disposed, ...] = ()
+    #: The material review board: roles that have to sign the decision, and those that have.
+    board: tuple[str, ...] = ()
+    signed: tuple[BoardSignature, ...] = ()
+
+    @property
+    def keeps_shut(self) -> bool:
+        """Does it keep the gates shut of what follows its operation?"""
+        undecided = self.status not in _OPENS_GATES or (self.status == "decided" and bool(self.unsigned))
+        return self.kind == "deviation" and self.operation is not None and undecided
+
+    @property
+    def unsigned(self) -> tuple[str, ...]:
+        """Roles of the board that have not signed yet."""
+        return tuple(role for role in self.board if role not in {one.role for one in self.signed})
+
+    @property
+    def undecided(self) -> str:
+        """Why its decision does not stand; empty: it does."""
+        if self.status not in ("decided", "closed"):
+            return f"{self.record} is {self.status}, not decided"
+        lacking = ", ".join(self.unsigned)
+        return f"the decision of {self.record} has to be signed by {lacking}" if lacking else ""
 
 
 class _Position(Struct):
@@ -131,7 +172,10 @@ def next_status(status: str, step: str, severity: str) -> str | None:
 def opened(data: ev.RecordOpening, at: str) -> QualityRecord:
     """A record as somebody opened it."""
     due = None if data.due_on is None else data.due_on.isoformat()
-    return QualityRecord(data.record, data.kind, data.severity, "open", data.text, at, data.owner, due)
+    return QualityRecord(
+        data.record, data.kind, data.severity, "open", data.text, at, data.owner, due, operation=data.operation,
+        quantity=None if data.quantity is None else data.quantity.value,
+    )  # fmt: skip
 
 
 def changed(record: QualityRecord, data: ev.RecordStep, at: str) -> QualityRecord:
@@ -144,13 +188,37 @@ def changed(record: QualityRecord, data: ev.RecordStep, at: str) -> QualityRecor
     if data.step == "investigate":
         changes["cause"] = data.text
     if data.step == "decide":
-        changes["decision"] = data.text
+        changes |= {"decision": data.text, "dispositions": tuple(data.dispositions), "board": tuple(data.board)}
+    if data.step in ("decide", "reopen"):
+        changes["signed"] = ()
     if data.owner is not None:
         changes["owner"] = data.owner
     if data.due_on is not None:
         changes["due_on"] = data.due_on.isoformat()
     changes["closed_at"] = at if status in ("closed", "cancelled") else None
     return replace(record, **changes)
+
+
+def by_board(record: QualityRecord, data: ev.Signing, at: str) -> QualityRecord:
+    """``record`` after a role of its board has signed."""
+    if data.record != record.record or data.role is None:
+        return record
+    return replace(record, signed=(*record.signed, BoardSignature(data.role, data.signer, at)))
+
+
+def concession_of(
+    records: tuple[QualityRecord, ...], record: str | None, decision: str, said: ev.Concession | None
+) -> ev.Concession | None:
+    """The concession by which something is used: its own, or that of the decision that is carried out."""
+    if decision != "use_as_is" or said is not None or record is None:
+        return said
+    decided = next((one.dispositions for one in records if one.record == record), ())
+    return next((one.concession for one in decided if one.decision == "use_as_is" and one.concession), None)
+
+
+def without_decision(record: QualityRecord) -> QualityRecord:
+    """``record`` as a part of the lot carries it on: what was decided of quantities was decided of the whole."""
+    return replace(record, quantity=None, dispositions=())
 
 
 def record_facts(records: tuple[QualityRecord, ...], today: str) -> dict[str, list[dict[str, int | str | bool]]]:
@@ -163,8 +231,12 @@ def record_facts(records: tuple[QualityRecord, ...], today: str) -> dict[str, li
             "number": one.record, "severity": one.severity, "status": one.status,
             "overdue": one.status != "closed" and one.due_on is not None and one.due_on < today,
         }  # fmt: skip
+        if one.kind == "nonconformance":
+            fact |= {"board": bool(one.board), "signed": bool(one.board) and not one.unsigned}
         if one.owner is not None:
             fact["owner"] = one.owner
+        if one.operation is not None:
+            fact["operation"] = one.operation
         found.setdefault(one.kind, []).append(fact)
     return found
 

@@ -17,7 +17,7 @@ from msgspec import Meta, Struct
 from sqlalchemy import Connection
 
 from engine import events as ev
-from engine import inspection_plan, stated
+from engine import inspection_plan, production, stated
 from engine.clock import Clock, instant
 from engine.errors import EventInvalid, LotgateError, NotFound
 from engine.inspection_plan import KINDS as PLAN_KINDS
@@ -25,6 +25,7 @@ from engine.inspection_plan import InspectionPlan
 from engine.known import KINDS, LIVE, Content, Known, ReferenceFact
 from engine.orders import Allocation, Order, allocation_problem, order_problem
 from engine.ownership import NotSystemOfRecord, Owners, check_owner, owners_of
+from engine.production import Routing
 from engine.settings import Settings
 from engine.store import reference as stored
 from engine.store import writing
@@ -196,7 +197,7 @@ class References:
             _check_days(rows, first, last)
         if content is None and not rows:
             raise NotFound(f"There is no {kind} {key} to withdraw.")
-        if isinstance(content, InspectionPlan):
+        if isinstance(content, InspectionPlan | Routing):
             others = stored.read_about(connection, kind, *about)
             _check_rivals(others, key, content, first)
         kept = {
@@ -212,6 +213,9 @@ class References:
         return Kept("created", record, work)
 
     def _affected(self, connection: Connection, kind: str, key: str, content: Content | None) -> Affected:
+        if isinstance(content, Routing):
+            # What is in work keeps the routing that it has.
+            return Affected()
         if isinstance(content, InspectionPlan | ReferenceFact):
             is_plan = isinstance(content, InspectionPlan)
             # A plan is for lots that are not decided yet; a fact is seen by the rules of every lot that has not ended.
@@ -263,6 +267,8 @@ class References:
             problem = inspection_plan.problem_of(content)
         elif isinstance(content, ReferenceFact):
             problem = _fact_problem(content, self._vocabulary())
+        elif isinstance(content, Routing):
+            problem = production.problem_of(content)
         elif isinstance(content, Order):
             problem = order_problem(content)
         elif isinstance(content, Allocation):
@@ -287,6 +293,8 @@ def _fact_problem(fact: ReferenceFact, vocabulary: Vocabulary) -> tuple[str, str
 
 
 def _about(content: Content) -> tuple[str | None, str | None]:
+    if isinstance(content, Routing):
+        return content.item, None
     return (content.item, content.supplier) if isinstance(content, InspectionPlan | ReferenceFact) else (None, None)
 
 
@@ -316,18 +324,20 @@ def _check_newest(rows: list[stored.Row], first: str) -> None:
         raise ReferenceConflict(f"A newer one is known: {newest}.")
 
 
-def _check_rivals(others: list[stored.Row], key: str, plan: InspectionPlan, first: str) -> None:
-    """No other plan may be for the same lots, at the same time or later: nobody could tell which one holds."""
+def _check_rivals(others: list[stored.Row], key: str, plan: InspectionPlan | Routing, first: str) -> None:
+    """No other plan, or routing, may be for the same lots, now or later: nobody could tell which one holds."""
     newest: dict[str, stored.Row] = {}
     for row in others:
         newest[row.key] = row
     for row in newest.values():
         if row.key == key or row.content == "null":
             continue
-        other = msgspec.json.decode(row.content, type=InspectionPlan)
+        other = msgspec.json.decode(row.content, type=type(plan))
         ended = row.effective_until is not None and row.effective_until < first
-        if (other.kind, other.revision) == (plan.kind, plan.revision) and not ended:
-            raise ReferenceConflict(f"The plan {row.key} is for the same lots; revise or withdraw that one.")
+        same = (getattr(other, "kind", ""), other.revision) == (getattr(plan, "kind", ""), plan.revision)
+        if same and not ended:
+            word = "plan" if isinstance(plan, InspectionPlan) else "routing"
+            raise ReferenceConflict(f"The {word} {row.key} is for the same lots; revise or withdraw that one.")
 
 
 def _record(row: stored.Row, confirmed_at: str | None = None) -> Record:

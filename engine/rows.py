@@ -34,8 +34,9 @@ def lot_row(lot: Lot) -> tuple[Any, ...]:
     return (
         lot.id, lot.version, lot.state, lot.item, lot.revision, lot.supplier, lot.plant, lot.order,
         format(lot.quantity, "f"), lot.unit, None if lot.expires_on is None else lot.expires_on.isoformat(),
-        None if lot.retest_on is None else lot.retest_on.isoformat(), lot.closed, lot.received_at, lot.changed_at,
-        lot.head, msgspec.json.encode(lot).decode(), lot.changed_at,
+        None if lot.retest_on is None else lot.retest_on.isoformat(),
+        None if lot.concession is None else lot.concession.valid_until.isoformat(),
+        lot.closed, lot.received_at, lot.changed_at, lot.head, msgspec.json.encode(lot).decode(), lot.changed_at,
     )  # fmt: skip
 
 

@@ -43,6 +43,8 @@ def lots_made(event: ev.Event) -> tuple[str, ...]:
         made = [child.lot for child in event.data.children]
     elif isinstance(event, ev.LotRepacked):
         made = [pack.lot for pack in event.data.into]
+    elif isinstance(event, ev.UsageDecided):
+        made = lots_of_parts(event)
     elif isinstance(event, ev.LotShipped) and event.data.quantity is not None:
         made = [child_of_shipment(event)]
     elif isinstance(event, ev.LotDispositioned) and event.data.child is not None:
@@ -54,6 +56,11 @@ def _used(event: ev.Event) -> tuple[str, ...]:
     """Ids of lots besides its subject that ``event`` takes from, each once."""
     used = [part.lot for part in event.data.parts] if isinstance(event, ev.LotMerged) else []
     return tuple(lot for lot in dict.fromkeys(used) if lot != event.subject)
+
+
+def lots_of_parts(event: ev.UsageDecided) -> list[str]:
+    """The lots that the parts of a usage decision become, in their order."""
+    return [part.lot or f"{event.subject}-{number}"[:64] for number, part in enumerate(event.data.parts, 1)]
 
 
 def child_of_shipment(event: ev.LotShipped) -> str:

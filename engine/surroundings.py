@@ -10,6 +10,7 @@ from engine.gather import Fact, Facts, gather
 from engine.inspection_plan import InspectionPlan
 from engine.known import Known, Reference
 from engine.lot import Lot
+from engine.production import OperationRun, charted_facts, operation_facts
 from engine.records import AssignedPlan
 from engine.tracks import Track, card_of, pair_of, track_facts
 from rules.rulebook import Case, RuleBook
@@ -35,12 +36,15 @@ class Surroundings(Struct):
         """The plant's calendar day, as text."""
         return date.fromordinal(self.today).isoformat()
 
-    def facts(self, lot: Lot, event: Fact | None, results: list[Fact]) -> Facts:
-        """Everything that rules may look at."""
-        more: Facts = {}
+    def facts(
+        self, lot: Lot, event: Fact | None, results: list[Fact], reported: OperationRun | None = None
+    ) -> Facts:  # fmt: skip
+        """Everything that rules may look at. ``reported``: an operation whose report is judged, and no other."""
+        more: Facts = {} if reported is None else {"parameter": []} | operation_facts((reported,))
         kinds = self.rulebook.kinds
         if kinds & tracks.KINDS:
-            more |= track_facts(self._track(lot), lot, results, kinds & tracks.KINDS)
+            measured = results if reported is None else charted_facts(reported)
+            more |= track_facts(self._track(lot), lot, measured, kinds & tracks.KINDS)
         if lot.plan is not None and kinds & inspection_plan.KINDS:
             plan = self.reference.plan(lot.plan.plan, lot.plan.revision)
             more |= inspection_plan.plan_facts(plan, lot.plan, results, kinds & inspection_plan.KINDS)

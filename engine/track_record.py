@@ -16,7 +16,9 @@ from msgspec.structs import replace
 
 from engine import events as ev
 from engine.consequences import decode_data
+from engine.decoding import scaled
 from engine.gather import Fact, with_results
+from engine.production import charted
 from engine.quality.sampling import Severity
 from engine.quality.scorecard import Scorecard, counted
 from engine.quality.series import LotPoint, Series, extended, point_of
@@ -30,6 +32,10 @@ from engine.tracks import Track, card_of, pair_of, series_of
 log = logging.getLogger("lotgate.track_record")
 
 _SCALE = 1_000_000
+#: Steps of lots that something is counted of.
+_COUNTED = ("inspect", "change_sampling", "report_operation")
+#: CloudEvents type of a report of an operation.
+OPERATION = "operation.reported.v1"
 #: Journal entries that one round looks at.
 ROUND = 1_000
 
@@ -92,9 +98,18 @@ class _Counting(Struct):
             )
             self._switch(inspection)
         for characteristic, point in inspection.point.items():
-            key = (pair, characteristic)
-            self.series[key] = extended(self.series.get(key, Series()), point)
+            self._extend(pair, characteristic, point)
 
+    def add_operation(self, pair: str, lot: str, at: str, data: ev.OperationReport) -> None:
+        """A report of an operation: each measured parameter is a point of its own chart."""
+        self.at[pair] = at
+        for one in data.parameters:
+            point = point_of(lot, at, [int(scaled(one.value)) / _SCALE])
+            self._extend(pair, charted(data.operation, one.parameter), point)
+
+    def _extend(self, pair: str, characteristic: str, point: LotPoint) -> None:
+        key = (pair, characteristic)
+        self.series[key] = extended(self.series.get(key, Series()), point)
 
     def _switch(self, inspection: _Inspection) -> None:
         sample = inspection.sample
@@ -117,7 +132,7 @@ def count(store: Store) -> int:
         page = stored.read_page(connection, before, ROUND)
         if not page:
             return 0
-        steps = [row for row in page if row[4] in ("inspect", "change_sampling") and row[6] is not None]
+        steps = [row for row in page if row[4] in _COUNTED and row[6] is not None and row[8] is not None]
         inspections = iter(_inspections(connection, [row for row in steps if row[4] == "inspect"]))
     with store.engine.begin() as connection:
         if not stored.move_position(connection, before, (int(page[-1][0]), int(page[-1][1]))):
@@ -128,6 +143,8 @@ def count(store: Store) -> int:
         for row in steps:
             if row[4] == "inspect":
                 counting.add(next(inspections))
+            elif row[4] == "report_operation":
+                counting.add_operation(pair_of(row[6], row[7]), row[2], row[5], decode_data(OPERATION, row[8]))
             else:
                 changed = decode_data(row[9], row[8])
                 counting.change(pair_of(row[6], row[7]), changed.severity, row[5])

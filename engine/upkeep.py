@@ -17,17 +17,21 @@ from engine.compensation import Compensation, Compensations
 from engine.decoding import decode_event
 from engine.drift import DriftLine
 from engine.events import event_key
+from engine.lot import decode_lot
 from engine.pipeline import Pipeline
 from engine.quality_lists import tell_of_overdue
 from engine.store.opening import Store
 from engine.store.schema.delivery import escalations
 from engine.store.schema.lots import events, lots, parked
 from engine.submission import submission
+from engine.tasks import Tasks
 
 #: Source of the events that time brings about.
 CLOCK = "lotgate/clock"
 #: Source of what targets did with their deliveries.
 LEDGER = "lotgate/ledger"
+#: Kind of the task that says that operations of a lot wait too long for one before them.
+GAP = "operation-gap"
 #: Lots or parked events that one round takes; the next round takes the rest.
 ROUND = 500
 
@@ -51,6 +55,30 @@ def retest_lots(store: Store, pipeline: Pipeline, clock: Clock, today: date) -> 
         .order_by(lots.c.retest_on)
     )
     return _say_of(store, pipeline, clock, due, _retest)
+
+
+def end_concessions(store: Store, pipeline: Pipeline, clock: Clock, today: date) -> int:
+    """Submit ``concession.ended.v1`` for released lots whose concession's last day has passed; gives how many."""
+    over = (
+        select(lots.c.id, lots.c.snapshot)
+        .where(lots.c.concession_until < today.isoformat())
+        .where(lots.c.state == "released", lots.c.closed.is_(None))
+        .order_by(lots.c.id)
+        .limit(ROUND)
+    )
+    with store.reads.connect() as connection:
+        found = [decode_lot(row.snapshot) for row in connection.execute(over)]
+    now = clock()
+    ended = [
+        ev.ConcessionEnded(
+            specversion="1.0", id=f"{lot.id}/concession/{instant(now)}", source=CLOCK, subject=lot.id, time=now,
+            data=ev.ConcessionEnd(concession=lot.concession.number, ended_on=lot.concession.valid_until),
+        )
+        for lot in found if lot.concession is not None
+    ]  # fmt: skip
+    for start in range(0, len(ended), 100):
+        pipeline.process([submission(event, CLOCK) for event in ended[start : start + 100]])
+    return len(ended)
 
 
 def _say_of(
@@ -95,6 +123,41 @@ def take_up_parked(store: Store, pipeline: Pipeline) -> int:
     for need in needs:
         pipeline.process([], [need])
     return len(needs)
+
+
+def tell_of_gaps(store: Store, clock: Clock) -> int:
+    """Open a task for each lot whose operations wait too long for one before them; gives how many reports do.
+
+    A task is closed when the gap is filled.
+    """
+    over = select(parked).where(parked.c.tell_at <= clock().timestamp()).order_by(parked.c.tell_at).limit(ROUND)
+    tasks = Tasks(store, clock)
+    with store.reads.connect() as connection:
+        rows = list(connection.execute(over))
+    for row in rows:
+        event = decode_event(row.event.encode())
+        waited = f"{event.source} reported it at {row.parked_at}, and it is parked since"
+        if isinstance(event, ev.OperationReported):
+            need = row.waits_for.rsplit("#" if "#" in row.waits_for else "|", 1)[-1]
+            waited = f"operation {event.data.operation} waits for {need}: {waited}"
+        tasks.open_once(GAP, row.subject, f"lot {row.subject}: {waited}")
+    with store.engine.begin() as connection:
+        mine = parked.c.key.in_([row.key for row in rows])
+        connection.execute(update(parked).where(mine, parked.c.tell_at.is_not(None)).values(tell_at=None))
+    _close_filled(store, tasks)
+    return len(rows)
+
+
+def _close_filled(store: Store, tasks: Tasks) -> None:
+    open_ones = sorted({task.subject for task in tasks.lines(kind=GAP, limit=ROUND)})
+    if not open_ones:
+        return
+    waiting = select(parked.c.subject).where(parked.c.subject.in_(open_ones), parked.c.waits_for.like("operation:%"))
+    with store.reads.connect() as connection:
+        still = {str(lot) for (lot,) in connection.execute(waiting)}
+    for lot in open_ones:
+        if lot not in still:
+            tasks.close_about(GAP, "no operation of the lot waits any more", subject=lot)
 
 
 def give_up_parked(store: Store, clock: Clock) -> int:
@@ -189,7 +252,9 @@ def _drifted(line: DriftLine, now: datetime) -> ev.Event:
 def rounds(store: Store, pipeline: Pipeline, clock: Clock, today: date) -> Iterator[tuple[str, int]]:
     """One round of everything time brings about: (what, how many)."""
     yield "expired lots", expire_lots(store, pipeline, clock, today)
+    yield "concessions that ended", end_concessions(store, pipeline, clock, today)
     yield "lots to be retested", retest_lots(store, pipeline, clock, today)
     yield "parked events taken up", take_up_parked(store, pipeline)
+    yield "operations that wait too long", tell_of_gaps(store, clock)
     yield "parked events given up", give_up_parked(store, clock)
     yield "tasks of overdue records", tell_of_overdue(store, clock, today)

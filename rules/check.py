@@ -27,7 +27,8 @@ from rules.units import SCALE, NotANumber, parse_number
 #: What rules can guard: the lifecycle's gates. A misspelt gate would be a rule that never judges.
 GATES = (
     "receive", "quarantine", "dock_to_stock", "record_inspection", "inspect", "release", "lift_hold", "use_as_is",
-    "rework", "regrade", "return_to_supplier", "scrap", "change_shelf_life", "consume", "ship", "return",
+    "rework", "repair", "regrade", "return_to_supplier", "scrap", "change_shelf_life", "consume", "ship", "return",
+    "start_production", "start_operation", "operation",
 )  # fmt: skip
 STATES = ("received", "quarantined", "inspected", "released", "blocked", "shipped")
 REACTIONS = (

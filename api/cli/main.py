@@ -16,7 +16,7 @@ from engine.errors import LotgateError
 from engine.settings import Settings, load_settings
 
 DONE, FOUND, WRONG = 0, 1, 2
-_REFERENCE = ("inspection-plan", "fact", "order", "allocation", "customer", "calendar")
+_REFERENCE = ("inspection-plan", "fact", "order", "allocation", "customer", "calendar", "routing")
 Command = Callable[[argparse.Namespace, Settings], int]
 
 
@@ -120,6 +120,20 @@ def parser() -> argparse.ArgumentParser:
     ready.add_argument("--remaining-days", type=count, help="days of shelf life that the customer has to get")
     ready.add_argument("--plant", action="append", help="a plant that the customer approves (several times)")
     remote(ready)
+    operation = add("operation", "may an operation of a lot, or of a production order, start? what was reported?")
+    operation.add_argument("what", help="the lot's id; with --order: the production order")
+    operation.add_argument("operation", nargs="?", help="its number; left out: list those of the lot")
+    operation.add_argument("--order", action="store_true", help="every lot of a production order")
+    remote(operation)
+    decide = add("decide", "what becomes of the parts of a lot: released, blocked, disposed of; in one command")
+    decide.add_argument("lot", help="the lot's id")
+    decide.add_argument("parts", nargs="+", metavar="DECISION=QUANTITY[:LOT]",
+                        help="such as release=900 block=100:L-7-BAD; together the whole lot, in its unit")  # fmt: skip
+    decide.add_argument("--reason", required=True, help="a code of your list")
+    decide.add_argument("--text", help="free words on it")
+    decide.add_argument("--record", help="the nonconformance whose decision this carries out")
+    decide.add_argument("--once", metavar="KEY", help="the same for each try: it is done once")
+    remote(decide)
     recall = add("recall", "what a recall would touch; open, watch and close recalls")
     recall.add_argument("action", choices=("list", "preview", "open", "show", "close"))
     recall.add_argument("recall", nargs="?", help="open: an id of your own; show, close: which")
@@ -152,7 +166,7 @@ def parser() -> argparse.ArgumentParser:
     quality.add_argument("--severity", choices=("normal", "tightened", "reduced"), help="sampling: from now on")
     quality.add_argument("--reason", help="sampling: who agreed, and why")
     remote(quality)
-    reference = add("reference", "inspection plans, facts, orders, allocations, customers, calendars: list, show, load")
+    reference = add("reference", "inspection plans, routings, facts, orders, customers …: list, show, load")
     reference.add_argument("action", choices=("list", "show", "load"))
     reference.add_argument("what", nargs="?", help="show: the key; load: a file (.csv for facts), or -")
     reference.add_argument("--kind", default="inspection-plan", choices=_REFERENCE)
@@ -243,7 +257,8 @@ _ANSWERS = {
     "demo": "remote.demo", "submit": "submit.submit", "lot": "remote.lot", "deliveries": "remote.deliveries",
     "targets": "targets.targets", "reconcile": "reconcile.reconcile", "tasks": "tasks.tasks",
     "webhooks": "webhooks.webhooks", "trace": "trace.trace", "recall": "recall.recall", "ready": "ready.ready",
-    "where": "where.where",
+    "where": "where.where", "operation": "operation.operation",
+    "decide": "decide.decide",
     "sampling": "sampling.sampling", "spc": "spc.spc", "quality": "quality.quality",
     "reference": "reference.reference", "inbox": "inbox.inbox",
     "pull": "pull.pull",

@@ -67,7 +67,7 @@ def outlook(engine: Front, book: RuleBook, lot: Lot) -> Outlook:
     if wanted is not None and lot.closed is None:
         goal = ask(wanted)
     moves = []
-    for step in next_steps(lot.state):
+    for step in next_steps(lot.state, lot.in_production):
         if step.automatic or step.trigger in _NOT_SHOWN:
             continue
         if lot.closed is not None and step.trigger not in ("hold", "lift_hold", "return", "void_shipment"):

@@ -141,6 +141,16 @@ def _caused(first: str) -> Any:
     return say
 
 
+def _usage(data: Any) -> str:
+    parts = ", ".join(f"{p.quantity.value.normalize():f} {p.quantity.unit} {label(p.decision)}" for p in data.parts[:6])
+    return f"Decided: {parts}" + (" …" if len(data.parts) > 6 else "") + _why(data)
+
+
+def _parameters(data: Any) -> str:
+    said = ", ".join(f"{p.parameter} {p.value.normalize():f} {p.unit}" for p in data.parameters[:5])
+    return (f": {said}" if said else "") + (" …" if len(data.parameters) > 5 else "")
+
+
 def _shipped(data: Any) -> str:
     return f"Shipped to {data.customer}, shipment {data.shipment}"
 
@@ -153,6 +163,9 @@ def _stated(data: Any) -> str:
 _SENTENCES: dict[str, Any] = {
     "lot.received.v1": _received,
     "lot.produced.v1": _produced,
+    "production.started.v1": lambda d: f"Production started: {_goods(d)}, order {d.order}",
+    "operation.reported.v1": lambda d: f"Operation {d.operation} {d.status}{_parameters(d)}",
+    "routing.assigned.v1": lambda d: f"Routing {d.assigned.routing} assigned",
     "lot.quarantined.v1": _caused("Quarantined until it is inspected"),
     "lot.accepted.v1": _caused("Accepted without inspection"),
     "inspection.recorded.v1": _inspected,
@@ -162,6 +175,8 @@ _SENTENCES: dict[str, Any] = {
     "hold.lifted.v1": lambda d: f"Hold {d.hold} lifted{_why(d)}",
     "lot.released.v1": lambda d: f"Released{_why(d)}",
     "lot.dispositioned.v1": lambda d: f"Decided: {label(d.decision)}{_why(d)}",
+    "usage_decision.made.v1": _usage,
+    "concession.ended.v1": lambda d: f"Concession {d.concession} ended on {d.ended_on}",
     "reinspection.requested.v1": lambda d: f"To be inspected again{_why(d)}",
     "lot.consumed.v1": lambda d: f"{d.quantity.value.normalize():f} {d.quantity.unit} used by order {d.order}",
     "lot.split.v1": _split,

@@ -88,7 +88,8 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
     ),
     "lots": (
         "id", "version", "state", "item", "revision", "supplier", "plant", "order_number", "quantity", "unit",
-        "expires_on", "retest_on", "closed", "received_at", "changed_at", "head", "snapshot", "state_since",
+        "expires_on", "retest_on", "concession_until", "closed", "received_at", "changed_at", "head", "snapshot",
+        "state_since",
     ),
     "results": ("lot", "version", "inspection", "measurements"),
     "deliveries": ("lot", "version", "target", "payload", "due_at", "created_at"),
@@ -96,7 +97,7 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
         "lot", "hold", "reason", "text", "scope", "source", "owner", "applied_at", "applied_version", "lifted_at",
         "lifted_version",
     ),
-    "parked": ("key", "subject", "waits_for", "event", "principal", "parked_at", "expires_at"),
+    "parked": ("key", "subject", "waits_for", "event", "principal", "parked_at", "expires_at", "tell_at"),
     "escalations": ("kind", "subject", "detail", "opened_at"),
     "links": ("lot", "version", "number", "kind", "parent", "child", "quantity", "unit"),
     "spreading": ("lot", "hold", "cause"),
@@ -168,7 +169,7 @@ class Statements:
             " ELSE excluded.state_since END",
             "quality_records": " ON CONFLICT (lot, record) DO UPDATE SET "
             + ", ".join(f"{c} = excluded.{c}" for c in _COLUMNS["quality_records"][3:]),
-            "parked": " ON CONFLICT (key) DO UPDATE SET waits_for = excluded.waits_for",
+            "parked": " ON CONFLICT (key) DO UPDATE SET waits_for = excluded.waits_for, tell_at = excluded.tell_at",
         }
         self._shapes: dict[tuple[str, int], str] = {}
         self._unpacking = {name: self._from_json(name) for name in _COLUMNS}

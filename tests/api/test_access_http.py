@@ -42,6 +42,10 @@ SENDERS = {
     "lot.expired.v1": set(),
     "lot.retest_due.v1": set(),
     "specification.revised.v1": {"submit"},
+    "production.started.v1": {"submit"},
+    "operation.reported.v1": {"submit"},
+    "usage_decision.made.v1": {"release"},
+    "concession.ended.v1": set(),
     "fact.stated.v1": {"inspect"},
     "shelf_life.changed.v1": {"release"},
     "inspection_plan.changed.v1": {"inspect"},
@@ -70,6 +74,11 @@ _DATA: dict[str, dict[str, Any]] = {
     "lot.expired.v1": {"expired_on": "2026-01-01"},
     "lot.retest_due.v1": {"due_on": "2026-01-01"},
     "specification.revised.v1": {"item": "RING-74", "revision": "B"},
+    "production.started.v1": {"item": "RING-74", "revision": "A", "quantity": {"value": 1, "unit": "ea"}, "order": "M"},
+    "operation.reported.v1": {"operation": "10", "status": "started"},
+    "usage_decision.made.v1": {"parts": [{"decision": "block", "quantity": {"value": 1, "unit": "ea"}}] * 2,
+                               "reason": {"code": "R"}},
+    "concession.ended.v1": {"concession": "C", "ended_on": "2026-01-01"},
     "fact.stated.v1": {"kind": "certificate", "key": "1", "fields": {}},
     "shelf_life.changed.v1": {"expires_on": "2028-01-01", "reason": {"code": "R"}},
     "inspection_plan.changed.v1": {"plan": "P", "reason": {"code": "R"}},
@@ -261,7 +270,7 @@ def test_a_key_limited_to_a_plant_sees_no_lot_of_another(service: Any, keys: dic
     received(service, "see north", "NORTH")
     received(service, "see/south", "SOUTH")
     with service.client(keys["north"]) as caller:
-        for record in ("", "/journal", "/results", "/holds", "/deliveries", "/explain"):
+        for record in ("", "/journal", "/results", "/holds", "/deliveries", "/explain", "/operations", "/operations/1/gate"):
             assert caller.get(f"/v1/lots/see%20north{record}").status_code == 200
             assert caller.get(f"/v1/lots/see%2Fsouth{record}").status_code == 403
         assert caller.get("/v1/lots/nobody").status_code == 404
@@ -276,7 +285,8 @@ def test_a_key_limited_to_a_plant_sees_no_lot_of_another(service: Any, keys: dic
 def test_what_is_not_known_to_stay_inside_a_plant_is_closed_to_its_keys(service: Any, keys: dict[str, str]) -> None:
     """A new address is closed until somebody says how it stays inside: administrator of a plant or not."""
     inside = {"/v1/events", "/v1/events/batch", "/v1/lots/1", *(f"/v1/lots/1/{command}" for command in COMMANDS)}
-    inside |= {f"/v1/lots/1/{record}" for record in ("journal", "results", "holds", "deliveries", "explain")}
+    inside |= {f"/v1/lots/1/{record}" for record in ("journal", "results", "holds", "deliveries", "explain", "operations")}
+    inside.add("/v1/lots/1/operations/1/gate")
     inside |= {path for _, path, _ in CALLS if path.startswith("/schema/")}
     with service.client(keys["north"]) as caller:
         for method, path, roles in CALLS:

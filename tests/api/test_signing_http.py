@@ -96,3 +96,34 @@ def test_records_are_listed(service: Any, lot: str) -> None:
     assert [line["record"]["record"] for line in page["data"]] == ["NC-7"]
     assert service.http.get("/v1/quality/records", params={"status": "strange"}).status_code == 400
     assert service.http.get("/v1/quality/records", params={"cursor": "MTpub25zZW5zZQ"}).status_code == 400
+
+
+def test_a_board_signs_the_decision_of_a_record_and_it_is_carried_out(
+    service: Any, signer: httpx.Client, lot: str
+) -> None:
+    def post(name: str, body: Any) -> httpx.Response:
+        key = {"Idempotency-Key": f"{name}-{len(json.dumps(body))}-{lot}"}
+        answer: httpx.Response = service.http.post(f"/v1/lots/{lot}/{name}", json=body, headers=key)
+        return answer
+
+    whole = service.http.get(f"/v1/lots/{lot}").json()["lot"]
+    unit, quantity = whole["unit"], str(whole["quantity"])
+    less = str(int(quantity) - 10)
+    ten = {"value": "10", "unit": unit}
+    post("hold", {"hold": "MRB", "reason": {"code": "R"}})
+    post("open-record", {"record": "NC-8", "kind": "nonconformance", "severity": "major", "text": "bent", "quantity": ten})
+    post("change-record", {"record": "NC-8", "step": "investigate", "text": "dropped"})
+    said = {"record": "NC-8", "step": "decide", "text": "scrap", "board": ["release"],
+            "dispositions": [{"decision": "scrap", "quantity": ten}]}  # fmt: skip
+    assert post("change-record", said).status_code == 201
+    parts = [{"decision": "scrap", "quantity": ten}, {"decision": "block", "quantity": {"value": less, "unit": unit}}]
+    decision = {"parts": parts, "reason": {"code": "MRB"}}
+    refused = sign(signer, lot, f"b0-{lot}", meaning="disposition", record="NC-8")
+    assert [rule["rule"] for rule in refused.json()["rules"]] == ["BOARD-ROLE"]
+    assert sign(signer, lot, f"b1-{lot}", meaning="disposition", record="NC-8", role="release").status_code == 201
+    (record,) = service.http.get(f"/v1/lots/{lot}").json()["lot"]["records"]
+    assert [(one["role"], one["signer"]) for one in record["signed"]] == [("release", "qa-anna")]
+    answer = post("decide-usage", decision)
+    assert answer.status_code == 201, answer.text
+    ended = [service.http.get(f"/v1/lots/{lot}{tail}").json()["lot"] for tail in ("", "-1", "-2")]
+    assert [one.get("closed") for one in ended] == ["split", "scrapped", None]

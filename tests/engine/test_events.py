@@ -4,6 +4,7 @@ import json
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -145,3 +146,57 @@ def test_scaling_is_exact(value: Decimal) -> None:
 def test_no_bytes_crash_the_decoder(body: bytes) -> None:
     with pytest.raises(EventInvalid):
         decode_event(body)
+
+
+def quantities_in(schema: dict[str, Any], types: dict[str, Any]) -> list[tuple[list[str], dict[str, Any]]]:
+    """Every way to a quantity in a data block, with the least block that has it."""
+    schema = types.get(schema["$ref"].rpartition("/")[2], {}) if "$ref" in schema else schema
+    if schema.get("title") == "Quantity":
+        return [([], {"value": "-1", "unit": "ea"})]
+    for option in schema.get("anyOf", ()):
+        found = quantities_in(option, types)
+        if found:
+            return found
+    if schema.get("type") == "array":
+        return [(["0", *way], [least] * schema.get("minItems", 1)) for way, least in quantities_in(schema["items"], types)]  # type: ignore[misc]
+    ways = []
+    for name, inner in schema.get("properties", {}).items():
+        for way, least in quantities_in(inner, types):
+            needed = {other: least_of(schema["properties"][other], types) for other in schema.get("required", ()) if other != name}
+            ways.append(([name, *way], {**needed, name: least}))
+    return ways
+
+
+def least_of(schema: dict[str, Any], types: dict[str, Any]) -> Any:
+    """The least value that fits a schema of a data block."""
+    schema = types[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    if "anyOf" in schema:
+        return least_of(schema["anyOf"][0], types)
+    if "enum" in schema:
+        return schema["enum"][0]
+    if schema.get("title") == "Quantity":
+        return {"value": "1", "unit": "ea"}
+    if schema.get("format") == "date":
+        return "2026-11-27"
+    if schema.get("type") == "array":
+        return [least_of(schema["items"], types)] * schema.get("minItems", 0)
+    if schema.get("type") == "object":
+        return {n: least_of(schema["properties"][n], types) for n in schema.get("required", ())}
+    return {"integer": 1, "number": 1, "boolean": True}.get(schema.get("type", ""), "X1")
+
+
+def ways_to_quantities() -> list[tuple[str, list[str], dict[str, Any]]]:
+    found = []
+    for name, struct in TYPES.items():
+        data = next(field.type for field in msgspec.structs.fields(struct) if field.name == "data")
+        (schema,), types = msgspec.json.schema_components([data])
+        found += [(name, way, least) for way, least in quantities_in(schema, types)]
+    return found
+
+
+@pytest.mark.parametrize(("name", "way", "data"), ways_to_quantities(), ids=lambda v: "/".join(v) if isinstance(v, list) else None)
+def test_no_quantity_of_any_type_is_below_nothing(name: str, way: list[str], data: dict[str, Any]) -> None:
+    event = received(type=name) | {"data": data}
+    error = refused(event)
+    assert error.pointer == f"/data/{'/'.join(way)}/value", error.detail
+    assert "must be greater than 0" in error.detail

@@ -29,6 +29,7 @@ from rules.rulebook import RuleBook
 
 LOTS = st.sampled_from(["A", "B"])
 HOLDS = st.sampled_from(["H1", "H2"])
+DECISIONS = ["release", "block", "use_as_is", "rework", "repair", "return_to_supplier", "scrap"]
 GOOD, BAD = "74.000", "74.060"
 INSPECTIONS = st.sampled_from([[GOOD] * 5, [GOOD] * 5, [GOOD] * 4 + [BAD], [GOOD]])
 BOOK = RuleBook.load(SHIPPED_RULES)
@@ -149,7 +150,7 @@ class RandomPlant(RuleBasedStateMachine):
     def release(self, lot: str) -> None:
         self.send("lot.released.v1", lot, {})
 
-    @rule(data=st.data(), decision=st.sampled_from(["use_as_is", "rework", "regrade", "scrap", "return_to_supplier"]))
+    @rule(data=st.data(), decision=st.sampled_from(["use_as_is", "rework", "repair", "regrade", "scrap", "return_to_supplier"]))
     def dispose(self, data: st.DataObject, decision: str) -> None:
         lot = self.any_lot(data)
         said: dict[str, Any] = {"decision": decision, "reason": {"code": "mrb"}}
@@ -160,7 +161,7 @@ class RandomPlant(RuleBasedStateMachine):
         # Only blocked lots are decided on.
         if lot in self.lots():
             self.send("hold.applied.v1", lot, {"hold": "MRB", "reason": {"code": "suspect"}})
-        if decision in ("use_as_is", "rework"):
+        if decision in ("use_as_is", "rework", "repair"):
             self.send("hold.lifted.v1", lot, {"hold": "MRB", "reason": {"code": "mrb"}})
         self.send("lot.dispositioned.v1", lot, said)
 
@@ -206,6 +207,22 @@ class RandomPlant(RuleBasedStateMachine):
                 pack |= {"used": pack["quantity"], "quantity": {"value": "1", "unit": unit}}
         said = {"packaging": {"package": "carton", "count": 2}} if not into else {}
         self.send("lot.repacked.v1", lot, {"into": into, "packed": [f"PALLET-{self.number}"], **said})
+    @rule(data=st.data(), decisions=st.lists(st.sampled_from(DECISIONS), min_size=2, max_size=3), off=st.sampled_from([0, 0, 0, 1]))
+    def decide_usage(self, data: st.DataObject, decisions: list[str], off: int) -> None:
+        """A lot is divided by what becomes of its parts; whatever does not balance changes nothing."""
+        lot = self.any_lot(data)
+        known = self.lots().get(lot)
+        whole = Decimal(4) if known is None or not known.quantity else known.quantity
+        amounts = [Decimal(1)] * (len(decisions) - 1)
+        amounts.append(max(whole - len(amounts) + off, Decimal(1)))
+        parts = [
+            {"decision": decision, "quantity": {"value": f"{amount:f}", "unit": "ea"}, "lot": f"{lot}.{self.number}.P{i}"}
+            for i, (decision, amount) in enumerate(zip(decisions, amounts, strict=True))
+        ]
+        answer = self.send("usage_decision.made.v1", lot, {"parts": parts, "reason": {"code": "UD"}})
+        if answer["outcome"] == "applied":
+            assert sum(amounts) == whole
+            assert self.reading.lot(lot).closed == "split"
 
     @rule(chosen=st.data(), quantity=st.integers(1, 5))
     def consume(self, chosen: st.DataObject, quantity: int) -> None:

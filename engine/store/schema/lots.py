@@ -20,6 +20,8 @@ lots = Table(
     Column("unit", Text, nullable=False),
     Column("expires_on", Text),
     Column("retest_on", Text),
+    #: Last day of the concession by which it is used.
+    Column("concession_until", Text),
     Column("closed", Text),
     Column("received_at", Text, nullable=False),
     Column("changed_at", Text, nullable=False),
@@ -33,6 +35,8 @@ lots = Table(
     #: The few lots that have such a day, in order of it.
     Index("lots_by_retest", "retest_on", sqlite_where=text("retest_on IS NOT NULL"),
           postgresql_where=text("retest_on IS NOT NULL")),
+    Index("lots_by_concession", "concession_until", sqlite_where=text("concession_until IS NOT NULL"),
+          postgresql_where=text("concession_until IS NOT NULL")),
     Index("lots_by_item", "item", "id"),
     Index("lots_by_supplier", "supplier", "id"),
 )
@@ -170,12 +174,16 @@ parked = Table(
     metadata,
     Column("key", Text, primary_key=True),
     Column("subject", Text, nullable=False),
-    #: ``lot:<id>`` or ``hold:<lot>|<hold>``
+    #: ``lot:<id>``, ``hold:<lot>|<hold>``, ``operation:<lot>|<operation>`` or ``operation:<lot>#<sequence>``
     Column("waits_for", Text, nullable=False),
     Column("event", Text, nullable=False),
     Column("principal", Text, nullable=False),
     Column("parked_at", Text, nullable=False),
     Column("expires_at", Float, nullable=False),
+    #: When somebody is told that it still waits; NULL: nobody is, or somebody was.
+    Column("tell_at", Float),
     Index("parked_by_need", "waits_for"),
     Index("parked_by_expiry", "expires_at"),
+    Index("parked_by_telling", "tell_at", sqlite_where=text("tell_at IS NOT NULL"),
+          postgresql_where=text("tell_at IS NOT NULL")),
 )
