@@ -117,6 +117,25 @@ def test_the_page_of_a_lot_shows_what_the_api_says(service: Any, visitor: Any, r
     expect(page.locator("#targets")).to_contain_text("erp")
 
 
+def test_a_record_shows_what_was_decided_of_how_much_and_who_has_to_sign(
+    service: Any, visitor: Any, receipt: Make
+) -> None:
+    lot = submit(service, receipt("disposed"))["lot"]
+    ten = {"value": "10", "unit": "ea"}
+    opened = {"record": "NC-D", "kind": "nonconformance", "severity": "major", "text": "bent", "quantity": ten}
+    concession = {"number": "C-9", "valid_until": "2099-01-31"}
+    decided = {"record": "NC-D", "step": "decide", "text": "use it", "board": ["release", "inspect"],
+               "dispositions": [{"decision": "use_as_is", "quantity": ten, "concession": concession}]}  # fmt: skip
+    found = {"record": "NC-D", "step": "investigate", "text": "dropped"}
+    for number, (name, body) in enumerate((("open-record", opened), ("change-record", found), ("change-record", decided))):
+        key = {"Idempotency-Key": f"disposed-{number}"}
+        answer = service.http.post(f"/v1/lots/{quote(lot, safe='')}/{name}", json=body, headers=key)
+        assert answer.status_code == 201, answer.text
+    page = visitor().open(page_of(lot))
+    expect(page.locator("#records")).to_contain_text("10 ea: use as is, concession C-9 until 2099-01-31")
+    expect(page.locator("#records")).to_contain_text("To be signed by inspect")
+
+
 def test_a_hold_shows_on_an_open_page_by_itself(service: Any, visitor: Any, receipt: Make, hold: Make) -> None:
     lot = submit(service, receipt("live"))["lot"]
     page = visitor().open(page_of(lot))
