@@ -219,6 +219,22 @@ def test_a_key_limited_to_sources_sends_from_no_other(service: Any, keys: dict[s
         assert caller.post(path, json=data, headers={"Idempotency-Key": "1"}).status_code == 201
 
 
+def test_a_key_of_one_plant_puts_together_only_lots_of_it(service: Any, keys: dict[str, str]) -> None:
+    for lot, plant in (("merge n1", "NORTH"), ("merge n2", "NORTH"), ("merge s", "SOUTH")):
+        received(service, lot, plant)
+    parts = [{"lot": "merge n1"}, {"lot": "merge n2"}]
+    with service.client(keys["north"]) as caller:
+
+        def merge(key: str, *named: dict[str, str]) -> Any:
+            headers = {"Idempotency-Key": key}
+            return caller.post("/v1/lots/merge%20north/merge", json={"parts": list(named)}, headers=headers)
+
+        mixed = merge("m-1", parts[0], {"lot": "merge s"})
+        assert (mixed.status_code, "SOUTH" in mixed.json()["detail"]) == (403, True), mixed.text
+        assert merge("m-2", parts[0], {"lot": "merge nobody"}).status_code == 403
+        assert merge("m-3", *parts).status_code == 201
+
+
 @pytest.mark.parametrize("source", ["api/admin", "api/north", "lotgate/clock"])
 def test_nobody_sends_under_the_name_of_somebody_else(service: Any, keys: dict[str, str], source: str) -> None:
     with service.client(keys["submit"]) as caller:
