@@ -1,7 +1,8 @@
 """Calls that will go away: said where the call is declared, and told to every caller by the answers themselves.
 
 ``Deprecation`` (RFC 9745) says since when, ``Sunset`` (RFC 8594) from when on it will not answer any more, ``Link``
-where to read what to do instead. Nothing else about the call changes. What may not enter: the calls (api/operations.py).
+where to read what to do instead. Nothing else about the call changes. What may not enter: the calls
+(api/operations.py).
 """
 
 import re
