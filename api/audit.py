@@ -3,7 +3,6 @@
 What may not enter: what is in it (engine/audit.py).
 """
 
-import asyncio
 from typing import Any
 from urllib.parse import quote
 
@@ -12,6 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from api.answers import visit_of
 from api.door import path_part
+from api.slowly import slowly
 from engine.audit import Audits
 from engine.runtime import Front
 
@@ -24,7 +24,7 @@ def audit_routes(engine: Front) -> list[HTTPRouteHandler]:
     async def export_lot(request: Request[Any, Any, Any], lot: str) -> Response[bytes]:
         """Everything there is about a lot, to be verified offline."""
         name = path_part(lot)
-        archive = await asyncio.to_thread(audits.export, name, visit_of(request.scope).principal.name)
+        archive = await slowly(audits.export, name, visit_of(request.scope).principal.name)
         disposition = f"attachment; filename*=UTF-8''{quote(name, safe='')}.zip"
         return Response(archive, media_type="application/zip", headers={"content-disposition": disposition})
 

@@ -19,6 +19,7 @@ from api.door import Visit
 from api.problems import Refused
 from api.queries import limit_of, one_of, read_query
 from api.roles import SENDING
+from api.slowly import slowly
 from engine import epcis
 from engine.clock import instant, parse_instant
 from engine.epcis_in import Captured, read_document
@@ -110,7 +111,7 @@ def epcis_routes(engine: Front, patience: Patience, batch: BatchPath) -> list[HT
                     return events, None
             return events, id_of(at)
 
-        events, following = await asyncio.to_thread(look)
+        events, following = await slowly(look)
         answer = _json(document(events, instant(engine.clock()), "SimpleEventQuery"))
         answer.headers["GS1-EPCIS-Version"] = "2.0.0"
         if following is not None:

@@ -3,7 +3,6 @@
 What may not enter: walking (engine/tracing.py).
 """
 
-import asyncio
 import csv
 import io
 from collections.abc import Iterable
@@ -16,6 +15,7 @@ from api.door import path_part
 from api.pages import json_answer
 from api.problems import Refused
 from api.queries import one_of, read_query
+from api.slowly import slowly
 from engine.runtime import Front
 from engine.tracing import DEFAULT_NODES, MAX_DEPTH, MAX_NODES, Genealogy, Node, lots_of
 
@@ -35,7 +35,7 @@ def genealogy_routes(engine: Front) -> list[HTTPRouteHandler]:
     async def trace_lot(request: Request[Any, Any, Any], lot: str) -> Response[bytes]:
         """What became of a lot, or what it came from."""
         query = read_query(request.scope, ("direction", "depth", "nodes", "format"))
-        found = await asyncio.to_thread(
+        found = await slowly(
             genealogy.trace,
             [path_part(lot)],
             one_of(query, "direction", _DIRECTIONS) or "forward",  # type: ignore[arg-type]  # one of the two

@@ -1,6 +1,5 @@
 """Business numbers over HTTP. What may not enter: counting (engine/kpi.py), SQL."""
 
-import asyncio
 from typing import Any
 
 from litestar import Request, Response, get
@@ -8,6 +7,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from api.pages import json_answer
 from api.queries import read_query
+from api.slowly import slowly
 from engine.business import Business
 from engine.runtime import Front
 
@@ -20,6 +20,6 @@ def kpi_routes(engine: Front) -> list[HTTPRouteHandler]:
     async def show_kpi(request: Request[Any, Any, Any]) -> Response[bytes]:
         """Backlog, blocked stock, orders, yield, lead times, suppliers, delays."""
         read_query(request.scope, ())
-        return json_answer(await asyncio.to_thread(business.numbers, engine.today()))
+        return json_answer(await slowly(business.numbers, engine.today()))
 
     return [show_kpi]

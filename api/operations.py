@@ -194,6 +194,7 @@ OPERATIONS: tuple[Operation, ...] = (
         Parameter("nodes", "Lots and orders at most.",
                   {"type": "integer", "minimum": 1, "maximum": 100_000, "default": 10_000}),
         Parameter("format", "`json` (default) or `csv`: one line a lot."),
+        more=(503,),
     ),
     reading(
         "/v1/events/{key}",

@@ -16,6 +16,7 @@ from api.genealogy import csv_of
 from api.pages import json_answer
 from api.queries import one_of, read_query
 from api.said import said
+from api.slowly import slowly
 from api.views import Page
 from engine import events as ev
 from engine.recalls import RecallId, Recalls, Selection
@@ -70,18 +71,18 @@ def recall_routes(engine: Front, patience: Patience) -> list[HTTPRouteHandler]:
     async def preview_recall(request: AnyRequest) -> Response[bytes]:
         """What a recall would touch. Nothing is changed."""
         _, selection = await said(request, patience, Selection, "read")
-        return json_answer(await asyncio.to_thread(recalls.preview, selection))
+        return json_answer(await slowly(recalls.preview, selection))
 
     @get("/v1/recalls/{recall:str}")
     async def show_recall(recall: str) -> Response[bytes]:
         """One recall: how far it is, and what it touches."""
-        return json_answer(await asyncio.to_thread(recalls.view, path_part(recall)))
+        return json_answer(await slowly(recalls.view, path_part(recall)))
 
     @get("/v1/recalls/{recall:str}/lots")
     async def recalled_lots(request: AnyRequest, recall: str) -> Response[bytes]:
         """Its lots, for the people who have to find them."""
         query = read_query(request.scope, ("format",))
-        nodes = await asyncio.to_thread(recalls.lots, path_part(recall))
+        nodes = await slowly(recalls.lots, path_part(recall))
         if one_of(query, "format", _FORMATS) == "csv":
             return Response(csv_of(nodes), media_type="text/csv; charset=utf-8")
         return json_answer(RecalledLots(nodes))

@@ -89,6 +89,14 @@ class SessionRing:
         self._standing = {name: one for name, one in self._standing.items() if name != signed_in.token_hash}
 
 
+def by_https(headers: dict[bytes, bytes], browser_url: str) -> bool:
+    """Does this browser come by https? So says the address at which browsers reach us, or the proxy before us.
+
+    Whoever lies about it hurts only himself: his own cookies are for https then, or are not.
+    """
+    return browser_url.startswith("https:") or headers.get(b"x-forwarded-proto") == b"https"
+
+
 def csrf_of(token: str) -> str:
     """What forms of a session carry: only who holds the cookie, or reads the page, can know it."""
     return hmac.new(token.encode(), b"lotgate form", hashlib.sha256).hexdigest()[:32]

@@ -22,7 +22,7 @@ from api.access import KeyRing, Principal
 from api.sessions import SessionRing
 from api.tokens import Provider, ProviderAway, Tokens, ask
 from engine.clock import Clock, instant
-from engine.people import create_key
+from engine.people import create_key, identity_of, revoke_key
 from engine.sessions import LONGEST
 from engine.settings import Settings
 from engine.store.opening import Store
@@ -65,8 +65,6 @@ class SingleSignOn:
         self._client_id = settings.oidc_client_id
         self._secret = settings.oidc_client_secret
         self._back = settings.browser_url + BACK
-        #: Cookies are for https only where people come by https.
-        self.secure = self._back.startswith("https:")
         self._tokens = tokens
         self._keys = keys
         self._sessions = sessions
@@ -74,7 +72,7 @@ class SingleSignOn:
         self._clock = clock
 
     async def begin(self, onward: str) -> tuple[str, str]:
-        """Where to send the browser, and the cookie that it must bring back."""
+        """Where to send the browser, and what it must keep and bring back."""
         provider = await self._provider()
         begun = Begun(_chance(), _chance(), _chance(), onward)
         challenge = base64.urlsafe_b64encode(hashlib.sha256(begun.verifier.encode()).digest()).rstrip(b"=").decode()
@@ -85,25 +83,22 @@ class SingleSignOn:
         }  # fmt: skip
         there = provider.authorization_endpoint
         kept = base64.urlsafe_b64encode(msgspec.json.encode(begun)).rstrip(b"=").decode()
-        return f"{there}{'&' if '?' in there else '?'}{urlencode(asked)}", self.cookie(kept, PATIENCE_SECONDS)
-
-    def cookie(self, value: str, seconds: int) -> str:
-        """The cookie between the two halves. Lax: the way back comes from another site."""
-        words = f"{COOKIE}={value}; Path={BEGIN}; Max-Age={seconds}; HttpOnly; SameSite=Lax"
-        return words + ("; Secure" if self.secure else "")
+        return f"{there}{'&' if '?' in there else '?'}{urlencode(asked)}", kept
 
     async def finish(self, kept: str, answer: dict[str, str]) -> tuple[str, str]:
         """The token of a new session and the page to go to. Raises NotSignedIn."""
-        begun = _begun(kept)
-        if begun is None or not hmac.compare_digest(begun.state.encode(), answer.get("state", "").encode()):
+        begun = _answered(kept, answer)
+        if begun is None:
             raise NotSignedIn("This sign-in was not begun here, or too long ago. Begin again.")
         if answer.get("iss", self._tokens.issuer) != self._tokens.issuer:
             raise NotSignedIn("The answer came from another provider than the one that was asked. Begin again.")
         if "code" not in answer:
             raise NotSignedIn("The provider did not sign you in. Begin again, or ask whoever runs it.")
         principal = await self._whom(begun, answer["code"])
-        token = await self._sessions.begin(await asyncio.to_thread(self._key, principal))
+        key = await asyncio.to_thread(self._key, principal)
+        token = await self._sessions.begin(key)
         if token is None:
+            await asyncio.to_thread(self._take_back, key)
             raise NotSignedIn("The sign-in could not be completed. Begin again.")
         log.info("%s signed in", principal.name)
         return token, begun.onward
@@ -163,10 +158,34 @@ class SingleSignOn:
         self._keys.load()
         return key
 
+    def _take_back(self, key: str) -> None:
+        """No session stands on this key: nobody has it, and nobody will."""
+        with self._store.engine.begin() as connection:
+            revoke_key(connection, identity_of(key), instant(self._clock()))
+        self._keys.load()
+
+
+def cookie(value: str, seconds: int, *, secure: bool) -> str:
+    """The cookie between the two halves. Lax: the way back comes from another site."""
+    words = f"{COOKIE}={value}; Path={BEGIN}; Max-Age={seconds}; HttpOnly; SameSite=Lax"
+    return words + ("; Secure" if secure else "")
+
+
+def is_answer(kept: str, answer: dict[str, str]) -> bool:
+    """Is this the provider's answer to what the browser keeps? A link that anybody can make is none."""
+    return _answered(kept, answer) is not None
+
 
 def _chance() -> str:
     """256 bits that nobody can guess."""
     return secrets.token_urlsafe(32)
+
+
+def _answered(kept: str, answer: dict[str, str]) -> Begun | None:
+    begun = _begun(kept)
+    if begun is None or not hmac.compare_digest(begun.state.encode(), answer.get("state", "").encode()):
+        return None
+    return begun
 
 
 def _begun(kept: str) -> Begun | None:

@@ -106,6 +106,11 @@ def all_keys(connection: Connection) -> list[KeyLine]:
     return [KeyLine(**{**row, **{name: tuple(json.decode(row[name])) for name in _LISTS}}) for row in rows.mappings()]
 
 
+def identity_of(key: str) -> str:
+    """The public part of a key, by which it is listed and revoked."""
+    return key.split("_")[1]
+
+
 def revoke_key(connection: Connection, identity: str, now: str) -> bool:
     """From now on the key opens nothing; False when there is no such key that still did."""
     mine = (api_keys.c.id == identity) & api_keys.c.revoked_at.is_(None)

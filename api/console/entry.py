@@ -21,8 +21,8 @@ from api.door import NOBODY
 from api.permits import Permits
 from api.problems import Refused
 from api.queries import read_query
-from api.sessions import COOKIE, SessionRing, cookie_of
-from api.single_sign_on import BACK, BEGIN, NotSignedIn, SingleSignOn
+from api.sessions import COOKIE, SessionRing, by_https, cookie_of
+from api.single_sign_on import BACK, BEGIN, PATIENCE_SECONDS, NotSignedIn, SingleSignOn, cookie, is_answer
 from api.single_sign_on import COOKIE as BEGUN
 
 LOGIN, LOGOUT = "/console/login", "/console/logout"
@@ -70,9 +70,12 @@ def _stranger(request: AnyRequest, mode: bytes) -> Response[Any]:
 
 
 def entry_routes(
-    pages: Pages, sessions: SessionRing, patience: Patience, provider: SingleSignOn | None
+    pages: Pages, sessions: SessionRing, patience: Patience, provider: SingleSignOn | None, browser_url: str
 ) -> list[HTTPRouteHandler]:
-    """The routes, for Litestar; those of a provider only where there is one."""
+    """The routes, for Litestar; a provider's only where there is one. ``browser_url``: where browsers reach us."""
+
+    def secure(request: AnyRequest) -> bool:
+        return by_https(visit_of(request.scope).headers, browser_url)
 
     def form_page(request: AnyRequest, onward: str, wrong: str = "", status: int = 200) -> Response[bytes]:
         by_provider = None if provider is None else links(BEGIN, {"next": onward})
@@ -94,8 +97,7 @@ def entry_routes(
             await asyncio.sleep(_WRONG_SECONDS)
             return form_page(request, onward, "This key opens nothing. It may be mistyped, expired or revoked.", 403)
         answer = to(onward)
-        secure = visit_of(request.scope).headers.get(b"x-forwarded-proto") == b"https"
-        answer.headers["set-cookie"] = _cookie(token, secure=secure)
+        answer.headers["set-cookie"] = _cookie(token, secure=secure(request))
         return answer
 
     @post(LOGOUT, status_code=200)
@@ -106,7 +108,7 @@ def entry_routes(
         if visit.signed_in is not None:
             await sessions.end(visit.signed_in)
         answer = to(LOGIN)
-        answer.headers["set-cookie"] = _cookie("", secure=False) + "; Max-Age=0"
+        answer.headers["set-cookie"] = _cookie("", secure=secure(request)) + "; Max-Age=0"
         return answer
 
     if provider is None:
@@ -118,11 +120,11 @@ def entry_routes(
         """Send the browser to the provider."""
         onward = _onward(read_query(request.scope, ("next",), blank=True).get("next", ""))
         try:
-            there, cookie = await sso.begin(onward)
+            there, kept = await sso.begin(onward)
         except NotSignedIn as error:
             return form_page(request, onward, str(error), 503)
         answer = to(there)
-        answer.headers["set-cookie"] = cookie
+        answer.headers["set-cookie"] = cookie(kept, PATIENCE_SECONDS, secure=secure(request))
         return answer
 
     @get(BACK)
@@ -135,11 +137,13 @@ def entry_routes(
             token, onward = await sso.finish(kept, said)
         except NotSignedIn as error:
             answer: Response[Any] = form_page(request, "/console", str(error), 403)
-            answer.headers["set-cookie"] = sso.cookie("", 0)
+            if is_answer(kept, said):
+                # Somebody else's link ends nothing: the person may be at the provider just now.
+                answer.headers["set-cookie"] = cookie("", 0, secure=secure(request))
             return answer
         answer = to(_onward(onward))
         # What was begun is not taken away by a second cookie: its state and code are used up at the provider.
-        answer.headers["set-cookie"] = _cookie(token, secure=sso.secure)
+        answer.headers["set-cookie"] = _cookie(token, secure=secure(request))
         return answer
 
     return [sign_in_page, sign_in, sign_out, to_provider, from_provider]

@@ -54,7 +54,7 @@ def console(
         "/",
         route_handlers=[
             *asset_routes(),
-            *entry_routes(pages, sessions, patience, provider),
+            *entry_routes(pages, sessions, patience, provider, engine.settings.browser_url),
             *board_routes(engine, pages),
             *lot_routes(engine, lots),
             *act_routes(engine.committer, patience, permits, keys, lots),

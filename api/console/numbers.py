@@ -1,6 +1,5 @@
 """Business numbers in the browser, as /v1/kpi says them. What may not enter: counting, SQL."""
 
-import asyncio
 from collections.abc import Sequence
 
 from litestar import Response, get
@@ -9,6 +8,7 @@ from msgspec import Struct
 
 from api.console.render import AnyRequest, Pages, amount, plural, thousands
 from api.queries import read_query
+from api.slowly import slowly
 from engine.business import Business
 from engine.kpi import Age, Kpi
 from engine.runtime import Front
@@ -49,7 +49,7 @@ def number_pages(engine: Front, pages: Pages) -> list[HTTPRouteHandler]:
     async def show(request: AnyRequest) -> Response[bytes]:
         """What waits, what it is worth, how good and how fast lots come through."""
         read_query(request.scope, (), blank=True)
-        seen = await asyncio.to_thread(business.numbers, engine.today())
+        seen = await slowly(business.numbers, engine.today())
         worst = seen.suppliers[:_MAX_SUPPLIERS]
         return pages.page(request, "numbers.html", kpi=seen, charts=charts(seen), suppliers=worst)
 

@@ -14,6 +14,7 @@ from api.console.render import AnyRequest, Pages, part, to
 from api.door import path_part
 from api.genealogy import csv_of
 from api.queries import read_query
+from api.slowly import slowly
 from engine import events as ev
 from engine.errors import EventInvalid
 from engine.recalls import RecallId, Recalls, Selection
@@ -44,7 +45,7 @@ def recall_pages(engine: Front, pages: Pages, patience: Patience) -> list[HTTPRo
                     fault = error.detail
             return {"recalls": recalls.lines(), "extent": extent, "fault": fault, "said": said}
 
-        return pages.page(request, "recalls.html", selectors=_SELECTORS, **await asyncio.to_thread(look))
+        return pages.page(request, "recalls.html", selectors=_SELECTORS, **await slowly(look))
 
     @get(_HOME + "/{recall:str}")
     async def one(request: AnyRequest, recall: str) -> Response[bytes]:
@@ -55,12 +56,12 @@ def recall_pages(engine: Front, pages: Pages, patience: Patience) -> list[HTTPRo
             found = recalls.lots(name)
             return {"view": recalls.view(name), "lots": found[:_LISTED], "all_lots": len(found)}
 
-        return pages.page(request, "recall.html", **await asyncio.to_thread(look))
+        return pages.page(request, "recall.html", **await slowly(look))
 
     @get(_HOME + "/{recall:str}/lots.csv")
     async def lots(request: AnyRequest, recall: str) -> Response[bytes]:
         """Its lots, for the people who have to find them."""
-        text = csv_of(await asyncio.to_thread(recalls.lots, path_part(recall)))
+        text = csv_of(await slowly(recalls.lots, path_part(recall)))
         named = {"content-disposition": 'attachment; filename="recall.csv"'}
         return Response(text, media_type="text/csv", headers=named)
 

@@ -1,5 +1,6 @@
 """A real OpenID Connect provider, its own process: tokens as bearers, keys that rotate, people at the console."""
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -8,14 +9,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
 
+from api.access import KeyRing
 from api.cli.main import main
-from api.tokens import FLOOR_SECONDS
+from api.sessions import SessionRing, by_https
+from api.single_sign_on import NotSignedIn, SingleSignOn
+from api.tokens import FLOOR_SECONDS, tokens_of
+from engine.clock import system_clock
+from engine.people import read_keys
+from engine.sessions import Sessions
+from engine.settings import load_settings
+from engine.store.migrate import migrate
+from engine.store.opening import open_store
 from tests.api.conftest import Service, free_port
 
 CLIENT = "lotgate-console"
@@ -161,16 +172,68 @@ def test_an_answer_counts_once_for_the_browser_that_asked(lotgate: Service, prov
         ):
             kept = dict(browser.cookies)
             answer = client.get(address)
+            # Only an answer to what was begun here ends it: a link that somebody else made does not.
+            ended = "set-cookie" in answer.headers
+            assert ended == ("&iss=" in address), answer.headers
             assert answer.status_code == 403
             assert any(part in answer.text for part in words.split("|")), answer.text
             assert "lotgate_session" not in client.cookies
-            if client is browser:
+            if client is browser and ended:
                 client.cookies.update(kept)
     answer = browser.get(back)
     assert (answer.status_code, answer.headers["location"]) == (303, "/console")
     again = browser.get(back)
     assert again.status_code == 403
     assert "did not confirm the sign-in" in again.text
+
+
+def test_a_link_that_somebody_else_made_does_not_end_a_sign_in_that_is_under_way(lotgate: Service, provider: OpenId) -> None:
+    browser, there = begun(lotgate, "/console/tasks")
+    back = provider.consent(there, "root")
+    for link in ("state=x", "state=x&code=1", "code=1", "", "state=%00", "error=access_denied&state="):
+        answer = browser.get(f"/console/login/sso/back?{link}")
+        assert answer.status_code == 403
+        assert "lotgate_sso" in browser.cookies
+    assert browser.get(back).headers["location"] == "/console/tasks"
+
+
+def test_cookies_are_for_https_where_browsers_come_by_https_with_a_key_as_with_a_provider(lotgate: Service) -> None:
+    for headers, secure in (({}, False), ({"X-Forwarded-Proto": "https"}, True), ({"X-Forwarded-Proto": "http"}, False)):
+        with httpx.Client(base_url=lotgate.url, timeout=20, headers=headers) as browser:
+            by_key = browser.post("/console/login", data={"key": lotgate.key}).headers["set-cookie"]
+            by_provider = browser.get("/console/login/sso").headers["set-cookie"]
+        assert [cookie.endswith("; Secure") for cookie in (by_key, by_provider)] == [secure, secure]
+    assert by_https({}, "https://lotgate.plant.example")
+    assert not by_https({}, "http://127.0.0.1:8000")
+
+
+def test_a_key_on_which_no_session_came_to_stand_is_taken_back(
+    lotgate: Service, provider: OpenId, tmp_path: Path
+) -> None:
+    settings = load_settings({
+        "LOTGATE_HOME": str(tmp_path), "LOTGATE_OIDC_ISSUER": provider.url, "LOTGATE_OIDC_AUDIENCE": CLIENT,
+        "LOTGATE_OIDC_CLIENT_ID": CLIENT, "LOTGATE_OIDC_CLIENT_SECRET": "any", "LOTGATE_OIDC_GRANTS": "it = hold",
+    })  # fmt: skip
+    store = open_store("", tmp_path)
+    migrate(store)
+    # A ring that has not yet heard of the new key, as another process may for a moment.
+    keys, deaf = KeyRing(lambda: read_keys(store, system_clock)), KeyRing(list)
+    tokens = tokens_of(settings)
+    assert tokens is not None
+    sso = SingleSignOn(settings, tokens, keys, SessionRing(Sessions(store, system_clock), deaf), store, system_clock)
+
+    async def sign_in() -> None:
+        await tokens.refresh()
+        there, kept = await sso.begin("/console")
+        answer = {name: value[0] for name, value in parse_qs(urlsplit(provider.consent(there, "root")).query).items()}
+        with pytest.raises(NotSignedIn, match="could not be completed"):
+            await sso.finish(kept, answer)
+
+    asyncio.run(sign_in())
+    assert read_keys(store, system_clock) == []
+    with store.reads.connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM api_keys WHERE revoked_at IS NOT NULL").scalar() == 1
+    store.close()
 
 
 def test_whoever_refuses_or_was_granted_nothing_is_told_so(lotgate: Service, provider: OpenId) -> None:
