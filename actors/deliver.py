@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from actors.breaker import Breaker, BreakerState
 from actors.connectors.format import Connector, ConnectorInvalid, load
 from actors.connectors.http import Exchange
-from actors.connectors.policy import Failure, strangers
+from actors.connectors.policy import Failure, exhausted_words, late_words, strangers
 from actors.connectors.protocols import target_of
 from actors.errand import Errand, Told
 from actors.pace import Helping, Rate, backoff_seconds
@@ -285,10 +285,10 @@ class Deliverer:
         if exchange.outcome == "permanent":
             return "permanent", exchange.detail
         if not exchange.away and delivery.attempts >= self._limits.attempts:
-            return "exhausted", f"given up after {delivery.attempts} attempts; the last: {exchange.detail}"
+            return "exhausted", exhausted_words(delivery.attempts, exchange.detail)
         age = (self._clock() - datetime.fromisoformat(delivery.created_at)).total_seconds()
         if age >= self._limits.give_up_s:
-            return "late", f"given up {age / 3600:.1f} hours after its commit; the last: {exchange.detail}"
+            return "late", late_words(age, exchange.detail)
         return None, ""
 
 

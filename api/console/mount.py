@@ -13,6 +13,7 @@ from api.console.backlog import backlog_routes
 from api.console.board import board_routes
 from api.console.deliveries import delivery_routes
 from api.console.entry import entry_routes, guard
+from api.console.help import help_pages
 from api.console.live import live_routes
 from api.console.lot import LotPages, lot_routes
 from api.console.numbers import number_pages
@@ -69,6 +70,7 @@ def console(
             *recall_pages(engine, pages, patience),
             *rule_pages(engine, pages, patience),
             *system_routes(engine, health, pages),
+            *help_pages(engine, pages),
         ],
         before_request=guard(permits, sessions),
         exception_handlers={Exception: problem},

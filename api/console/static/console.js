@@ -106,7 +106,7 @@ addEventListener("pageshow", () => document.querySelectorAll("form[data-sent]").
 
 // -- keys --------------------------------------------------------------------------------------------------------
 
-const rooms = { l: "/console", b: "/console/backlog", t: "/console/tasks", d: "/console/deliveries", q: "/console/quality", r: "/console/rules", s: "/console/system" };
+const rooms = { l: "/console", b: "/console/backlog", t: "/console/tasks", d: "/console/deliveries", q: "/console/quality", r: "/console/rules", s: "/console/system", h: "/console/help" };
 let went = 0;
 
 function move(by) {
