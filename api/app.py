@@ -10,6 +10,7 @@ import logging
 from collections.abc import AsyncIterator
 
 from litestar import Litestar, asgi
+from litestar.types import ASGIApp
 from msgspec import Struct
 
 from actors.broker import Doorbell
@@ -50,11 +51,14 @@ from api.signing import sign_route
 from api.single_sign_on import SingleSignOn
 from api.subscriptions import subscription_routes
 from api.tokens import tokens_of
+from api.traced import Traced
 from engine.feed import Feed
 from engine.people import ensure_admin_key, read_keys
 from engine.runtime import Front, open_front
 from engine.sessions import Sessions
 from engine.settings import Settings
+from engine.slow import SlowLog
+from engine.spans import Spans, open_spans
 
 log = logging.getLogger("lotgate.api")
 
@@ -66,7 +70,7 @@ class Application(Struct, frozen=True):
     """What the web process runs."""
 
     #: The ASGI application.
-    door: Door
+    door: ASGIApp
     health: Health
     engine: Front
 
@@ -91,6 +95,7 @@ def create_app(settings: Settings) -> Application:
     provider = None
     if tokens is not None and settings.oidc_client_id:
         provider = SingleSignOn(settings, tokens, keys, sessions, engine.store, engine.clock)
+    spans = open_spans(settings, "web")
     patience = Patience()
     health = Health(engine, bell.state)
     tail = Tail(Feed(engine.store), lambda: health.draining)
@@ -104,7 +109,7 @@ def create_app(settings: Settings) -> Application:
         tasks = [asyncio.create_task(work) for work in works]
         await engine.committer.start()
         workers = (
-            run_in_threads(settings, engine.ledger, bell) if settings.redis_url == WITHOUT_REDIS else None
+            run_in_threads(settings, engine.ledger, bell, spans) if settings.redis_url == WITHOUT_REDIS else None
         )
         try:
             yield
@@ -115,7 +120,7 @@ def create_app(settings: Settings) -> Application:
             await asyncio.gather(*tasks, return_exceptions=True)
             await engine.committer.stop()
             lookup.close()
-            await asyncio.to_thread(_stop, engine, workers, bell)
+            await asyncio.to_thread(_stop, engine, workers, bell, spans)
 
     permits = Permits(engine.reading.plants)
     rates = Rates(settings.rate_per_s, settings.rate_burst)
@@ -160,12 +165,15 @@ def create_app(settings: Settings) -> Application:
         logging_config=None,
     )
     hot = {path.encode(): answer for path, answer in direct.items()}
-    return Application(Door(litestar, keys, sessions, hot, permits, rates), health, engine)
+    door: ASGIApp = Door(litestar, keys, sessions, hot, permits, rates, SlowLog(settings.slow_ms))
+    return Application(door if spans is None else Traced(door, spans), health, engine)
 
 
-def _stop(engine: Front, workers: Workers | None, bell: Doorbell) -> None:
+def _stop(engine: Front, workers: Workers | None, bell: Doorbell, spans: Spans | None) -> None:
     """End everything, in order: nothing is rung or delivered by what is already closed."""
     if workers is not None:
         workers.stop()
     bell.close()
     engine.close()
+    if spans is not None:
+        spans.close()

@@ -12,6 +12,7 @@ meet on a lot or an event notice it by the unique keys and decide again.
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -31,6 +32,7 @@ from engine.routing import USUAL_ROUTES, Routes
 from engine.store import writing
 from engine.submission import Submission, claims, submission
 from engine.surroundings import Surroundings
+from engine.watch import Watch
 from rules.judge import TwoChannelJudge
 from rules.rulebook import RuleBook
 
@@ -122,6 +124,10 @@ class Pipeline:
         self._connections: list[Any] = []
         #: Taken from the queue, but claiming what is flying: first in the next batch.
         self._held: list[Waiting] = []
+        #: The last one that flew without company.
+        self._alone: Flight | None = None
+        #: Looks at what has landed, where somebody wants that.
+        self.watch: Watch | None = None
         self._stopping = False
         self._thread = threading.Thread(target=self.run, name="committer", daemon=True)
 
@@ -148,7 +154,7 @@ class Pipeline:
         """Queue ``event``; the future gives its Answer, or StoreUnavailable. Raises Overloaded at once."""
         self._check_room()
         future: Future[Answer] = Future()
-        self._local.put(Waiting(submission(event, principal, if_match), future=future))
+        self._local.put(Waiting(submission(event, principal, if_match), future, arrived=time.perf_counter_ns()))
         return future
 
     def _check_room(self) -> None:
@@ -239,6 +245,8 @@ class Pipeline:
         if told and self._ring is not None:
             self._ring(self.targets)
         self._inbox.answer(list(zip(flying.waiting, answers, strict=True)))
+        if self.watch is not None:
+            self.watch.landed(flying.waiting, answers, flying.flight)
         return True
 
     def _decide(self, taken: "_Flying") -> "_Flying | None":
@@ -276,6 +284,8 @@ class Pipeline:
             self._inbox.answer([(w, StoreUnavailable("The events could not be decided.")) for w in batch])
             return
         self._inbox.answer(list(zip(batch, answers, strict=True)))
+        if self.watch is not None and self._alone is not None:
+            self.watch.landed(batch, answers, self._alone)
 
     def process(self, submissions: Sequence[Submission], arrived: Sequence[str] = ()) -> list[Answer]:
         """Decide and commit one batch, in the calling thread; parked events that wait for ``arrived`` come after.
@@ -308,6 +318,7 @@ class Pipeline:
         flight.decide()
         seconds, told = flight.land(self._clock().timestamp())
         answers = flight.answers()
+        self._alone = flight
         self._count(submissions, answers, seconds)
         if told and self._ring is not None:
             self._ring(self.targets)
