@@ -18,9 +18,10 @@ from api.console.render import AnyRequest, Pages
 from api.console.timeline import moments
 from api.console.why import STANDING, outlook
 from api.door import path_part
+from api.genealogy import csv_of
 from api.lots import lot_view
 from api.problems import Refused
-from api.queries import number_of, read_query
+from api.queries import number_of, one_of, read_query
 from engine.records import STEPS as RECORD_STEPS
 from engine.runtime import Front
 from engine.tracing import Direction, Genealogy, Trace
@@ -35,6 +36,7 @@ _RECORDS = 500
 #: Relatives that are listed; the rest is counted.
 _RELATIVES = 200
 _DELIVERIES = 10_000
+_SEVERAL = "This key is limited to plants, and a family may be of several."
 
 
 class LotPages:
@@ -112,12 +114,22 @@ def lot_routes(engine: Front, lots: LotPages) -> list[HTTPRouteHandler]:
         asked, name = read_query(request.scope, ("nodes",), blank=True), path_part(lot)
         nodes = min(number_of(asked.get("nodes") or str(FAMILY), "nodes"), MOST_FAMILY)
         if visit_of(request.scope).principal.plants:
-            raise Refused("forbidden", "This key is limited to plants, and a family may be of several.")
+            raise Refused("forbidden", _SEVERAL)
         graph = await asyncio.to_thread(lots.family, name, nodes)
         more = MOST_FAMILY if nodes < MOST_FAMILY else None
         return lots.pages.page(request, "family.html", lot=name, graph=graph, limit=nodes, more=more)
 
-    return [lot_page, family_page]
+    @get("/console/lots/{lot:str}/family.csv")
+    async def family_sheet(request: AnyRequest, lot: str) -> Response[bytes]:
+        """All of its family in one direction, one line a lot."""
+        asked = read_query(request.scope, ("direction",), blank=True)
+        way = one_of(asked, "direction", _WAYS) or "forward"
+        if visit_of(request.scope).principal.plants:
+            raise Refused("forbidden", _SEVERAL)
+        found = await asyncio.to_thread(Genealogy(engine.store).trace, [path_part(lot)], way)  # type: ignore[arg-type]  # one of the two
+        return Response(csv_of(found.nodes), media_type="text/csv; charset=utf-8")
+
+    return [lot_page, family_page, family_sheet]
 
 
 def record_steps(status: str) -> list[str]:

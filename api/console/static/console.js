@@ -71,7 +71,7 @@ async function live() {
   for (;;) {
     if (document.hidden) await seen();
     try {
-      const news = await fetch("/console/live?after=" + encodeURIComponent(after), { headers: { Accept: "application/json" } });
+      const news = await fetch("/console/live?after=" + encodeURIComponent(after) + (document.querySelector("[data-busy]") ? "&busy=yes" : ""), { headers: { Accept: "application/json" } });
       if (news.status === 401) { say("Signed out", "off"); return; }
       if (!news.ok) throw new Error(String(news.status));
       after = (await news.json()).next;
