@@ -23,6 +23,7 @@ from api.console.quality import quality_pages
 from api.console.readiness import readiness_pages
 from api.console.recalls import recall_pages
 from api.console.records import record_pages
+from api.console.reference import reference_pages
 from api.console.render import Pages
 from api.console.rules import rule_pages
 from api.console.system import system_routes
@@ -71,6 +72,7 @@ def console(
             *readiness_pages(engine, pages),
             *recall_pages(engine, pages, patience),
             *rule_pages(engine, pages, patience, jobs),
+            *reference_pages(engine, pages),
             *audit_pages(engine, pages, patience, jobs),
             *system_routes(engine, health, pages),
             *help_pages(engine, pages),

@@ -68,6 +68,7 @@ ROOMS = (
     Room("/console/readiness", "Readiness", "readiness"),
     Room("/console/recalls", "Recalls", "recalls"),
     Room("/console/rules", "Rules", "rules"),
+    Room("/console/reference", "Reference", "reference"),
     Room("/console/audit", "Audit", "audit"),
     Room("/console/system", "System", "system"),
     Room("/console/help", "Help", "help"),
