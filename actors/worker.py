@@ -19,6 +19,7 @@ from actors.webhooks import Subscribers
 from engine.clock import system_clock
 from engine.errors import StoreNotMigrated
 from engine.ledger import Ledger
+from engine.processes import Processes
 from engine.settings import Settings
 from engine.spans import Spans, open_spans
 from engine.store.migrate import check
@@ -73,7 +74,8 @@ def main(settings: Settings) -> int:
     worker = Worker(broker, worker_threads=max(settings.worker_threads, len(targets)), worker_timeout=POLL_MS)
     worker.start()
     log.info("the worker delivers to %s", ", ".join(targets))
-    stop.wait()
+    with Processes(store, system_clock).alive("worker"):
+        stop.wait()
     deliverers.stopping.set()
     # Whoever delivers sees that and ends, actor or look: this only waits, for both at the same time.
     worker.stop(timeout=STOP_MS)

@@ -54,6 +54,7 @@ from api.tokens import tokens_of
 from api.traced import Traced
 from engine.feed import Feed
 from engine.people import ensure_admin_key, read_keys
+from engine.processes import Processes
 from engine.runtime import Front, open_front
 from engine.sessions import Sessions
 from engine.settings import Settings
@@ -111,6 +112,8 @@ def create_app(settings: Settings) -> Application:
         workers = (
             run_in_threads(settings, engine.ledger, bell, spans) if settings.redis_url == WITHOUT_REDIS else None
         )
+        here = contextlib.ExitStack()
+        here.enter_context(Processes(engine.store, engine.clock).alive("web"))
         try:
             yield
         finally:
@@ -120,7 +123,7 @@ def create_app(settings: Settings) -> Application:
             await asyncio.gather(*tasks, return_exceptions=True)
             await engine.committer.stop()
             lookup.close()
-            await asyncio.to_thread(_stop, engine, workers, bell, spans)
+            await asyncio.to_thread(_stop, engine, workers, bell, here, spans)
 
     permits = Permits(engine.reading.plants)
     rates = Rates(settings.rate_per_s, settings.rate_burst)
@@ -169,11 +172,14 @@ def create_app(settings: Settings) -> Application:
     return Application(door if spans is None else Traced(door, spans), health, engine)
 
 
-def _stop(engine: Front, workers: Workers | None, bell: Doorbell, spans: Spans | None) -> None:
+def _stop(
+    engine: Front, workers: Workers | None, bell: Doorbell, here: contextlib.ExitStack, spans: Spans | None
+) -> None:
     """End everything, in order: nothing is rung or delivered by what is already closed."""
     if workers is not None:
         workers.stop()
     bell.close()
+    here.close()
     engine.close()
     if spans is not None:
         spans.close()
