@@ -42,6 +42,10 @@ _PROBLEMS: dict[str, tuple[str, ...]] = {
     "lotgatereadbackold": ("target-not-read",),
 }  # fmt: skip
 _BY_CODE = {code: section for section, codes in _PROBLEMS.items() for code in codes}
+_CHECKS = {
+    "database": "lotgatenotcommitting", "queue": "lotgatequeuelong", "rules": "lotgaterulefilesbroken",
+    "committer": _FAULT, "judge": _FAULT, "redis": "a-process-is-missing", "draining": _LATER,
+}  # fmt: skip
 _DRIFT = {"left-while-blocked": "lotgateleftwhileblocked"}
 
 
@@ -63,6 +67,11 @@ def of_task(kind: str) -> str:
 def of_given_up(last_error: str | None) -> str:
     """Section for a delivery that was given up, by why."""
     return anchor(f"Given up: {failure_of(last_error or '')}")
+
+
+def of_check(name: str) -> str:
+    """Section for a check of readiness that is not well."""
+    return _CHECKS[name]
 
 
 def of_drift(kind: str) -> str:

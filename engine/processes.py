@@ -68,8 +68,10 @@ class Processes:
         host, stop = socket.gethostname(), threading.Event()
         began = instant(self._clock())
         identity = f"{role}/{host}/{os.getpid()}/{began}"
-        row: dict[str, str | int] = {"id": identity, "role": role, "host": host, "pid": os.getpid(), "release": version("lotgate"),
-               "began_at": began}  # fmt: skip
+        row: dict[str, str | int] = {
+            "id": identity, "role": role, "host": host, "pid": os.getpid(), "release": version("lotgate"),
+            "began_at": began,
+        }  # fmt: skip
 
         def beat() -> None:
             while True:

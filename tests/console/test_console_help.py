@@ -123,7 +123,14 @@ def test_every_failure_and_every_drift_has_its_section() -> None:
         assert runbook.of_given_up(words) in anchors("runbook")
     for kind in ("differs", "unknown-lot", "changed-by-hand", "left-while-blocked"):
         assert runbook.of_drift(kind) in anchors("runbook")
-    assert {"lotgatetargetrests", "lotgatetargetpaused"} <= anchors("runbook")
+    assert {"lotgatetargetrests", "lotgatetargetpaused", "a-journal-was-changed"} <= anchors("runbook")
+
+
+def test_every_check_of_readiness_has_its_section(service: Any) -> None:
+    checks = service.http.get("/readyz").json()["checks"]
+    assert len(checks) > 5
+    for name in checks:
+        assert runbook.of_check(name) in anchors("runbook")
 
 
 def test_what_is_stuck_leads_to_what_to_do(own: Any, visitor: Any, receipt: Make) -> None:
