@@ -21,14 +21,17 @@ from actors.breaker import Breaker, BreakerState
 from actors.connectors.answers import AGREED, TROUBLE
 from actors.connectors.format import Connector, ConnectorInvalid, load
 from actors.connectors.http import Exchange
-from actors.connectors.policy import Failure, strangers
+from actors.connectors.policy import Failure, exhausted_words, late_words, strangers
 from actors.connectors.protocols import target_of
 from actors.errand import Errand, Told
+from actors.onward import delivering
 from actors.pace import Helping, Rate, backoff_seconds
 from engine.clock import Clock, system_clock
 from engine.errors import LotgateError
 from engine.ledger import LONGEST_WAIT_SECONDS, Delivery, Ledger
 from engine.settings import Settings
+from engine.slow import SlowLog
+from engine.spans import Spans, proper, trace_of
 
 log = logging.getLogger("lotgate.deliver")
 
@@ -81,8 +84,9 @@ class Deliverer:
         stopping: threading.Event,
         clock: Clock = system_clock,
         told_by: Teller | None = None,
+        spans: Spans | None = None,
     ) -> None:
-        """``told_by``: how the target is told, where no connector file says it."""
+        """``told_by``: how the target is told, where no connector file says it; ``spans``: where traces are kept."""
         told_by = target_of(load(settings.connectors / f"{target}.yaml", settings)) if told_by is None else told_by
         connector = told_by.connector
         rests, limits = connector.breaker, connector.limits
@@ -104,6 +108,8 @@ class Deliverer:
         self._rung = threading.Event()
         self._mail: queue.SimpleQueue[Told | None] = queue.SimpleQueue()
         self._seen: BreakerState | None = None
+        self._spans = spans
+        self._slow = SlowLog(settings.slow_ms)
 
     def close(self) -> None:
         """Cut off what is still under way; end the threads and connections."""
@@ -194,15 +200,29 @@ class Deliverer:
 
     def _tell(self, unit: list[Delivery], errand: Errand, mail: "queue.SimpleQueue[Told | None]") -> None:
         """One call, in a thread of the pool: whatever happens, the breaker hears of it and the result is mailed."""
-        try:
-            exchanges = self._target.deliver(unit, lambda: errand.may_call(unit))
-        except Exception as error:
-            # A fault of ours or of the connector file: the delivery carries it, its batch mates go on.
-            log.exception("delivery %s could not be prepared", unit[0].key)
-            words = f"the request could not be made: {type(error).__name__}: {error}"
-            exchanges = [Exchange("permanent", words, []) for _ in unit]
+        began = time.perf_counter_ns()
+        with delivering(self._spans, self.name, unit) as part_of:
+            try:
+                exchanges = self._target.deliver(unit, lambda: errand.may_call(unit))
+            except Exception as error:
+                # A fault of ours or of the connector file: the delivery carries it, its batch mates go on.
+                log.exception("delivery %s could not be prepared", unit[0].key)
+                words = f"the request could not be made: {type(error).__name__}: {error}"
+                exchanges = [Exchange("permanent", words, []) for _ in unit]
+            part_of.told([(exchange.outcome, exchange.detail) for exchange in exchanges])
+        spent = time.perf_counter_ns() - began
+        if self._slow.is_slow(spent):
+            self._say_slow(unit[0], exchanges[0], spent, len(unit))
         self._note(exchanges)
         mail.put(Told(unit, exchanges, time.monotonic()))
+
+    def _say_slow(self, delivery: Delivery, exchange: Exchange, spent_ns: int, together: int) -> None:
+        trace = proper(delivery.traceparent)
+        self._slow.say(
+            "slow delivery", spent_ns, target=self.name, lot=delivery.lot, version=delivery.version, key=delivery.key,
+            attempt=delivery.attempts, together=together, outcome=exchange.outcome,
+            trace_id=trace and trace_of(trace), calls_ms=[round(call.seconds * 1e3) for call in exchange.calls],
+        )  # fmt: skip
 
     def _note(self, exchanges: list[Exchange]) -> None:
         """What the call says about the target."""
@@ -301,10 +321,10 @@ class Deliverer:
             return "permanent", exchange.detail
         waits = exchange.away or exchange.outcome == "conflict"
         if not waits and delivery.attempts >= self._limits.attempts:
-            return "exhausted", f"given up after {delivery.attempts} attempts; the last: {exchange.detail}"
+            return "exhausted", exhausted_words(delivery.attempts, exchange.detail)
         age = (self._clock() - datetime.fromisoformat(delivery.created_at)).total_seconds()
         if age >= self._limits.give_up_s:
-            return "late", f"given up {age / 3600:.1f} hours after its commit; the last: {exchange.detail}"
+            return "late", late_words(age, exchange.detail)
         return None, ""
 
 
@@ -321,10 +341,12 @@ def check_connectors(targets: tuple[str, ...], settings: Settings) -> None:
 class Deliverers:
     """The deliverers of one process, one a target."""
 
-    def __init__(self, targets: tuple[str, ...], settings: Settings, ledger: Ledger) -> None:
+    def __init__(
+        self, targets: tuple[str, ...], settings: Settings, ledger: Ledger, spans: Spans | None = None
+    ) -> None:
         self.stopping = threading.Event()
         self.targets = targets
-        self._by_target = {t: Deliverer(t, settings, ledger, self.stopping) for t in targets}
+        self._by_target = {t: Deliverer(t, settings, ledger, self.stopping, spans=spans) for t in targets}
 
     def run(self, target: str) -> int:
         """Deliver what is due for ``target``; an error of the database is left to the next ring."""

@@ -24,6 +24,7 @@ from engine.errors import LotgateError
 from engine.family import pass_holds_on
 from engine.ledger import Ledger
 from engine.notices import Notices
+from engine.processes import Processes
 from engine.recalls import carry_out
 from engine.reference import References, record_owners
 from engine.rerouting import look_again, route_again
@@ -257,7 +258,8 @@ def main(settings: Settings) -> int:
     threads = [threading.Thread(target=run, args=(aside, stop), name=aside[0].name, daemon=True) for aside in asides]
     for thread in threads:
         thread.start()
-    run(tasks, stop)
+    with Processes(engine.store, now).alive("clock"):
+        run(tasks, stop)
     deadline = time.monotonic() + STOP_SECONDS
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))

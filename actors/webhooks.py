@@ -26,6 +26,7 @@ from engine.journal import Entry
 from engine.ledger import Delivery, Ledger
 from engine.outbound import Guard, destination
 from engine.settings import Settings
+from engine.spans import Spans
 from engine.subscriptions import Subscription, Subscriptions, is_subscription, signing_key, signing_secrets
 from engine.upcasts import current
 
@@ -215,8 +216,11 @@ def drain(deliverer: Deliverer, stopping: threading.Event) -> int:
 class Subscribers:
     """A thread that looks who is owed something, and a thread for each that is."""
 
-    def __init__(self, settings: Settings, ledger: Ledger, stopping: threading.Event) -> None:
+    def __init__(
+        self, settings: Settings, ledger: Ledger, stopping: threading.Event, spans: Spans | None = None
+    ) -> None:
         self._settings = settings
+        self._spans = spans
         self._ledger = ledger
         self._stopping = stopping
         self._guard = Guard.of(settings.outbound_allow)
@@ -259,7 +263,9 @@ class Subscribers:
         deliverer = self._deliverers.get(line.id)
         if deliverer is None:
             told_by = Subscriber(line, self._ledger, signing_key(self._settings), self._guard)
-            deliverer = Deliverer(line.id, self._settings, self._ledger, self._stopping, told_by=told_by)
+            deliverer = Deliverer(
+                line.id, self._settings, self._ledger, self._stopping, told_by=told_by, spans=self._spans
+            )
             self._deliverers[line.id] = deliverer
         thread = threading.Thread(target=drain, args=(deliverer, self._stopping), name=f"tell-{line.id}", daemon=True)
         self._running[line.id] = thread

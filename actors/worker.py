@@ -19,7 +19,9 @@ from actors.webhooks import Subscribers
 from engine.clock import system_clock
 from engine.errors import StoreNotMigrated
 from engine.ledger import Ledger
+from engine.processes import Processes
 from engine.settings import Settings
+from engine.spans import Spans, open_spans
 from engine.store.migrate import check
 from engine.store.opening import Store, open_store
 from engine.structs import warm_structs
@@ -63,15 +65,17 @@ def main(settings: Settings) -> int:
     store = open_store(settings.database_url, settings.home)
     _until_migrated(store, stop)
     ledger = Ledger(store, system_clock)
-    deliverers = Deliverers(targets, settings, ledger)
+    spans = open_spans(settings, "worker")
+    deliverers = Deliverers(targets, settings, ledger, spans)
     looks = Workers(deliverers, LOOK_BESIDE_REDIS_SECONDS)
-    subscribers = Subscribers(settings, ledger, deliverers.stopping)
+    subscribers = Subscribers(settings, ledger, deliverers.stopping, spans)
     broker = make_broker(settings)
     declare(broker, deliverers, targets)
     worker = Worker(broker, worker_threads=max(settings.worker_threads, len(targets)), worker_timeout=POLL_MS)
     worker.start()
     log.info("the worker delivers to %s", ", ".join(targets))
-    stop.wait()
+    with Processes(store, system_clock).alive("worker"):
+        stop.wait()
     deliverers.stopping.set()
     # Whoever delivers sees that and ends, actor or look: this only waits, for both at the same time.
     worker.stop(timeout=STOP_MS)
@@ -79,6 +83,8 @@ def main(settings: Settings) -> int:
     subscribers.close()
     broker.close()
     store.close()
+    if spans is not None:
+        spans.close()
     return 0
 
 
@@ -138,9 +144,9 @@ class Workers:
                 log.exception("deliveries for %s were interrupted", target)
 
 
-def run_in_threads(settings: Settings, ledger: Ledger, bell: Doorbell) -> Workers:
+def run_in_threads(settings: Settings, ledger: Ledger, bell: Doorbell, spans: Spans | None = None) -> Workers:
     """The actors as threads of this process, rung by ``bell``."""
-    deliverers = Deliverers(settings.told_names, settings, ledger)
-    workers = Workers(deliverers, subscribers=Subscribers(settings, ledger, deliverers.stopping))
+    deliverers = Deliverers(settings.told_names, settings, ledger, spans)
+    workers = Workers(deliverers, subscribers=Subscribers(settings, ledger, deliverers.stopping, spans))
     bell.listen(workers.ring)
     return workers

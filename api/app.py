@@ -54,11 +54,15 @@ from api.signing import sign_route
 from api.single_sign_on import SingleSignOn
 from api.subscriptions import subscription_routes
 from api.tokens import tokens_of
+from api.traced import Traced
 from engine.feed import Feed
 from engine.people import ensure_admin_key, read_keys
+from engine.processes import Processes
 from engine.runtime import Front, open_front
 from engine.sessions import Sessions
 from engine.settings import Settings
+from engine.slow import SlowLog
+from engine.spans import Spans, open_spans
 
 log = logging.getLogger("lotgate.api")
 
@@ -95,6 +99,7 @@ def create_app(settings: Settings) -> Application:
     provider = None
     if tokens is not None and settings.oidc_client_id:
         provider = SingleSignOn(settings, tokens, keys, sessions, engine.store, engine.clock)
+    spans = open_spans(settings, "web")
     patience = Patience()
     health = Health(engine, bell.state)
     tail = Tail(Feed(engine.store), lambda: health.draining)
@@ -108,8 +113,10 @@ def create_app(settings: Settings) -> Application:
         tasks = [asyncio.create_task(work) for work in works]
         await engine.committer.start()
         workers = (
-            run_in_threads(settings, engine.ledger, bell) if settings.redis_url == WITHOUT_REDIS else None
+            run_in_threads(settings, engine.ledger, bell, spans) if settings.redis_url == WITHOUT_REDIS else None
         )
+        here = contextlib.ExitStack()
+        here.enter_context(Processes(engine.store, engine.clock).alive("web"))
         try:
             yield
         finally:
@@ -119,7 +126,7 @@ def create_app(settings: Settings) -> Application:
             await asyncio.gather(*tasks, return_exceptions=True)
             await engine.committer.stop()
             lookup.close()
-            await asyncio.to_thread(_stop, engine, workers, bell)
+            await asyncio.to_thread(_stop, engine, workers, bell, here, spans)
 
     permits = Permits(engine.reading.plants)
     rates = Rates(settings.rate_per_s, settings.rate_burst)
@@ -165,13 +172,19 @@ def create_app(settings: Settings) -> Application:
         logging_config=None,
     )
     hot = {path.encode(): answer for path, answer in direct.items()}
-    door = Door(litestar, keys, sessions, hot, permits, rates)
-    return Application(telling_deprecation(door, OPERATIONS), health, engine)
+    door = Door(litestar, keys, sessions, hot, permits, rates, SlowLog(settings.slow_ms))
+    told: ASGIApp = telling_deprecation(door, OPERATIONS)
+    return Application(told if spans is None else Traced(told, spans), health, engine)
 
 
-def _stop(engine: Front, workers: Workers | None, bell: Doorbell) -> None:
+def _stop(
+    engine: Front, workers: Workers | None, bell: Doorbell, here: contextlib.ExitStack, spans: Spans | None
+) -> None:
     """End everything, in order: nothing is rung or delivered by what is already closed."""
     if workers is not None:
         workers.stop()
     bell.close()
+    here.close()
     engine.close()
+    if spans is not None:
+        spans.close()

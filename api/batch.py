@@ -17,7 +17,7 @@ from msgspec import Raw, Struct
 
 from api.answers import admit, send_options, send_problem, visit_of, wants_minimal
 from api.body import MAX_BATCH_BYTES, MAX_EVENT_BYTES, Gone, Patience, lines, whole
-from api.cloudevents import Mode, mode_of, read_event, require_json
+from api.cloudevents import Mode, carrying, mode_of, read_event, require_json
 from api.door import Visit
 from api.permits import Permits
 from api.problems import Refused, explain
@@ -173,7 +173,7 @@ class BatchPath:
         try:
             if item is None:
                 raise Refused("body-too-large", f"The line is longer than {MAX_EVENT_BYTES} bytes.")
-            event = read_event(item)
+            event = carrying(read_event(item), visit.headers)
         except Exception as error:  # becomes a problem; the unforeseen is logged on the way
             return _refused(error, index, path, visit)
         return await self._take(event, index, visit, path)

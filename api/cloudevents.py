@@ -9,11 +9,13 @@ import re
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
 from api.problems import Refused
 from engine.decoding import decode_event
 from engine.errors import EventInvalid
 from engine.events import Event
+from engine.spans import proper
 
 
 class Mode(enum.Enum):
@@ -81,6 +83,12 @@ def read_event(body: bytes) -> Event:
         if not error.malformed:
             require_json(body, error.pointer)
         raise
+
+
+def carrying(event: Event, headers: dict[bytes, bytes]) -> Event:
+    """``event`` as part of the trace of its request, where it names none itself."""
+    given = proper(headers.get(b"traceparent", b"").decode("latin-1"))
+    return event if given is None or event.traceparent is not None else replace(event, traceparent=given)
 
 
 def require_json(body: bytes, pointer: str = "") -> Raw:

@@ -23,6 +23,7 @@ from engine.committer import Committer
 from engine.decoding import decode_event
 from engine.errors import EventInvalid
 from engine.events import Event
+from engine.spans import proper
 
 #: Name in the path -> CloudEvents type of the event that the command becomes.
 COMMANDS: dict[str, str] = {
@@ -53,7 +54,6 @@ COMMANDS: dict[str, str] = {
 #: RFC 8941 string, or the bare form that everybody sends.
 _QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"\Z')
 _MAX_KEY = 255
-_TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}\Z")
 
 
 def commands(committer: Committer, patience: Patience, permits: Permits) -> HTTPRouteHandler:
@@ -88,8 +88,8 @@ def event_of(visit: Visit, lot: str, command: str, body: bytes) -> Event:
     key = idempotency_key(visit.headers.get(b"idempotency-key"))
     if body and mode_of(visit.headers) is not Mode.STRUCTURED:
         raise Refused("unsupported-media-type", "The body of a command is application/json.")
-    trace = visit.headers.get(b"traceparent", b"")
-    more = {"traceparent": trace.decode()} if _TRACEPARENT.match(trace) else {}
+    trace = proper(visit.headers.get(b"traceparent", b"").decode("latin-1"))
+    more = {} if trace is None else {"traceparent": trace}
     return stated_event(visit.principal.name, key, tag, lot, require_json(body) if body else {}, **more)
 
 

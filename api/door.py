@@ -10,6 +10,7 @@ key is not known yet).
 import itertools
 import re
 import secrets
+import time
 from collections.abc import Mapping
 from typing import Any, cast
 from urllib.parse import unquote
@@ -24,6 +25,7 @@ from api.rates import Rates
 from api.sessions import PREFIX as CONSOLE
 from api.sessions import SessionRing, SignedIn
 from api.telemetry import REFUSED
+from engine.slow import SlowLog
 
 #: All header names and values together.
 MAX_HEADER_BYTES = 32 * 1024
@@ -36,6 +38,9 @@ _BOUNDARY_HEADERS = (b"authorization", b"x-api-key", b"cookie", b"content-type",
 
 #: These count their events themselves: what is a hold is known when it is read.
 _COUNTED_LATER = frozenset((b"/v1/events", b"/v1/events/batch", b"/v1/epcis/capture"))
+
+#: These wait on purpose.
+_WAITING = (b"/console/live", b"/v1/feed")
 
 NOBODY = Principal("", frozenset())
 
@@ -62,8 +67,10 @@ class Door:
         direct: Mapping[bytes, ASGIApp],
         permits: Permits,
         rates: Rates,
+        slow: SlowLog,
     ) -> None:
         self._app = app
+        self._slow = slow
         #: Paths that need no routing: the hot path, which writes all of its headers itself.
         self._direct = direct
         self._keys = keys
@@ -111,7 +118,17 @@ class Door:
         if request["method"] == "HEAD":
             # A copy: the server looks at its own scope to leave the body out.
             request = {**request, "method": "GET"}
+        began = time.perf_counter_ns()
         await self._app(request, receive, _signing(send, visit.request_id))
+        spent = time.perf_counter_ns() - began
+        if self._slow.is_slow(spent) and request["method"] == "GET" and not raw_path.startswith(_WAITING):
+            self._say_slow(request, visit, spent)
+
+    def _say_slow(self, request: Any, visit: Visit, spent_ns: int) -> None:
+        self._slow.say(
+            "slow read", spent_ns, route=request.get("path_template"), path=request["path"],
+            principal=visit.principal.name, correlation_id=visit.request_id.decode(),
+        )  # fmt: skip
 
     def _receive(self, scope: HTTPScope) -> tuple[Visit, tuple[str, str] | None]:
         raw = cast(list[tuple[bytes, bytes]], scope["headers"])

@@ -10,7 +10,7 @@ from litestar.types import Receive, Scope, Send
 from api.answers import admit, send_answer, send_options, send_problem, version_of, visit_of, wants_minimal
 from api.batch import BatchPath
 from api.body import MAX_EVENT_BYTES, Gone, Patience, whole
-from api.cloudevents import Mode, mode_of, read_event, structured
+from api.cloudevents import Mode, carrying, mode_of, read_event, structured
 from api.permits import Permits, check_event
 from api.rates import Rates
 from engine.committer import Committer
@@ -46,6 +46,8 @@ class EventPath:
                 return
             body = await self._patience.wait(whole(receive, MAX_EVENT_BYTES, headers.get(b"content-length")))
             event = read_event(body if mode is Mode.STRUCTURED else structured(headers, body))
+            if b"traceparent" in headers:
+                event = carrying(event, headers)
             if self._rates.on and not is_urgent(event):
                 self._rates.charge(visit.principal.name)
             if visit.principal.plants:

@@ -6,6 +6,7 @@ caller may branch on it. What may not enter: the making of answers (api/problems
 
 from msgspec import Struct
 
+from api.runbook import HELP, of_problem
 from engine.answer import TITLES
 
 
@@ -310,11 +311,11 @@ _ROWS = (
 CATALOGUE: dict[str, ProblemType] = {row.code: row for row in _ROWS}
 
 
-def page(row: ProblemType) -> str:
-    """The page of one problem type, as Markdown."""
+def page(row: ProblemType, runbook: str = f"{HELP}/runbook") -> str:
+    """The page of one problem type, as Markdown; ``runbook`` is where that document is."""
     return (
         f"## {row.code}\n\n**{row.title}** (HTTP {row.status})\n\n{row.meaning}\n\n"
-        f"*What to do:* {row.remedy}\n"
+        f"*What to do:* {row.remedy} More in the [runbook]({runbook}#{of_problem(row.code)}).\n"
     )
 
 
@@ -326,4 +327,4 @@ def handbook() -> str:
         "`correlation_id` and, where something in\n"
         "the request is at fault, `errors` with a JSON pointer each. Codes never change their meaning.\n"
     )
-    return "\n".join([head, *(page(row) for row in CATALOGUE.values())])
+    return "\n".join([head, *(page(row, "runbook.md") for row in CATALOGUE.values())])

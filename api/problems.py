@@ -15,6 +15,7 @@ from msgspec import Struct
 from sqlalchemy.exc import DataError, DBAPIError
 
 from api.problem_types import CATALOGUE, page
+from api.runbook import HELP
 from api.telemetry import REFUSED
 from engine.errors import EventInvalid, LotgateError, Overloaded, StoreUnavailable
 from engine.rulesets import RuleFilesInvalid
@@ -22,6 +23,7 @@ from engine.rulesets import RuleFilesInvalid
 log = logging.getLogger("lotgate.api")
 
 MEDIA_TYPE = "application/problem+json"
+_MARKDOWN = "text/markdown; charset=utf-8"
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -173,16 +175,19 @@ def _reference(request: Request[Any, Any, Any]) -> str:
     return visit.request_id.decode() if visit is not None else ""
 
 
-@get("/problems/{code:str}", media_type="text/markdown; charset=utf-8")
-async def problem_page(code: str) -> str:
-    """The page that a problem's ``type`` leads to."""
+@get("/problems/{code:str}", media_type=_MARKDOWN)
+async def problem_page(request: Request[Any, Any, Any], code: str) -> Response[str]:
+    """The page that a problem's ``type`` leads to; a browser is sent to the console's."""
     kind = CATALOGUE.get(code)
     if kind is None:
         raise NotFoundException()
-    return page(kind)
+    if "text/html" in request.headers.get("accept", ""):
+        there = {"location": f"{HELP}/problems#{kind.code}", "vary": "Accept"}
+        return Response("", status_code=303, headers=there, media_type=_MARKDOWN)
+    return Response(page(kind), headers={"vary": "Accept"}, media_type=_MARKDOWN)
 
 
-@get("/problems", media_type="text/markdown; charset=utf-8")
+@get("/problems", media_type=_MARKDOWN)
 async def problem_index() -> str:
     """All problem types, one line each."""
     rows = "\n".join(

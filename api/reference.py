@@ -25,19 +25,23 @@ from engine.runtime import Front
 from rules.compiled import readers_of
 
 
-def reference_routes(engine: Front, patience: Patience) -> list[HTTPRouteHandler]:
-    """The routes, for Litestar."""
-    owners = record_owners(engine.settings)
-    references = References(
-        engine.store, engine.clock, lambda: engine.rulebook.vocabulary, owners,
+def references_of(engine: Front) -> References:
+    """The reference data of this installation, with the rules in force that look at it."""
+    return References(
+        engine.store, engine.clock, lambda: engine.rulebook.vocabulary, record_owners(engine.settings),
         lambda kinds: readers_of(engine.rulebook.rules, kinds),
     )  # fmt: skip
+
+
+def reference_routes(engine: Front, patience: Patience) -> list[HTTPRouteHandler]:
+    """The routes, for Litestar."""
+    references = references_of(engine)
 
     @get("/v1/reference/{kind:str}")
     async def list_records(request: Request[Any, Any, Any], kind: str) -> Response[bytes]:
         """Records in force on a day."""
         query = read_query(request.scope, ("on", "item", "cursor", "limit"))
-        day = _day(query.get("on"), engine.today())
+        day = day_of(query.get("on"), engine.today())
         after, limit = position_of(query) or "", limit_of(query)
         rows, following = await asyncio.to_thread(
             references.page, path_part(kind), day, query.get("item"), after, limit
@@ -93,7 +97,8 @@ def _dry_run(request: Request[Any, Any, Any]) -> bool:
     return one_of(read_query(request.scope, ("dry_run",)), "dry_run", ("yes", "no")) == "yes"
 
 
-def _day(text: str | None, today: date) -> str:
+def day_of(text: str | None, today: date) -> str:
+    """A day that was asked for, as text; ``today`` when none was. Raises Refused."""
     try:
         day = today if text is None else date.fromisoformat(text)
     except ValueError:

@@ -15,12 +15,15 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+import msgspec
+
 from engine import wire
 from engine.answer import Answer
 from engine.errors import Overloaded, StoreUnavailable
 from engine.events import Event
 from engine.pipeline import MAX_WAITING, Counts
 from engine.settings import Settings, as_json
+from engine.spans import SERVING
 from engine.urgency import RESERVED_BYTES, RESERVED_EVENTS, is_urgent
 from rules.judge import JudgeStatus
 
@@ -98,7 +101,11 @@ class Committer:
             raise Overloaded(f"{len(self._waiting)} events are waiting already; send the event again.")
         loop = asyncio.get_running_loop()
         self._number = number = self._number + 1
-        item = wire.encode((number, principal, if_match, event))
+        serving = SERVING.get()
+        trace = None if serving is None else serving.parent_of(event.traceparent)
+        if trace is not None and event.traceparent is None:
+            event = msgspec.structs.replace(event, traceparent=trace)
+        item = wire.encode((number, principal, if_match, trace, event))
         promise: Promise = loop.create_future()
         self._waiting[number] = (promise, len(item), event.__struct_config__.tag)  # type: ignore[assignment]
         self._waiting_bytes += len(item)

@@ -11,6 +11,7 @@ import queue
 import signal
 import socket
 import sys
+import time
 from collections.abc import Sequence
 
 import msgspec
@@ -22,8 +23,11 @@ from engine.inbox import IDLE_SECONDS, Waiting
 from engine.pipeline import MIN_BATCH, Pipeline
 from engine.runtime import Engine, open_engine
 from engine.settings import settings_from
+from engine.slow import SlowLog
+from engine.spans import Spans, open_spans
 from engine.submission import submission
 from engine.urgency import UrgentFirst
+from engine.watch import Watch
 from rules.findings import RulePackError
 from rules.judge import JudgeStatus, TwoChannelJudge
 
@@ -80,9 +84,10 @@ class SocketInbox:
             data = b""
         if not data:
             self._ended = True
+        arrived = time.perf_counter_ns()
         for frame in self._frames.feed(data):
-            for number, principal, if_match, event in wire.decode_sent(frame):
-                self._ready.put(Waiting(submission(event, principal, if_match), number=number))
+            for number, principal, if_match, trace, event in wire.decode_sent(frame):
+                self._ready.put(Waiting(submission(event, principal, if_match), None, number, arrived, trace))
 
     def ring(self, _: Sequence[str]) -> None:
         """The batch that is answered next has something for the targets: the web process rings for it."""
@@ -121,7 +126,7 @@ class SocketInbox:
             log.info("the web process is gone: %s", error)
 
 
-def _open(connection: socket.socket, inbox: SocketInbox) -> Engine | None:
+def _open(connection: socket.socket, inbox: SocketInbox) -> tuple[Engine, Spans | None] | None:
     frames = wire.Frames()
     first: list[bytes] = []
     while not first:
@@ -131,14 +136,16 @@ def _open(connection: socket.socket, inbox: SocketInbox) -> Engine | None:
         first = frames.feed(data)
     try:
         settings = settings_from(msgspec.msgpack.decode(first[0], type=bytes))
+        spans = open_spans(settings, "committer")
         engine = open_engine(settings, ring=inbox.ring)
+        engine.pipeline.watch = Watch(SlowLog(settings.slow_ms), spans, engine.store.dialect)
     except (LotgateError, RulePackError) as error:
         inbox.hello(wire.Hello(problem=str(error)))
         return None
     inbox.pipeline = engine.pipeline
     inbox.hello(wire.Hello(engine.rulebook.digest))
     inbox.answer([])
-    return engine
+    return engine, spans
 
 
 def main(descriptor: int) -> None:
@@ -150,14 +157,17 @@ def main(descriptor: int) -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     connection = socket.socket(fileno=descriptor)
     inbox = SocketInbox(connection)
-    engine = _open(connection, inbox)
-    if engine is None:
+    opened = _open(connection, inbox)
+    if opened is None:
         return
+    engine, spans = opened
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
     engine.pipeline.run(inbox)
     engine.close()
+    if spans is not None:
+        spans.close()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from msgspec import Struct
+
 from engine.answer import Answer
 from engine.batch import Batch, Judging
 from engine.routing import Routes
@@ -15,6 +17,27 @@ from engine.store import writing
 from engine.submission import Submission
 from engine.surroundings import Surroundings
 from rules.rulebook import Case, Judgement
+
+
+class Phases(Struct):
+    """When a batch went through what, in nanoseconds of the performance counter; 0: not yet."""
+
+    began: int = 0
+    #: Read what it needs, and rules must judge.
+    asked: int = 0
+    #: Everything is decided.
+    judged: int = 0
+    writing: int = 0
+    written: int = 0
+
+    def spent(self, arrived: int, answered: int) -> dict[str, float]:
+        """Milliseconds of each phase for an event that came at ``arrived``; the batch before is written between."""
+        marks = {
+            "queue": (arrived, self.began), "load": (self.began, self.asked), "judge": (self.asked, self.judged),
+            "wait": (self.judged, self.writing), "commit": (self.writing, self.written),
+            "answer": (self.written, answered),
+        }  # fmt: skip
+        return {name: round(max(0, end - start) / 1e6, 1) for name, (start, end) in marks.items()}
 
 
 class Judge(Protocol):
@@ -42,6 +65,7 @@ class Flight:
         surroundings: Callable[[Mapping[str, tuple[str, ...]]], Surroundings],
     ) -> None:
         self.connection = connection
+        self.phases = Phases()
         self._cursor = connection.cursor()
         self._statements = statements
         self._judge = judge
@@ -51,12 +75,14 @@ class Flight:
 
     def take_off(self, arrived: Sequence[str] = ()) -> None:
         """Read what the batch needs, run until rules must judge, and have the judge begin."""
+        self.phases.began = time.perf_counter_ns()
         if self._statements.dialect == "postgresql":
             self._cursor.execute("BEGIN")
         self._way = self._batch.decide(arrived)
         cases = next(self._way, None)
         if cases is not None:
             self._pending = self._judge.begin(cases)
+        self.phases.asked = time.perf_counter_ns()
 
     def decide(self) -> None:
         """Take the judgements, and ask for more, until everything is decided."""
@@ -66,17 +92,19 @@ class Flight:
             try:
                 self._pending = self._judge.begin(self._way.send(judgements))
             except StopIteration:
-                return
+                break
+        self.phases.judged = time.perf_counter_ns()
 
     def land(self, due: float) -> tuple[float, bool]:
         """Write and commit; gives the seconds it took, and whether targets have something to be told."""
         rows = self._batch.rows(due)
-        started = time.perf_counter()
+        self.phases.writing = time.perf_counter_ns()
         if self._statements.dialect == "sqlite":
             self._cursor.execute("BEGIN IMMEDIATE")
         writing.write(self._cursor, self._statements, rows)
         self._cursor.execute("COMMIT")
-        return time.perf_counter() - started, bool(rows.deliveries)
+        self.phases.written = time.perf_counter_ns()
+        return (self.phases.written - self.phases.writing) / 1e9, bool(rows.deliveries)
 
     def abandon(self) -> None:
         """Leave the judge free for the next; the transaction is the caller's to roll back."""

@@ -21,6 +21,10 @@ class Waiting(Struct):
     submission: Submission
     future: "Future[Answer] | None" = None
     number: int = 0
+    #: When it came, in nanoseconds of the performance counter.
+    arrived: int = 0
+    #: W3C traceparent of what it is part of, where that is traced.
+    trace: str | None = None
 
 
 class Inbox(Protocol):

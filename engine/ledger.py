@@ -28,6 +28,7 @@ from engine.errors import NotFound
 from engine.routing import is_unrouted
 from engine.store.opening import Store
 from engine.store.schema.delivery import deliveries, targets
+from engine.store.schema.lots import journal
 from engine.subscriptions import Subscriptions, is_subscription
 from engine.targets import Targets
 from engine.tasks import Tasks, open_once, opened
@@ -63,6 +64,8 @@ class Delivery(Struct, frozen=True):
     fence: int
     #: Instant of the commit that made it.
     created_at: str
+    #: W3C traceparent that came with the event; what every call is part of.
+    traceparent: str | None = None
 
     @property
     def key(self) -> str:
@@ -112,7 +115,16 @@ class Acknowledged(Struct, frozen=True):
     acknowledged_state: str | None
 
 
-_CLAIMED = tuple(deliveries.c[name] for name in ("id", "lot", "version", "payload", "attempts", "fence", "created_at"))
+#: The trace of the entry that made the delivery.
+_TRACE = (
+    select(journal.c.traceparent)
+    .where(journal.c.lot == deliveries.c.lot, journal.c.version == deliveries.c.version)
+    .scalar_subquery()
+    .label("traceparent")
+)
+_CLAIMED = (
+    *(deliveries.c[name] for name in ("id", "lot", "version", "payload", "attempts", "fence", "created_at")), _TRACE
+)  # fmt: skip
 #: Written out, not as parameters: SQLite takes a partial index only where the text of its condition is the same.
 _OPEN = deliveries.c.state.in_([literal_column("'pending'"), literal_column("'sending'")])
 _DEAD = deliveries.c.state == literal_column("'dead'")
@@ -197,7 +209,9 @@ class Ledger:
             if not is_subscription(target):
                 self._supersede(connection, target, {row.lot: row.version for row in rows})
         return [
-            Delivery(r.id, r.lot, r.version, target, _status(r), r.attempts + 1, r.fence + 1, r.created_at)
+            Delivery(
+                r.id, r.lot, r.version, target, _status(r), r.attempts + 1, r.fence + 1, r.created_at, r.traceparent
+            )
             for r in rows
         ]
 

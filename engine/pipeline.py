@@ -32,6 +32,7 @@ from engine.routing import USUAL_ROUTES, Routes
 from engine.store import writing
 from engine.submission import Submission, claims, submission
 from engine.surroundings import Surroundings
+from engine.watch import Watch
 from rules.judge import TwoChannelJudge
 from rules.rulebook import RuleBook
 
@@ -129,6 +130,10 @@ class Pipeline:
         #: Events that the next batch may have, and seconds that the last one spent in its commit.
         self._most = MAX_BATCH
         self._committing = 0.0
+        #: The last one that flew without company.
+        self._alone: Flight | None = None
+        #: Looks at what has landed, where somebody wants that.
+        self.watch: Watch | None = None
         self._stopping = False
         self._thread = threading.Thread(target=self.run, name="committer", daemon=True)
 
@@ -155,7 +160,7 @@ class Pipeline:
         """Queue ``event``; the future gives its Answer, or StoreUnavailable. Raises Overloaded at once."""
         self._check_room()
         future: Future[Answer] = Future()
-        self._local.put(Waiting(submission(event, principal, if_match), future=future))
+        self._local.put(Waiting(submission(event, principal, if_match), future, arrived=time.perf_counter_ns()))
         return future
 
     def _check_room(self) -> None:
@@ -253,6 +258,8 @@ class Pipeline:
         if told and self._ring is not None:
             self._ring(self.targets)
         self._inbox.answer(list(zip(flying.waiting, answers, strict=True)))
+        if self.watch is not None:
+            self.watch.landed(flying.waiting, answers, flying.flight)
         return True
 
     def _decide(self, taken: "_Flying") -> "_Flying | None":
@@ -290,6 +297,8 @@ class Pipeline:
             self._inbox.answer([(w, StoreUnavailable("The events could not be decided.")) for w in batch])
             return
         self._inbox.answer(list(zip(batch, answers, strict=True)))
+        if self.watch is not None and self._alone is not None:
+            self.watch.landed(batch, answers, self._alone)
 
     def process(self, submissions: Sequence[Submission], arrived: Sequence[str] = ()) -> list[Answer]:
         """Decide and commit one batch, in the calling thread; parked events that wait for ``arrived`` come after.
@@ -322,6 +331,7 @@ class Pipeline:
         flight.decide()
         seconds, told = flight.land(self._clock().timestamp())
         answers = flight.answers()
+        self._alone = flight
         self._count(submissions, answers, seconds)
         if told and self._ring is not None:
             self._ring(self.targets)

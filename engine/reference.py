@@ -240,10 +240,25 @@ class References:
         # It was the newest revision that was said again.
         return [_record(row) for row in rows[:-1]] + [_record(rows[-1], confirmed)]
 
-    def page(self, kind: str, day: str, item: str | None, after: str, limit: int) -> tuple[list[Record], str | None]:
-        """Records in force on ``day``, by key, and the key to go on from; others are left out."""
+    def affected(self, kind: str, key: str) -> Affected:
+        """What a change of a record would touch, as it is now. Raises NotFound."""
         _kind(kind)
-        keys = stored.page(self._store, kind, item, after, limit + 1)
+        with self._store.reads.connect() as connection:
+            rows = stored.read_revisions(connection, kind, key)
+            if not rows:
+                raise NotFound(f"There is no {kind} {key}.")
+            said = next((row.content for row in reversed(rows) if row.content != "null"), "null")
+            return self._affected(connection, kind, key, live_content(kind, said))
+
+    def page(
+        self, kind: str, day: str, item: str | None, after: str, limit: int, *, begins: str | None = None
+    ) -> tuple[list[Record], str | None]:
+        """Records in force on ``day``, by key, and the key to go on from; others are left out.
+
+        ``begins``: only keys that begin so.
+        """
+        _kind(kind)
+        keys = stored.page(self._store, kind, item, after, limit + 1, begins)
         found = []
         with self._store.reads.connect() as connection:
             for key in keys[:limit]:

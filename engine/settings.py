@@ -107,6 +107,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     oidc_name: str = "sub"
     #: Where people's browsers reach Lotgate, such as ``https://lotgate.example``; empty: the address it listens on.
     public_url: str = ""
+    #: Where traces are sent by OTLP over HTTP, such as ``http://127.0.0.1:4318``; empty: nothing is traced.
+    otlp_endpoint: str = ""
+    #: Decisions, deliveries and reads that take as many milliseconds are logged; 0: none are.
+    slow_ms: Annotated[float, Meta(ge=0, le=3_600_000)] = 1_000.0
     #: Key that the command line sends; empty: the administrator's in ``home``.
     api_key: str = ""
     #: Secrets that connector files name, by their name in lower case.
@@ -145,7 +149,9 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
     """Settings from ``environment``. Raises SettingInvalid, naming variable, value and expected form."""
     settings = _convert(_values(environment))
     _check_targets(settings)
-    _check_address(settings.public_url)
+    _check_address("PUBLIC_URL", settings.public_url)
+    _check_address("OTLP_ENDPOINT", settings.otlp_endpoint)
+    settings = msgspec.structs.replace(settings, otlp_endpoint=_otlp(settings.otlp_endpoint, environment))
     nowhere = sandboxed(environment)
     urls = {f"{name}_url": f"http://127.0.0.1:{settings.port + n}" for n, name in enumerate(("erp", "wms"), 1)}
     settings = msgspec.structs.replace(settings, **{f: url for f, url in urls.items() if f[:-4] in nowhere})
@@ -181,16 +187,30 @@ def _values(environment: Mapping[str, str]) -> dict[str, Any]:
     return values
 
 
-def _check_address(public_url: str) -> None:
-    """Browsers are sent there, and whether cookies are for https alone follows from it."""
+def _otlp(endpoint: str, environment: Mapping[str, str]) -> str:
+    """Where traces go: our setting, else what OpenTelemetry's own variables say.
+
+    Source: https://opentelemetry.io/docs/specs/otel/protocol/exporter/
+    """
+    if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return ""
+    exact = environment.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "").strip()
+    if exact and not endpoint:
+        return exact
+    base = endpoint or environment.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip()
+    return f"{base.rstrip('/')}/v1/traces" if base and not base.endswith("/v1/traces") else base
+
+
+def _check_address(name: str, url: str) -> None:
+    """Browsers are sent to the public one, and whether cookies are for https alone follows from it."""
     try:
-        parts = urlsplit(public_url)
+        parts = urlsplit(url)
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
         good = good and not (parts.query or parts.fragment or parts.username)
     except ValueError:
         good = False
-    if public_url and not good:
-        raise SettingInvalid(f"LOTGATE_PUBLIC_URL is {public_url!r}; expected an address such as https://lotgate.example.")
+    if url and not good:
+        raise SettingInvalid(f"LOTGATE_{name} is {url!r}; expected an address such as https://lotgate.example.")
 
 
 def _check_targets(settings: Settings) -> None:

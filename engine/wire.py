@@ -15,8 +15,8 @@ HEAD = struct.Struct("!I")
 #: MessagePack's mark of an array whose length follows in four bytes.
 _ARRAY = b"\xdd"
 
-#: number, principal, expected version of the lot, event
-Sent = tuple[int, str, int | None, Decidable]
+#: number, principal, expected version of the lot, trace that the decision is part of, event
+Sent = tuple[int, str, int | None, str | None, Decidable]
 encode = msgspec.msgpack.Encoder().encode
 decode_sent = msgspec.msgpack.Decoder(list[Sent]).decode
 

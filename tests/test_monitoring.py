@@ -72,7 +72,8 @@ def test_an_alert_says_how_bad_it_is_and_leads_to_its_section_of_the_runbook(rul
 
 
 def test_every_section_of_the_runbook_belongs_to_an_alert() -> None:
-    headings = re.findall(r"^## (.+)$", (DOCS / "runbook.md").read_text(encoding="utf-8"), re.MULTILINE)
+    about_alerts = (DOCS / "runbook.md").read_text(encoding="utf-8").partition("\n# ")[0]
+    headings = re.findall(r"^## (.+)$", about_alerts, re.MULTILINE)
     assert headings == [rule["alert"] for rule in ALERTS]
 
 

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from actors.onward import calling
 from engine.outbound import Guard, OutboundRefused
 
 #: An answer that is longer is none of the target's.
@@ -73,6 +74,18 @@ class Client:
 
     def call(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
         """One request. Redirects are answers like any other. Raises NoAnswer."""
+        with calling(method, self._host, self._port, self._prefix + path) as part_of:
+            if part_of.traceparent is not None:
+                headers = {**headers, "traceparent": part_of.traceparent}
+            try:
+                answer = self._call(method, path, headers, body)
+            except NoAnswer as none:
+                part_of.failed(none.failure, none.detail)
+                raise
+            part_of.answered(answer.status)
+            return answer
+
+    def _call(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
         deadline = time.monotonic() + self._timeout_seconds
         link = self._connect(deadline)
         keep = False

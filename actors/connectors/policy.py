@@ -5,6 +5,7 @@ undone, and others can only be told that a lot is in quality or blocked. What ma
 (engine/compensation.py).
 """
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
@@ -17,6 +18,24 @@ Failure = Literal["permanent", "exhausted", "late"]
 Remedy = Literal["retry", "escalate", "compensate"]
 #: Canonical stock statuses that open a lot.
 OPENING = ("unrestricted", "restricted")
+_ATTEMPTS, _HOURS = re.compile(r"given up after \d+ attempts; "), re.compile(r"given up [\d.]+ hours after ")
+
+
+def exhausted_words(attempts: int, last: str) -> str:
+    """Why a delivery is given up that failed ``attempts`` times."""
+    return f"given up after {attempts} attempts; the last: {last}"
+
+
+def late_words(seconds: float, last: str) -> str:
+    """Why a delivery is given up that is ``seconds`` old."""
+    return f"given up {seconds / 3600:.1f} hours after its commit; the last: {last}"
+
+
+def failure_of(words: str) -> Failure:
+    """The kind of failure that the last error of a given-up delivery tells of."""
+    if _ATTEMPTS.match(words):
+        return "exhausted"
+    return "late" if _HOURS.match(words) else "permanent"
 
 
 class Undo(Struct, frozen=True, forbid_unknown_fields=True):

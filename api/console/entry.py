@@ -21,6 +21,7 @@ from api.door import NOBODY
 from api.permits import Permits
 from api.problems import Refused
 from api.queries import read_query
+from api.runbook import HELP
 from api.sessions import COOKIE, SessionRing, by_https, cookie_of
 from api.single_sign_on import BACK, BEGIN, PATIENCE_SECONDS, NotSignedIn, SingleSignOn, cookie, is_answer
 from api.single_sign_on import COOKIE as BEGUN
@@ -35,7 +36,7 @@ def guard(permits: Permits, sessions: SessionRing) -> Callable[[AnyRequest], Awa
 
     async def look(request: AnyRequest) -> Response[Any] | None:
         path, visit = request.scope["raw_path"].decode("ascii", "replace"), visit_of(request.scope)
-        if path in (LOGIN, BEGIN, BACK) or path.startswith(ASSETS):
+        if path in (LOGIN, BEGIN, BACK, HELP) or path.startswith((ASSETS, f"{HELP}/")):
             return None
         mode = visit.headers.get(b"sec-fetch-mode", b"")
         if visit.principal is NOBODY:

@@ -17,8 +17,8 @@ from api.pages import json_answer
 from api.queries import read_query
 from engine.feed import id_of, place_of
 
-#: A page looks again after this long, whatever happened.
-WAIT_SECONDS = 5.0
+#: A page looks again after this long, whatever happened; one that shows work under way, sooner.
+WAIT_SECONDS, BUSY_SECONDS = 5.0, 0.5
 
 
 class News(Struct):
@@ -33,8 +33,9 @@ def live_routes(tail: Tail) -> list[HTTPRouteHandler]:
     @get("/console/live")
     async def live(request: AnyRequest) -> Response[bytes]:
         """Wait for news."""
-        seen = place_of(read_query(request.scope, ("after",), blank=True).get("after", ""))
-        until = time.monotonic() + WAIT_SECONDS
+        asked = read_query(request.scope, ("after", "busy"), blank=True)
+        seen = place_of(asked.get("after", ""))
+        until = time.monotonic() + (BUSY_SECONDS if "busy" in asked else WAIT_SECONDS)
         tail.enter()
         try:
             while True:

@@ -12,24 +12,32 @@ from litestar.handlers import HTTPRouteHandler
 from api.access import Principal
 from api.answers import visit_of
 from api.commands import COMMANDS
+from api.console.graph import Graph, drawn
 from api.console.measured import characteristics
 from api.console.render import AnyRequest, Pages
 from api.console.timeline import moments
 from api.console.why import STANDING, outlook
 from api.door import path_part
+from api.genealogy import csv_of
 from api.lots import lot_view
-from api.queries import MAX_VERSION, number_of, read_query
+from api.problems import Refused
+from api.queries import MAX_VERSION, number_of, one_of, read_query
+from api.slowly import slowly
 from engine.records import STEPS as RECORD_STEPS
 from engine.runtime import Front
 from engine.tracing import Direction, Genealogy, Trace
 
 #: Entries of the journal that one page shows.
 ENTRIES = 50
+#: Lots and orders on either side that a lot's own page draws, and that the page of its family does.
+GLIMPSE, FAMILY, MOST_FAMILY = 24, 100, 250
+_WAYS: tuple[Direction, Direction] = ("backward", "forward")
 #: Records of results that one page shows.
 _RECORDS = 500
 #: Relatives that are listed; the rest is counted.
 _RELATIVES = 200
 _DELIVERIES = 10_000
+_SEVERAL = "This key is limited to plants, and a family may be of several."
 
 
 class LotPages:
@@ -37,7 +45,7 @@ class LotPages:
 
     def __init__(self, engine: Front, pages: Pages) -> None:
         self._engine = engine
-        self._pages = pages
+        self.pages = pages
         self._genealogy = Genealogy(engine.store)
 
     async def show(
@@ -47,7 +55,7 @@ class LotPages:
         """The page; ``refused``: what was just refused and why, ``typed``: what somebody had filled in."""
         context = await asyncio.to_thread(self._look, lot, before, visit_of(request.scope).principal)
         asked = read_query(request.scope, ("done", "before"), blank=True) if request.scope["method"] == "GET" else {}
-        return self._pages.page(
+        return self.pages.page(
             request, "lot.html", status=status, refused=refused, typed=typed or {}, done=asked.get("done"), **context
         )
 
@@ -76,8 +84,14 @@ class LotPages:
             "whole": whole,
             "children": self._relatives(name, "forward") if whole else [],
             "parents": self._relatives(name, "backward") if whole else [],
+            "graph": self.family(name, GLIMPSE) if whole else None,
             "mine": permitted(me), "record_steps": record_steps,
         }  # fmt: skip
+
+    def family(self, name: str, nodes: int) -> Graph | None:
+        """The drawing of a lot's family, with at most ``nodes`` on either side. Raises NotFound."""
+        backward, forward = (self._genealogy.trace([name], way, nodes=nodes + 1) for way in _WAYS)
+        return drawn(name, backward, forward)
 
     def _relatives(self, name: str, direction: Direction) -> list[Any]:
         return _others(self._genealogy.trace([name], direction, depth=1, nodes=_RELATIVES), name)
@@ -95,7 +109,28 @@ def lot_routes(engine: Front, lots: LotPages) -> list[HTTPRouteHandler]:
             request, path_part(lot), before=None if before is None else number_of(before, "before", MAX_VERSION)
         )
 
-    return [lot_page]
+    @get("/console/lots/{lot:str}/family")
+    async def family_page(request: AnyRequest, lot: str) -> Response[bytes]:
+        """The drawing of its family."""
+        asked, name = read_query(request.scope, ("nodes",), blank=True), path_part(lot)
+        nodes = min(number_of(asked.get("nodes") or str(FAMILY), "nodes"), MOST_FAMILY)
+        if visit_of(request.scope).principal.plants:
+            raise Refused("forbidden", _SEVERAL)
+        graph = await slowly(lots.family, name, nodes)
+        more = MOST_FAMILY if nodes < MOST_FAMILY else None
+        return lots.pages.page(request, "family.html", lot=name, graph=graph, limit=nodes, more=more)
+
+    @get("/console/lots/{lot:str}/family.csv")
+    async def family_sheet(request: AnyRequest, lot: str) -> Response[bytes]:
+        """All of its family in one direction, one line a lot."""
+        asked = read_query(request.scope, ("direction",), blank=True)
+        way = one_of(asked, "direction", _WAYS) or "forward"
+        if visit_of(request.scope).principal.plants:
+            raise Refused("forbidden", _SEVERAL)
+        found = await slowly(Genealogy(engine.store).trace, [path_part(lot)], way)  # type: ignore[arg-type]  # one of the two
+        return Response(csv_of(found.nodes), media_type="text/csv; charset=utf-8")
+
+    return [lot_page, family_page, family_sheet]
 
 
 def record_steps(status: str) -> list[str]:

@@ -9,10 +9,13 @@ from api.access import KeyRing
 from api.body import Patience
 from api.console.acts import act_routes
 from api.console.assets import asset_routes
+from api.console.audit import audit_pages
 from api.console.backlog import backlog_routes
 from api.console.board import board_routes
 from api.console.deliveries import delivery_routes
 from api.console.entry import entry_routes, guard
+from api.console.help import help_pages
+from api.console.jobs import Jobs
 from api.console.live import live_routes
 from api.console.lot import LotPages, lot_routes
 from api.console.numbers import number_pages
@@ -20,6 +23,7 @@ from api.console.quality import quality_pages
 from api.console.readiness import readiness_pages
 from api.console.recalls import recall_pages
 from api.console.records import record_pages
+from api.console.reference import reference_pages
 from api.console.render import Pages
 from api.console.rules import rule_pages
 from api.console.system import system_routes
@@ -45,7 +49,7 @@ def console(
 ) -> Router:
     """The routes, for Litestar."""
     pages = Pages(engine)
-    lots = LotPages(engine, pages)
+    lots, jobs = LotPages(engine, pages), Jobs(engine.clock)
 
     def problem(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
         return pages.problem(request, error)
@@ -67,8 +71,11 @@ def console(
             *record_pages(engine, pages),
             *readiness_pages(engine, pages),
             *recall_pages(engine, pages, patience),
-            *rule_pages(engine, pages, patience),
+            *rule_pages(engine, pages, patience, jobs),
+            *reference_pages(engine, pages),
+            *audit_pages(engine, pages, patience, jobs),
             *system_routes(engine, health, pages),
+            *help_pages(engine, pages),
         ],
         before_request=guard(permits, sessions),
         exception_handlers={Exception: problem},

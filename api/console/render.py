@@ -18,6 +18,7 @@ from litestar import Request, Response
 from markupsafe import Markup
 from msgspec import Struct
 
+from api import runbook
 from api.access import Principal
 from api.answers import visit_of
 from api.conditional import has_tag
@@ -67,7 +68,10 @@ ROOMS = (
     Room("/console/readiness", "Readiness", "readiness"),
     Room("/console/recalls", "Recalls", "recalls"),
     Room("/console/rules", "Rules", "rules"),
+    Room("/console/reference", "Reference", "reference"),
+    Room("/console/audit", "Audit", "audit"),
     Room("/console/system", "System", "system"),
+    Room("/console/help", "Help", "help"),
 )
 
 
@@ -89,7 +93,7 @@ class Pages:
             "part": part, "short": short, "plural": plural, "label": words.label, "step": words.step,
             "thousands": thousands,
         }  # fmt: skip
-        self._templates.globals |= {"asset": address, "rooms": ROOMS, "query": urlencode}
+        self._templates.globals |= {"asset": address, "rooms": ROOMS, "query": urlencode, "runbook": runbook}
 
     def page(self, request: AnyRequest, name: str, *, status: int = 200, **context: Any) -> Response[bytes]:
         """A page; 304 to whoever has it already."""
@@ -201,5 +205,3 @@ def links(path: str, query: Mapping[str, str | None]) -> str:
     """``path`` with those parameters that have a value."""
     said = {name: value for name, value in query.items() if value}
     return f"{path}?{urlencode(said)}" if said else path
-
-

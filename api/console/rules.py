@@ -12,7 +12,9 @@ from msgspec import Struct
 
 from api.answers import require, visit_of
 from api.body import Patience
+from api.console.backtests import KIND, SPANS, backtest_pages
 from api.console.forms import read_form, wanted
+from api.console.jobs import Jobs
 from api.console.render import AnyRequest, Pages, part, to
 from api.door import path_part
 from api.pages import json_answer
@@ -51,12 +53,15 @@ class Looked(Struct, frozen=True):
     spots: list[Spot]
 
 
-def rule_pages(engine: Front, pages: Pages, patience: Patience) -> list[HTTPRouteHandler]:
+def rule_pages(engine: Front, pages: Pages, patience: Patience, jobs: Jobs) -> list[HTTPRouteHandler]:
     """The routes, for Litestar."""
-    return [*_reading(engine, pages), *_writing(engine, pages, patience), *_steps(engine, patience)]
+    return [
+        *_reading(engine, pages, jobs), *_writing(engine, pages, patience), *_steps(engine, patience),
+        *backtest_pages(engine, patience, jobs),
+    ]  # fmt: skip
 
 
-def _reading(engine: Front, pages: Pages) -> list[HTTPRouteHandler]:
+def _reading(engine: Front, pages: Pages, jobs: Jobs) -> list[HTTPRouteHandler]:
     sets = engine.rules.sets
 
     @get(_HOME)
@@ -81,7 +86,8 @@ def _reading(engine: Front, pages: Pages) -> list[HTTPRouteHandler]:
             file = asked.get("file") or next(iter(sorted(view.files)), "")
             if file and file not in view.files:
                 raise Refused("not-found", f"There is no file {file} in this set.")
-            return {"view": view, "changes": _changes(sets, view), "file": file, "text": view.files.get(file, "")}
+            return {"view": view, "changes": _changes(sets, view), "file": file, "text": view.files.get(file, ""),
+                    "job": jobs.of(KIND, view.line.digest), "spans": SPANS}  # fmt: skip
 
         return pages.page(request, "rule_set.html", done=asked.get("done"), **await asyncio.to_thread(look))
 

@@ -14,8 +14,9 @@ from api.console.render import AnyRequest, Pages
 from api.health import Health
 from api.queries import read_query
 from engine.clock import instant
+from engine.processes import Process, Processes
 from engine.runtime import Front
-from engine.settings import shown
+from engine.settings import Settings, shown
 
 _PARKED = 50
 
@@ -29,6 +30,7 @@ class Figure(Struct, frozen=True):
 
 def system_routes(engine: Front, health: Health, pages: Pages) -> list[HTTPRouteHandler]:
     """The routes, for Litestar."""
+    processes = Processes(engine.store, engine.clock)
 
     @get("/console/system")
     async def show(request: AnyRequest) -> Response[bytes]:
@@ -42,6 +44,7 @@ def system_routes(engine: Front, health: Health, pages: Pages) -> list[HTTPRoute
             counts = engine.committer.counts
             events = list(counts.events.items())  # a copy: it grows meanwhile
             owed = engine.ledger.counts()
+            alive = [(one, processes.is_seen(one)) for one in processes.all()]
             figures = [
                 Figure(sum(n for _, n in events), "events answered since the start"),
                 Figure(counts.batches, "commits since the start"),
@@ -53,6 +56,7 @@ def system_routes(engine: Front, health: Health, pages: Pages) -> list[HTTPRoute
             outcomes = sorted(((k, o, n) for (k, o), n in events), key=lambda row: -row[2])
             return {
                 "figures": figures, "outcomes": outcomes[:30], "parked": engine.reading.parked(limit=_PARKED),
+                "processes": alive, "missing": missing(alive, engine.settings),
                 "digest": book.digest, "judging": engine.committer.rule_set, "disk": engine.disk.look(book.digest),
                 "now": instant(engine.clock()), "zone": engine.settings.timezone,
                 "versions": (importlib.metadata.version("lotgate"), platform.python_version(), engine.store.dialect),
@@ -62,3 +66,10 @@ def system_routes(engine: Front, health: Health, pages: Pages) -> list[HTTPRoute
         return pages.page(request, "system.html", health=seen, **await asyncio.to_thread(look))
 
     return [show]
+
+
+def missing(alive: list[tuple[Process, bool]], settings: Settings) -> list[str]:
+    """Roles that somebody has to play and nobody is seen playing."""
+    needed = ("web", "clock") if settings.redis_url == "none" else ("web", "worker", "clock")
+    there = {process.role for process, seen in alive if seen}
+    return [role for role in needed if role not in there]

@@ -64,11 +64,13 @@ def confirmed(connection: Connection, kind: str, keys: Sequence[str]) -> dict[st
     return {str(key): str(at) for key, at in connection.execute(query)}
 
 
-def page(store: Store, kind: str, item: str | None, after: str, limit: int) -> list[str]:
-    """Keys of a kind above ``after``, in order."""
+def page(store: Store, kind: str, item: str | None, after: str, limit: int, begins: str | None = None) -> list[str]:
+    """Keys of a kind above ``after``, in order; ``begins``: only those that begin so."""
     query = select(reference.c.key).distinct().where(reference.c.kind == kind, reference.c.key > after)
     if item is not None:
         query = query.where(reference.c.item == item)
+    if begins is not None:
+        query = query.where(reference.c.key.startswith(begins, autoescape=True))
     with store.reads.connect() as connection:
         return [str(key) for (key,) in connection.execute(query.order_by(reference.c.key).limit(limit))]
 

@@ -1,6 +1,8 @@
 """Rules, recalls, readiness and the system, in a browser: written, tried, approved, and watched while they work."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -184,7 +186,8 @@ def test_the_system_page_says_what_readyz_says(service: Any, visitor: Any) -> No
 def test_governing_pages_are_accessible_and_light(service: Any, visitor: Any) -> None:
     person = visitor()
     for path in ("/console/rules", "/console/rules/active", "/console/rules/active/edit?file=release/release.yaml",
-                 "/console/readiness", "/console/quality", "/console/system"):  # fmt: skip
+                 "/console/readiness", "/console/quality", "/console/system", "/console/audit", "/console/reference",
+                 "/console/reference?kind=order", "/console/help"):  # fmt: skip
         page = person.open(path)
         page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
         assert person.transferred() < MAX_PAGE_BYTES
@@ -253,3 +256,28 @@ def test_a_lot_is_signed_and_a_record_lives_in_the_browser(service: Any, visitor
     # The wrong key was answered 422, of which the browser complains.
     assert [c for c in person.complaints if "422" not in c] == []
     person.complaints.clear()
+
+
+def test_a_set_is_tried_on_the_past_with_progress(
+    own: Any, visitor: Any, receipt: Make
+) -> None:
+    lots = [submit(own, receipt(str(number), receipt=f"GR-{number}"))["lot"] for number in range(5)]
+    active = own.http.get("/v1/rules/active").json()["line"]["digest"]
+    person = visitor(own.key)
+    person.service = own
+    page = person.open(f"/console/rules/{active}")
+    page.locator("#backtest select").select_option("all")
+    page.get_by_role("button", name="Judge again").click()
+    expect(page.locator("#judged b")).to_have_text(re.compile(r"\d+"))
+    assert int(page.locator("#judged b").inner_text()) >= len(lots)
+    expect(page.locator("#changed b")).to_have_text("0")
+    assert person.offences() == []
+    said = subprocess.run(
+        [sys.executable, "-m", "api.cli.main", "rules", "backtest", "--json"], cwd=own.home, capture_output=True,
+        text=True, env={**os.environ, "LOTGATE_HOME": str(own.home), "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    report = json.loads(said.stdout)
+    assert str(report["judged"]) == page.locator("#judged b").inner_text(), "the command line counts the same"
+    only_reads = reader(own, "console-reads", '["read"]')
+    with own.client(only_reads) as http:
+        assert http.post(f"/console/rules/{active}/backtest", data={"token": "t"}).status_code == 403

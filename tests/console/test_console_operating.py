@@ -12,6 +12,7 @@ from engine.clock import instant, system_clock
 from engine.ledger import Ledger
 from engine.store.backlog import Backlog
 from engine.store.opening import Store, open_store
+from tests.actors.conftest import clock_process
 from tests.console.conftest import MAX_PAGE_BYTES
 
 Make = Callable[..., dict[str, Any]]
@@ -137,4 +138,19 @@ def test_operators_pages_are_accessible_and_light(service: Any, visitor: Any, re
         expect(page.locator("#pulse")).to_contain_text("Live")
         assert person.transferred() < MAX_PAGE_BYTES
         page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+        assert person.offences() == []
+
+
+def test_the_system_page_shows_who_is_alive_and_who_is_missing(own: Any, visitor: Any) -> None:
+    person = visitor(own.key)
+    person.service = own
+    page = person.open("/console/system")
+    rows = page.locator("#processes tbody tr")
+    expect(rows).to_have_count(1)
+    expect(rows.first).to_contain_text("alive")
+    expect(rows.first).to_contain_text(str(own.process.pid))
+    expect(page.locator("#processes")).to_contain_text("No process is seen that is clock")
+    with clock_process(own.home):
+        expect(rows).to_have_count(2)
+        expect(page.locator("#processes .bad-words")).to_have_count(0)
         assert person.offences() == []

@@ -170,7 +170,7 @@ def test_too_many_waiting_events_or_bytes_are_refused_at_once(settings: Settings
         assert (await committer.submit(receipt(3), "me")).status in (200, 201)
 
     with_committer(settings, many, max_waiting=3)
-    size = len(wire.encode((1, "me", None, receipt(1))))
+    size = len(wire.encode((1, "me", None, None, receipt(1))))
     with_committer(settings, many, max_waiting_bytes=2 * size + 1)
 
 

@@ -71,7 +71,7 @@ async function live() {
   for (;;) {
     if (document.hidden) await seen();
     try {
-      const news = await fetch("/console/live?after=" + encodeURIComponent(after), { headers: { Accept: "application/json" } });
+      const news = await fetch("/console/live?after=" + encodeURIComponent(after) + (document.querySelector("[data-busy]") ? "&busy=yes" : ""), { headers: { Accept: "application/json" } });
       if (news.status === 401) { say("Signed out", "off"); return; }
       if (!news.ok) throw new Error(String(news.status));
       after = (await news.json()).next;
@@ -106,7 +106,7 @@ addEventListener("pageshow", () => document.querySelectorAll("form[data-sent]").
 
 // -- keys --------------------------------------------------------------------------------------------------------
 
-const rooms = { l: "/console", b: "/console/backlog", t: "/console/tasks", d: "/console/deliveries", q: "/console/quality", r: "/console/rules", s: "/console/system" };
+const rooms = { l: "/console", b: "/console/backlog", t: "/console/tasks", d: "/console/deliveries", q: "/console/quality", r: "/console/rules", s: "/console/system", h: "/console/help" };
 let went = 0;
 
 function move(by) {

@@ -1,6 +1,6 @@
 """Who may do what, and by which rules it is judged."""
 
-from sqlalchemy import Column, ForeignKey, Table, Text
+from sqlalchemy import BigInteger, Column, ForeignKey, Integer, Table, Text
 
 from engine.store.schema.base import Identity, metadata
 
@@ -30,6 +30,20 @@ sessions = Table(
     Column("began_at", Text, nullable=False),
     Column("seen_at", Text, nullable=False),
     Column("ends_at", Text, nullable=False),
+)
+
+#: Processes of the installation, while they say that they are alive (engine/processes.py).
+processes = Table(
+    "processes",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("release", Text, nullable=False),
+    Column("began_at", Text, nullable=False),
+    Column("seen_at", Text, nullable=False),
+    Column("memory_bytes", BigInteger, nullable=False),
 )
 
 #: Rule sets that were staged or have judged, whole, by digest: so that an old decision can be judged again.
