@@ -75,7 +75,8 @@ def _double(options: argparse.Namespace) -> int:
         letters = f"code letter {code_letter(size, options.level)}, plan {found.letter}"
         print(f"{letters}: inspect {found.sample_size} of {size}")
         print(f"  accept with up to {found.first_accept} nonconforming, do not accept from {found.first_reject} on")
-        print(f"  between: inspect {found.sample_size} more; accept with up to {found.second_accept} in both samples")
+        back = f", but from {found.second_accept + 1} on go back to normal" if found.most > found.second_accept else ""
+        print(f"  between: inspect {found.sample_size} more; accept with up to {found.most} in both samples{back}")
         return DONE
     lines = [
         {

@@ -17,13 +17,17 @@ def test_a_double_plan_and_its_curve(capsys: pytest.CaptureFixture[str]) -> None
     assert "units on average" in out
 
 
+def test_a_reduced_double_plan_says_what_is_between(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sampling", "plan", "--lot-size", "3200", "--aql", "1.0", "--double", "--severity", "reduced"]) == 0
+    assert "accept with up to 4 in both samples, but from 2 on go back to normal" in capsys.readouterr().out
+
+
 def test_where_the_tables_refer_to_the_single_plan_that_is_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sampling", "plan", "--lot-size", "90", "--aql", "1.0", "--double"]) == 0
     assert "inspect 13 of 90" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("more", [["table", "--aql", "1.0"], ["plan", "--lot-size", "90", "--limiting-quality", "5"],
-                                  ["plan", "--lot-size", "3200", "--aql", "1.0", "--severity", "reduced"],
                                   ["plan", "--aql", "1.0"]])  # fmt: skip
 def test_a_double_plan_that_there_is_not_is_refused(more: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sampling", *more, "--double"]) != 0
