@@ -5,6 +5,7 @@ decided, closed. How much of it is needed goes by its severity. A signature is b
 that was signed (its hash), and stands until something changes what was inspected.
 """
 
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -37,6 +38,42 @@ STEPS: dict[str, tuple[tuple[str, ...], str]] = {
 _CLOSED_FROM = {"minor": _UNDER_WAY, "major": ("decided",), "critical": ("decided",)}
 
 
+class AssignedVariables(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The sample of a characteristic that is inspected by variables (engine/by_variables.py)."""
+
+    characteristic: str
+    sample_size: int
+    #: Code letter of Z1.9.
+    letter: str
+    #: The known standard deviation of the process; None: it is estimated.
+    sigma: Decimal | None = None
+    #: Largest percent that may be estimated beyond each limit; the larger one for both together. Both None: the whole
+    #: lot is inspected, unit by unit.
+    m_lower: Decimal | None = None
+    m_upper: Decimal | None = None
+    #: Standard deviations that mean and limit have to be apart: what M says of one limit.
+    k_lower: Decimal | None = None
+    k_upper: Decimal | None = None
+
+    @property
+    def estimates(self) -> bool:
+        """False: the lot is not larger than its sample."""
+        return self.m_lower is not None or self.m_upper is not None
+
+
+class VariablesOutcome(Struct, frozen=True, kw_only=True):
+    """What the measured values of a characteristic say of the lot."""
+
+    characteristic: str
+    mean: Decimal
+    #: Standard deviation: of the sample, or the known one.
+    deviation: Decimal
+    #: Percent estimated beyond the limits together, and the largest that is accepted.
+    percent: Decimal
+    allowed: Decimal
+    accepted: bool
+
+
 class AssignedPlan(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The inspection plan of a lot, and the sample that is taken of it (engine/inspection_plan.py)."""
 
@@ -56,6 +93,8 @@ class AssignedPlan(Struct, frozen=True, kw_only=True, omit_defaults=True):
     switching: bool = False
     #: Acceptance by sampling is discontinued: every unit is inspected.
     discontinued: bool = False
+    #: Characteristics that are inspected by variables.
+    variables: tuple[AssignedVariables, ...] = ()
 
 
 class SampleOutcome(Struct, frozen=True, omit_defaults=True):
@@ -66,6 +105,8 @@ class SampleOutcome(Struct, frozen=True, omit_defaults=True):
     #: Accepted although more than the accept number were found (reduced inspection): normal inspection comes back.
     back_to_normal: bool = False
     switching: bool = False
+    #: Characteristics that were inspected by variables; each has to be accepted, too.
+    variables: tuple[VariablesOutcome, ...] = ()
 
 
 class Signature(Struct, frozen=True, omit_defaults=True):
