@@ -18,11 +18,19 @@ from msgspec.structs import replace
 from engine import by_variables
 from engine import events as ev
 from engine.by_variables import Variables
-from engine.quality import sampling
+from engine.quality import sampling, skip_lot
 from engine.quality.sampling import SamplingInvalid, Severity
 from engine.quality.scorecard import Scorecard
+from engine.quality.skip_lot import Scheme, SkipState, State
 from engine.quality.switching import judge
-from engine.records import AssignedPlan, AssignedVariables, SampleOutcome, VariablesOutcome
+from engine.records import (
+    AssignedPlan,
+    AssignedVariables,
+    SampleOutcome,
+    SkipDecision,
+    SkipResult,
+    VariablesOutcome,
+)
 from rules import units
 from rules.compiled import Severity as RuleSeverity
 from rules.compiled import Verdict
@@ -38,7 +46,19 @@ KINDS = frozenset({"plan", "characteristic"})
 PLAN = "built-in"
 _SCALE = 1_000_000
 
+#: ISO 2859-3, clause 5.2.1: the smallest AQL, percent, with which lots are skipped.
+SKIPPING_AQL = Decimal("0.025")
+
 Fact = dict[str, int | str | bool]
+
+
+class Arrival(Struct, frozen=True):
+    """A lot that is just coming in, so that it may be skipped."""
+
+    #: Instant, as text.
+    now: str
+    #: What chance says for it, from 0 to 1.
+    drawn: float
 
 
 class Characteristic(ev.Closed, frozen=True):
@@ -74,6 +94,8 @@ class Sampling(ev.Closed, frozen=True):
     #: Percent nonconforming that is accepted with ``consumer_risk`` at the most; no nonconforming unit is accepted.
     limiting_quality: Annotated[str, Meta(max_length=8)] | None = None
     consumer_risk: Annotated[str, Meta(max_length=8)] = "0.10"
+    #: Lots of a supplier that has earned it go to stock without inspection; left out: none.
+    skip_lot: Scheme | None = None
 
 
 class InspectionPlan(ev.Closed, frozen=True):
@@ -100,7 +122,9 @@ def problem_of(plan: InspectionPlan) -> tuple[str, str] | None:
         problem = _characteristic_problem(plan, one)
         if problem is not None:
             return at + problem[0], f"{one.characteristic}: {problem[1]}"
-    return None if plan.sampling is None else _sampling_problem(plan.sampling)
+    if plan.sampling is None:
+        return None
+    return _sampling_problem(plan.sampling) or _skipping_problem(plan, plan.sampling)
 
 
 def _characteristic_problem(plan: InspectionPlan, one: Characteristic) -> tuple[str, str] | None:
@@ -141,6 +165,19 @@ def _sampling_problem(asked: Sampling) -> tuple[str, str] | None:
     return None
 
 
+def _skipping_problem(plan: InspectionPlan, asked: Sampling) -> tuple[str, str] | None:
+    if asked.skip_lot is None:
+        return None
+    if plan.kind != "incoming" or asked.aql is None or not asked.switching:
+        return "/sampling/skip_lot", "skip-lot is for goods that come in, with an aql and with switching"
+    if any(one.variables is not None for one in plan.characteristics):
+        return "/sampling/skip_lot", "skip-lot goes with sampling by attributes, not by variables"
+    if Decimal(asked.aql) < SKIPPING_AQL:
+        return "/sampling/skip_lot", f"skip-lot needs an aql of at least {SKIPPING_AQL}"
+    problem = skip_lot.problem_of(asked.skip_lot)
+    return None if problem is None else ("/sampling/skip_lot", problem)
+
+
 def within(value: Decimal, lower: Decimal | None, upper: Decimal | None) -> bool:
     """Between two limits, both included; None: no limit on that side."""
     return (lower is None or value >= lower) and (upper is None or value <= upper)
@@ -154,11 +191,40 @@ def switches(plan: InspectionPlan) -> bool:
     return (sampled or plan.sampling.aql is not None) and plan.sampling.switching
 
 
-def assign(key: str, revision: int, plan: InspectionPlan, quantity: Decimal, card: Scorecard) -> AssignedPlan:
-    """``plan`` for a lot of ``quantity``, with the sample that is taken of it.
+def assign(
+    key: str, revision: int, plan: InspectionPlan, quantity: Decimal, card: Scorecard, arrival: Arrival | None = None
+) -> AssignedPlan:
+    """``plan`` for a lot of ``quantity``, with the sample that is taken of it, and why.
 
-    While acceptance by sampling is discontinued, every unit is inspected.
+    While acceptance by sampling is discontinued, every unit is inspected. A lot that is skipped has its sample all the
+    same: a hold may lead to its inspection.
     """
+    found = _sampled(key, revision, plan, quantity, card)
+    scheme = None if plan.sampling is None else plan.sampling.skip_lot
+    if scheme is None or arrival is None:
+        return replace(found, why=_why(found, card, None))
+    stands = skip_lot.standing(card.skip, scheme, arrival.now) if found.severity != "tightened" else SkipState()
+    skipped = not found.discontinued and skip_lot.is_skipped(stands, arrival.drawn)
+    drawn = Decimal(int(arrival.drawn * _SCALE)).scaleb(-6)
+    decision = SkipDecision(state=stands.state.value, frequency=stands.frequency, drawn=drawn, skipped=skipped)
+    return replace(found, skip=decision, why=_why(found, card, decision))
+
+
+def _why(found: AssignedPlan, card: Scorecard, skip: SkipDecision | None) -> str:
+    """Why a lot is inspected as hard as it is, or not at all."""
+    if not found.switching:
+        return ""
+    level = "every unit is inspected" if found.discontinued else f"{found.severity} inspection"
+    words = f"{level}: {card.because or 'nothing has changed it since the first lot'}"
+    if skip is None or skip.state == State.LOT_BY_LOT.value:
+        return words
+    if skip.state == State.INTERRUPTED.value:
+        return f"{words}; skip-lot is interrupted"
+    chance = f"1 lot in {skip.frequency} is inspected, drawn was {skip.drawn}"
+    return f"{words}; skip-lot: {'not ' if skip.skipped else ''}inspected, {chance}"
+
+
+def _sampled(key: str, revision: int, plan: InspectionPlan, quantity: Decimal, card: Scorecard) -> AssignedPlan:
     switching, size = switches(plan), max(1, math.ceil(quantity))
     severity = card.sampling.severity if switching else Severity.NORMAL
     named = severity.value if _by_aql(plan) else None
@@ -301,9 +367,13 @@ def outcome(plan: InspectionPlan, assigned: AssignedPlan, found: Sequence[Found]
         units_seen = max(assigned.sample_size, bad)
         judged = judge(sampling.Plan(units_seen, assigned.accept, assigned.reject, assigned.letter), bad)
         said = replace(said, accepted=judged.accepted, back_to_normal=judged.back_to_normal)
-    if all(one.accepted for one in estimates):
+    if not all(one.accepted for one in estimates):
+        said = replace(said, accepted=False, back_to_normal=False)
+    scheme = None if plan.sampling is None else plan.sampling.skip_lot
+    if scheme is None:
         return said
-    return replace(said, accepted=False, back_to_normal=False)
+    points = skip_lot.points_of(assigned.accept, bad) if said.accepted and bad <= assigned.accept else None
+    return replace(said, skip=SkipResult(points, scheme))
 
 
 def estimated(one: Found, assigned: AssignedPlan) -> VariablesOutcome | None:
@@ -391,11 +461,15 @@ def _plan_fact(plan: InspectionPlan, assigned: AssignedPlan, found: Sequence[Fou
         "accept": assigned.accept * _SCALE, "reject": assigned.reject * _SCALE,
         "nonconforming": nonconforming_units(found) * _SCALE, "complete": incomplete(found) is None,
         "discontinued": assigned.discontinued,
+        # Who inspects it after all, does so as the plan says.
+        "skipped": assigned.skip is not None and assigned.skip.skipped and not any(one.looked_at for one in found),
     }  # fmt: skip
     if assigned.sample_size is not None:
         fact["sample_size"] = assigned.sample_size * _SCALE
     if assigned.severity is not None:
         fact["severity"] = assigned.severity
+    if assigned.skip is not None:
+        fact |= {"skip_lot": assigned.skip.state, "skip_frequency": assigned.skip.frequency * _SCALE}
     return fact
 
 

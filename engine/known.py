@@ -97,6 +97,12 @@ class Reference:
         plans = [one.content for records in self._by_key.values() for one in records]
         return any(isinstance(plan, InspectionPlan) and switches(plan) for plan in plans)
 
+    @property
+    def skips(self) -> bool:
+        """Does any plan let lots go to stock without inspection?"""
+        plans = [one.content for records in self._by_key.values() for one in records]
+        return any(isinstance(p, InspectionPlan) and p.sampling is not None and p.sampling.skip_lot for p in plans)
+
     def stated(self, item: str, supplier: str | None, day: str) -> Stated:
         """Facts in force about an item from a supplier: what is about both comes last, so that it wins."""
         found: list[tuple[int, str, ReferenceFact]] = []

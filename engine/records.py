@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from transitions import Machine
 
 from engine import events as ev
+from engine.quality.skip_lot import Scheme
 
 #: Kinds of quality records, in the words of events and of rules.
 Kind = Literal["nonconformance", "deviation", "corrective_action"]
@@ -74,6 +75,26 @@ class VariablesOutcome(Struct, frozen=True, kw_only=True):
     accepted: bool
 
 
+class SkipDecision(Struct, frozen=True, kw_only=True):
+    """Whether a lot that came in goes to stock without inspection (engine/quality/skip_lot.py)."""
+
+    #: lot_by_lot, skip_lot, interrupted
+    state: str
+    #: One lot in so many is inspected; 0: every one.
+    frequency: int
+    #: What chance said for this lot, from 0 to 1; it is inspected below 1 / frequency.
+    drawn: Decimal
+    skipped: bool
+
+
+class SkipResult(Struct, frozen=True, omit_defaults=True):
+    """What an inspected lot counts for skip-lot sampling."""
+
+    #: Points for the qualification score; None: the count begins anew.
+    points: int | None = None
+    scheme: Scheme = Scheme()
+
+
 class AssignedPlan(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The inspection plan of a lot, and the sample that is taken of it (engine/inspection_plan.py)."""
 
@@ -95,6 +116,10 @@ class AssignedPlan(Struct, frozen=True, kw_only=True, omit_defaults=True):
     discontinued: bool = False
     #: Characteristics that are inspected by variables.
     variables: tuple[AssignedVariables, ...] = ()
+    #: Whether the lot is skipped; None: the plan skips none.
+    skip: SkipDecision | None = None
+    #: Why it is inspected as hard as it is, for people.
+    why: str = ""
 
 
 class SampleOutcome(Struct, frozen=True, omit_defaults=True):
@@ -107,6 +132,8 @@ class SampleOutcome(Struct, frozen=True, omit_defaults=True):
     switching: bool = False
     #: Characteristics that were inspected by variables; each has to be accepted, too.
     variables: tuple[VariablesOutcome, ...] = ()
+    #: What it counts for skip-lot sampling; None: the plan skips none.
+    skip: SkipResult | None = None
 
 
 class Signature(Struct, frozen=True, omit_defaults=True):

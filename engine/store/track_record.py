@@ -12,7 +12,7 @@ from engine.store.schema.quality import sampling_orders, scorecards, series, tra
 
 _COLUMNS = (
     'j.lot, j.version, j."trigger", j.recorded_at, l.item, l.supplier,'
-    " CASE WHEN j.\"trigger\" IN ('inspect', 'change_sampling') THEN j.data END"
+    " CASE WHEN j.\"trigger\" IN ('inspect', 'change_sampling', 'dock_to_stock') THEN j.data END"
 )
 _PAGE = {
     "sqlite": f"""

@@ -98,3 +98,12 @@ sampling_orders = Table(
     #: NULL: the clock process has still to do it.
     Column("done_at", Text),
 )
+
+#: What chance is made of where lots are skipped (engine/quality/skip_lot.py); one row, made when the database is.
+sampling_secret = Table(
+    "sampling_secret",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    #: 32 random bytes, hexadecimal.
+    Column("secret", Text, nullable=False),
+)

@@ -1,0 +1,20 @@
+"""What chance is made of where lots are skipped: a secret of the installation, so that nobody foresees which."""
+
+import secrets
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0022"
+down_revision = "0019"
+
+
+def upgrade() -> None:
+    op.create_table(
+        "sampling_secret",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("secret", sa.Text, nullable=False),
+    )
+    op.execute(
+        sa.text("INSERT INTO sampling_secret (id, secret) VALUES (1, :secret)").bindparams(secret=secrets.token_hex(32))
+    )
