@@ -41,6 +41,7 @@ series = Table(
     Column("limits", Text),
     Column("changed_at", Text, nullable=False),
     PrimaryKeyConstraint("pair", "characteristic"),
+    Index("series_by_item", "item", "supplier", "characteristic"),
 )
 
 #: How an item from a supplier has done (engine/quality/scorecard.py).
@@ -53,6 +54,7 @@ scorecards = Table(
     #: JSON of a Scorecard.
     Column("content", Text, nullable=False),
     Column("changed_at", Text, nullable=False),
+    Index("scorecards_by_item", "item", "supplier"),
 )
 
 #: The journal entry up to which series and scorecards count; one row.

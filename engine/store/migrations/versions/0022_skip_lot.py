@@ -1,4 +1,4 @@
-"""What chance is made of where lots are skipped: a secret of the installation, so that nobody foresees which."""
+"""A secret of the installation, so that nobody foresees which lots are skipped; charts and scorecards by item."""
 
 import secrets
 
@@ -18,3 +18,5 @@ def upgrade() -> None:
     op.execute(
         sa.text("INSERT INTO sampling_secret (id, secret) VALUES (1, :secret)").bindparams(secret=secrets.token_hex(32))
     )
+    op.create_index("series_by_item", "series", ["item", "supplier", "characteristic"])
+    op.create_index("scorecards_by_item", "scorecards", ["item", "supplier"])
