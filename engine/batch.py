@@ -192,6 +192,8 @@ class Batch:
         around.reference = Reference(read_reference(self._cursor, self._statements, items, suppliers))
         if KINDS & around.rulebook.kinds or around.reference.switches:
             around.tracks = read_tracks(self._cursor, self._statements, {pair_of(*one) for one in every})
+        if around.reference.skips:
+            around.secret = writing.read_sampling_secret(self._cursor, self._statements)
 
     def _run(self, waiting: list[tuple[int | None, Submission]]) -> Generator[list[Case], list[Judgement], list[str]]:
         """Run courses, in order per lot, judging together; gives what arrived: ``lot:…`` and ``hold:…|…``."""

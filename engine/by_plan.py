@@ -41,7 +41,9 @@ def changed(around: Surroundings, lot: Lot, name: str) -> PlanAssigned | RuleVer
 def assigned(around: Surroundings, lot: Lot, kind: str) -> PlanAssigned | None:
     """The plan of ``kind`` that fits ``lot`` best; None: there is none, and the lot keeps what it has."""
     found = around.reference.plan_for(lot.item, lot.revision, lot.supplier, kind, around.day)
-    return None if found is None else PlanAssigned(assigned=around.assign(lot, *found))
+    if found is None:
+        return None
+    return PlanAssigned(assigned=around.assign(lot, *found, arriving=kind == "incoming"))
 
 
 def sampling_changed(reaction: Reaction) -> SamplingChanged:

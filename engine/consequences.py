@@ -39,7 +39,7 @@ class SamplingChanged(ev.Closed, frozen=True):
 
     #: The reaction that did it.
     reaction: str
-    severity: Literal["normal", "tightened", "reduced"]
+    severity: Literal["normal", "tightened", "reduced", "lot_by_lot"]
     text: str
 
 

@@ -3,7 +3,8 @@
 A plan is reference data (engine/reference.py). When a lot comes in, the plan that fits it best is assigned to it, with
 the sample that its size and its supplier's record ask for; both are journaled, so what is in work keeps its plan and
 its sample whatever is loaded later. Sampling is by attributes: a unit of the sample is nonconforming when any of its
-results is (ANSI/ASQ Z1.4-2003, ISO 2859-1:1999; engine/quality/sampling.py).
+results is (ANSI/ASQ Z1.4-2003, ISO 2859-1:1999; engine/quality/sampling.py); or by variables, characteristic by
+characteristic (engine/by_variables.py). A lot is accepted when all of it accepts.
 """
 
 import math
@@ -12,13 +13,24 @@ from decimal import Decimal
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
+from engine import by_variables
 from engine import events as ev
-from engine.quality import sampling
+from engine.by_variables import Variables
+from engine.quality import sampling, skip_lot
 from engine.quality.sampling import SamplingInvalid, Severity
 from engine.quality.scorecard import Scorecard
+from engine.quality.skip_lot import Scheme, SkipState, State
 from engine.quality.switching import judge
-from engine.records import AssignedPlan, SampleOutcome
+from engine.records import (
+    AssignedPlan,
+    AssignedVariables,
+    SampleOutcome,
+    SkipDecision,
+    SkipResult,
+    VariablesOutcome,
+)
 from rules import units
 from rules.compiled import Severity as RuleSeverity
 from rules.compiled import Verdict
@@ -34,7 +46,19 @@ KINDS = frozenset({"plan", "characteristic"})
 PLAN = "built-in"
 _SCALE = 1_000_000
 
+#: ISO 2859-3, clause 5.2.1: the smallest AQL, percent, with which lots are skipped.
+SKIPPING_AQL = Decimal("0.025")
+
 Fact = dict[str, int | str | bool]
+
+
+class Arrival(Struct, frozen=True):
+    """A lot that is just coming in, so that it may be skipped."""
+
+    #: Instant, as text.
+    now: str
+    #: What chance says for it, from 0 to 1.
+    drawn: float
 
 
 class Characteristic(ev.Closed, frozen=True):
@@ -50,6 +74,8 @@ class Characteristic(ev.Closed, frozen=True):
     required: bool = True
     #: Units to look at; left out: the plan's sample.
     sample_size: SampleSize | None = None
+    #: Mean and standard deviation decide, not how many units are outside the limits.
+    variables: Variables | None = None
     #: Values outside are typing errors, and refused.
     plausible_from: Decimal | None = None
     plausible_to: Decimal | None = None
@@ -68,6 +94,8 @@ class Sampling(ev.Closed, frozen=True):
     #: Percent nonconforming that is accepted with ``consumer_risk`` at the most; no nonconforming unit is accepted.
     limiting_quality: Annotated[str, Meta(max_length=8)] | None = None
     consumer_risk: Annotated[str, Meta(max_length=8)] = "0.10"
+    #: Lots of a supplier that has earned it go to stock without inspection; left out: none.
+    skip_lot: Scheme | None = None
 
 
 class InspectionPlan(ev.Closed, frozen=True):
@@ -94,14 +122,20 @@ def problem_of(plan: InspectionPlan) -> tuple[str, str] | None:
         problem = _characteristic_problem(plan, one)
         if problem is not None:
             return at + problem[0], f"{one.characteristic}: {problem[1]}"
-    return None if plan.sampling is None else _sampling_problem(plan.sampling)
+    if plan.sampling is None:
+        return None
+    return _sampling_problem(plan.sampling) or _skipping_problem(plan, plan.sampling)
 
 
 def _characteristic_problem(plan: InspectionPlan, one: Characteristic) -> tuple[str, str] | None:
     bounds = (one.lower, one.upper, one.target, one.plausible_from, one.plausible_to)
     if one.unit is None and any(bound is not None for bound in bounds):
         return "/unit", "limits need a unit; without one it is judged, not measured"
-    if one.sample_size is None and plan.sampling is None:
+    if one.variables is not None:
+        problem = _variables_problem(one, one.variables)
+        if problem is not None:
+            return "/variables", problem
+    elif one.sample_size is None and plan.sampling is None:
         return "/sample_size", "say on how many units, here or by the plan's sampling"
     if one.lower is not None and one.upper is not None and one.lower > one.upper:
         return "/lower", f"the lower limit {one.lower} is above the upper limit {one.upper}"
@@ -111,6 +145,14 @@ def _characteristic_problem(plan: InspectionPlan, one: Characteristic) -> tuple[
         if bound is not None and not within(bound, one.plausible_from, one.plausible_to):
             return f"/{name}", f"the limit {bound} itself is not plausible"
     return None
+
+
+def _variables_problem(one: Characteristic, asked: Variables) -> str | None:
+    if one.unit is None:
+        return "what is inspected by variables is measured, and has a unit"
+    if one.sample_size is not None or not one.required:
+        return "inspection by variables finds its sample itself, and decides: no sample_size, and required"
+    return by_variables.problem_of(asked, one.lower, one.upper)
 
 
 def _sampling_problem(asked: Sampling) -> tuple[str, str] | None:
@@ -123,29 +165,91 @@ def _sampling_problem(asked: Sampling) -> tuple[str, str] | None:
     return None
 
 
+def _skipping_problem(plan: InspectionPlan, asked: Sampling) -> tuple[str, str] | None:
+    if asked.skip_lot is None:
+        return None
+    if plan.kind != "incoming" or asked.aql is None or not asked.switching:
+        return "/sampling/skip_lot", "skip-lot is for goods that come in, with an aql and with switching"
+    if any(one.variables is not None for one in plan.characteristics):
+        return "/sampling/skip_lot", "skip-lot goes with sampling by attributes, not by variables"
+    if Decimal(asked.aql) < SKIPPING_AQL:
+        return "/sampling/skip_lot", f"skip-lot needs an aql of at least {SKIPPING_AQL}"
+    problem = skip_lot.problem_of(asked.skip_lot)
+    return None if problem is None else ("/sampling/skip_lot", problem)
+
+
 def within(value: Decimal, lower: Decimal | None, upper: Decimal | None) -> bool:
     """Between two limits, both included; None: no limit on that side."""
     return (lower is None or value >= lower) and (upper is None or value <= upper)
 
 
-def assign(key: str, revision: int, plan: InspectionPlan, quantity: Decimal, card: Scorecard) -> AssignedPlan:
-    """``plan`` for a lot of ``quantity``, with the sample that is taken of it.
-
-    While acceptance by sampling is discontinued, every unit is inspected.
-    """
+def switches(plan: InspectionPlan) -> bool:
+    """Does how hard is inspected follow the supplier's record?"""
+    sampled = any(one.variables is not None for one in plan.characteristics)
     if plan.sampling is None:
-        return AssignedPlan(plan=key, revision=revision)
-    size = max(1, math.ceil(quantity))
-    asked, switching = plan.sampling, plan.sampling.aql is not None and plan.sampling.switching
+        return sampled
+    return (sampled or plan.sampling.aql is not None) and plan.sampling.switching
+
+
+def assign(
+    key: str, revision: int, plan: InspectionPlan, quantity: Decimal, card: Scorecard, arrival: Arrival | None = None
+) -> AssignedPlan:
+    """``plan`` for a lot of ``quantity``, with the sample that is taken of it, and why.
+
+    While acceptance by sampling is discontinued, every unit is inspected. A lot that is skipped has its sample all the
+    same: a hold may lead to its inspection.
+    """
+    found = _sampled(key, revision, plan, quantity, card)
+    scheme = None if plan.sampling is None else plan.sampling.skip_lot
+    if scheme is None or arrival is None:
+        return replace(found, why=_why(found, card, None))
+    stands = skip_lot.standing(card.skip, scheme, arrival.now) if found.severity != "tightened" else SkipState()
+    skipped = not found.discontinued and skip_lot.is_skipped(stands, arrival.drawn)
+    drawn = Decimal(int(arrival.drawn * _SCALE)).scaleb(-6)
+    decision = SkipDecision(state=stands.state.value, frequency=stands.frequency, drawn=drawn, skipped=skipped)
+    return replace(found, skip=decision, why=_why(found, card, decision))
+
+
+def _why(found: AssignedPlan, card: Scorecard, skip: SkipDecision | None) -> str:
+    """Why a lot is inspected as hard as it is, or not at all."""
+    if not found.switching:
+        return ""
+    level = "every unit is inspected" if found.discontinued else f"{found.severity} inspection"
+    words = f"{level}: {card.because or 'nothing has changed it since the first lot'}"
+    if skip is None or skip.state == State.LOT_BY_LOT.value:
+        return words
+    if skip.state == State.INTERRUPTED.value:
+        return f"{words}; skip-lot is interrupted"
+    chance = f"1 lot in {skip.frequency} is inspected, drawn was {skip.drawn}"
+    return f"{words}; skip-lot: {'not ' if skip.skipped else ''}inspected, {chance}"
+
+
+def _sampled(key: str, revision: int, plan: InspectionPlan, quantity: Decimal, card: Scorecard) -> AssignedPlan:
+    switching, size = switches(plan), max(1, math.ceil(quantity))
     severity = card.sampling.severity if switching else Severity.NORMAL
+    named = severity.value if _by_aql(plan) else None
+    found = AssignedPlan(plan=key, revision=revision, severity=named, switching=switching)
+    if plan.sampling is None and not switching:
+        return found
     if size < 2 or (switching and card.sampling.discontinued):
-        return AssignedPlan(plan=key, revision=revision, sample_size=size, severity=severity.value,
-                            switching=switching, discontinued=switching and card.sampling.discontinued)  # fmt: skip
-    found = _sample_of(asked, size, severity)
-    return AssignedPlan(
-        plan=key, revision=revision, sample_size=found.sample_size, accept=found.accept, reject=found.reject,
-        severity=severity.value if asked.aql is not None else None, letter=found.letter, switching=switching,
-    )  # fmt: skip
+        discontinued = switching and card.sampling.discontinued
+        return replace(found, sample_size=size, severity=severity.value, discontinued=discontinued)
+    found = replace(found, variables=tuple(
+        by_variables.assign(one.characteristic, one.variables, one.lower, one.upper, size, severity)
+        for one in plan.characteristics if one.variables is not None
+    ))  # fmt: skip
+    if plan.sampling is None:
+        return found
+    sample = _sample_of(plan.sampling, size, severity)
+    return replace(
+        found, sample_size=sample.sample_size, accept=sample.accept, reject=sample.reject, letter=sample.letter
+    )
+
+
+def _by_aql(plan: InspectionPlan) -> bool:
+    """Is anything of the plan from tables with normal, tightened and reduced inspection?"""
+    sampled = any(one.variables is not None for one in plan.characteristics)
+    return sampled or (plan.sampling is not None and plan.sampling.aql is not None)
 
 
 def _sample_of(asked: Sampling, lot_size: int, severity: Severity) -> sampling.Plan:
@@ -167,6 +271,8 @@ class Found(Struct, frozen=True):
     #: Units, and of them those that can be told apart (by their sample number).
     nonconforming: int
     which: frozenset[int]
+    #: Measured values, millionths; only of a characteristic that is inspected by variables.
+    values: tuple[int, ...] = ()
 
     @property
     def missing(self) -> int:
@@ -179,19 +285,36 @@ def found_of(plan: InspectionPlan, assigned: AssignedPlan, results: Iterable[Fac
     by_name: dict[str, list[Fact]] = {}
     for result in results:
         by_name.setdefault(str(result["characteristic"]), []).append(result)
-    return [_found(one, wanted(one, assigned), by_name.get(one.characteristic, [])) for one in plan.characteristics]
+    return [
+        _found(one, wanted(one, assigned), by_name.get(one.characteristic, []), _estimated(one, assigned))
+        for one in plan.characteristics
+    ]
 
 
 def wanted(one: Characteristic, assigned: AssignedPlan) -> int:
     """Units on which ``one`` is looked at."""
     if one.sample_size is not None:
         return one.sample_size
-    return assigned.sample_size or 1
+    by_itself = [sample.sample_size for sample in assigned.variables if sample.characteristic == one.characteristic]
+    return by_itself[0] if by_itself else assigned.sample_size or 1
 
 
-def _found(planned: Characteristic, asked: int, results: Sequence[Fact]) -> Found:
+def _estimated(one: Characteristic, assigned: AssignedPlan) -> AssignedVariables | None:
+    """How ``one`` is inspected by variables; None: unit by unit."""
+    for sample in assigned.variables:
+        if sample.characteristic == one.characteristic and sample.estimates:
+            return sample
+    return None
+
+
+def _found(
+    planned: Characteristic, asked: int, results: Sequence[Fact], estimated: AssignedVariables | None
+) -> Found:
     looked_at = bad = 0
     which: set[int] = set()
+    if estimated is not None:
+        values = tuple(int(result["value"]) for result in results if "value" in result)
+        return Found(planned, asked, len(values), 0, frozenset(), values)
     for result in results:
         if "inspected" in result:
             looked_at += int(result["inspected"]) // _SCALE
@@ -236,15 +359,29 @@ def incomplete(found: Iterable[Found]) -> RuleVerdict | None:
 
 
 def outcome(plan: InspectionPlan, assigned: AssignedPlan, found: Sequence[Found]) -> SampleOutcome:
-    """What the sample says of the lot: accepted up to Ac, not accepted from Re on."""
+    """What the sample says of the lot: accepted up to Ac, not accepted from Re on; and each estimate at most M."""
     bad = nonconforming_units(found)
-    if assigned.letter is None or assigned.sample_size is None:
-        return SampleOutcome(bad, bad < assigned.reject, switching=assigned.switching)
-    units_seen = max(assigned.sample_size, bad)
-    judged = judge(
-        sampling.Plan(units_seen, assigned.accept, assigned.reject, assigned.letter), bad
-    )
-    return SampleOutcome(bad, judged.accepted, judged.back_to_normal, assigned.switching)
+    estimates = tuple(one for one in (estimated(each, assigned) for each in found) if one is not None)
+    said = SampleOutcome(bad, bad < assigned.reject, switching=assigned.switching, variables=estimates)
+    if assigned.letter is not None and assigned.sample_size is not None:
+        units_seen = max(assigned.sample_size, bad)
+        judged = judge(sampling.Plan(units_seen, assigned.accept, assigned.reject, assigned.letter), bad)
+        said = replace(said, accepted=judged.accepted, back_to_normal=judged.back_to_normal)
+    if not all(one.accepted for one in estimates):
+        said = replace(said, accepted=False, back_to_normal=False)
+    scheme = None if plan.sampling is None else plan.sampling.skip_lot
+    if scheme is None:
+        return said
+    points = skip_lot.points_of(assigned.accept, bad) if said.accepted and bad <= assigned.accept else None
+    return replace(said, skip=SkipResult(points, scheme))
+
+
+def estimated(one: Found, assigned: AssignedPlan) -> VariablesOutcome | None:
+    """What the values of a characteristic say of the lot; None: it is not inspected by variables, or not yet."""
+    sample = _estimated(one.planned, assigned)
+    if sample is None or len(one.values) != sample.sample_size:
+        return None
+    return by_variables.outcome(sample, one.planned.lower, one.planned.upper, one.values)
 
 
 def guards(
@@ -261,6 +398,9 @@ def guards(
             failing.append(_fails("CHARACTERISTIC-ON-PLAN", words))
             continue
         failing += _measurement_guards(one, wanted(one, assigned), m)
+        if m.value is None and _estimated(one, assigned) is not None:
+            words = f"{m.characteristic} is inspected by variables; say the value of each unit"
+            failing.append(_fails("RESULT-FITS-PLAN", words))
         key = (m.characteristic, m.sample)
         if m.inspected is None:
             if m.corrects is None and key in there:
@@ -311,7 +451,7 @@ def plan_facts(
     if "plan" in kinds:
         facts["plan"] = [_plan_fact(plan, assigned, found)]
     if "characteristic" in kinds:
-        facts["characteristic"] = [_characteristic_fact(one) for one in found]
+        facts["characteristic"] = [_characteristic_fact(one, estimated(one, assigned)) for one in found]
     return facts
 
 
@@ -321,22 +461,30 @@ def _plan_fact(plan: InspectionPlan, assigned: AssignedPlan, found: Sequence[Fou
         "accept": assigned.accept * _SCALE, "reject": assigned.reject * _SCALE,
         "nonconforming": nonconforming_units(found) * _SCALE, "complete": incomplete(found) is None,
         "discontinued": assigned.discontinued,
+        # Who inspects it after all, does so as the plan says.
+        "skipped": assigned.skip is not None and assigned.skip.skipped and not any(one.looked_at for one in found),
     }  # fmt: skip
     if assigned.sample_size is not None:
         fact["sample_size"] = assigned.sample_size * _SCALE
     if assigned.severity is not None:
         fact["severity"] = assigned.severity
+    if assigned.skip is not None:
+        fact |= {"skip_lot": assigned.skip.state, "skip_frequency": assigned.skip.frequency * _SCALE}
     return fact
 
 
-def _characteristic_fact(one: Found) -> Fact:
+def _characteristic_fact(one: Found, said: VariablesOutcome | None) -> Fact:
     planned = one.planned
     fact: Fact = {
         "characteristic": planned.characteristic, "required": planned.required, "sample_size": one.wanted * _SCALE,
         "inspected": one.looked_at * _SCALE, "missing": one.missing * _SCALE,
         "nonconforming": one.nonconforming * _SCALE,
     }  # fmt: skip
-    for name, number in (("lower", planned.lower), ("upper", planned.upper), ("target", planned.target)):
+    numbers = [("lower", planned.lower), ("upper", planned.upper), ("target", planned.target)]
+    if said is not None:
+        numbers += [(name, getattr(said, name)) for name in ("mean", "deviation")]
+        numbers += [("estimated_percent", said.percent), ("allowed_percent", said.allowed)]
+    for name, number in numbers:
         if number is not None:
             fact[name] = int(number.scaleb(units.PLACES))
     for name, text in (("unit", planned.unit), ("method", planned.method), ("instrument", planned.instrument)):

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from engine import events as ev
 from engine import stated
-from engine.inspection_plan import InspectionPlan
+from engine.inspection_plan import InspectionPlan, switches
 from engine.orders import Allocation, Calendar, Customer, Order
 from engine.production import Routing
 from engine.stated import Stated
@@ -113,7 +113,13 @@ class Reference:
     def switches(self) -> bool:
         """Does any plan look at suppliers' records?"""
         plans = [one.content for records in self._by_key.values() for one in records]
-        return any(isinstance(plan, InspectionPlan) and plan.sampling is not None for plan in plans)
+        return any(isinstance(plan, InspectionPlan) and switches(plan) for plan in plans)
+
+    @property
+    def skips(self) -> bool:
+        """Does any plan let lots go to stock without inspection?"""
+        plans = [one.content for records in self._by_key.values() for one in records]
+        return any(isinstance(p, InspectionPlan) and p.sampling is not None and p.sampling.skip_lot for p in plans)
 
     def stated(self, item: str, supplier: str | None, day: str) -> Stated:
         """Facts in force about an item from a supplier: what is about both comes last, so that it wins."""

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from transitions import Machine
 
 from engine import events as ev
+from engine.quality.skip_lot import Scheme
 
 #: Kinds of quality records, in the words of events and of rules.
 Kind = Literal["nonconformance", "deviation", "corrective_action"]
@@ -40,6 +41,62 @@ _OPENS_GATES = ("decided", "closed", "cancelled")
 _CLOSED_FROM = {"minor": _UNDER_WAY, "major": ("decided",), "critical": ("decided",)}
 
 
+class AssignedVariables(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The sample of a characteristic that is inspected by variables (engine/by_variables.py)."""
+
+    characteristic: str
+    sample_size: int
+    #: Code letter of Z1.9.
+    letter: str
+    #: The known standard deviation of the process; None: it is estimated.
+    sigma: Decimal | None = None
+    #: Largest percent that may be estimated beyond each limit; the larger one for both together. Both None: the whole
+    #: lot is inspected, unit by unit.
+    m_lower: Decimal | None = None
+    m_upper: Decimal | None = None
+    #: Standard deviations that mean and limit have to be apart: what M says of one limit.
+    k_lower: Decimal | None = None
+    k_upper: Decimal | None = None
+
+    @property
+    def estimates(self) -> bool:
+        """False: the lot is not larger than its sample."""
+        return self.m_lower is not None or self.m_upper is not None
+
+
+class VariablesOutcome(Struct, frozen=True, kw_only=True):
+    """What the measured values of a characteristic say of the lot."""
+
+    characteristic: str
+    mean: Decimal
+    #: Standard deviation: of the sample, or the known one.
+    deviation: Decimal
+    #: Percent estimated beyond the limits together, and the largest that is accepted.
+    percent: Decimal
+    allowed: Decimal
+    accepted: bool
+
+
+class SkipDecision(Struct, frozen=True, kw_only=True):
+    """Whether a lot that came in goes to stock without inspection (engine/quality/skip_lot.py)."""
+
+    #: lot_by_lot, skip_lot, interrupted
+    state: str
+    #: One lot in so many is inspected; 0: every one.
+    frequency: int
+    #: What chance said for this lot, from 0 to 1; it is inspected below 1 / frequency.
+    drawn: Decimal
+    skipped: bool
+
+
+class SkipResult(Struct, frozen=True, omit_defaults=True):
+    """What an inspected lot counts for skip-lot sampling."""
+
+    #: Points for the qualification score; None: the count begins anew.
+    points: int | None = None
+    scheme: Scheme = Scheme()
+
+
 class AssignedPlan(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The inspection plan of a lot, and the sample that is taken of it (engine/inspection_plan.py)."""
 
@@ -59,6 +116,12 @@ class AssignedPlan(Struct, frozen=True, kw_only=True, omit_defaults=True):
     switching: bool = False
     #: Acceptance by sampling is discontinued: every unit is inspected.
     discontinued: bool = False
+    #: Characteristics that are inspected by variables.
+    variables: tuple[AssignedVariables, ...] = ()
+    #: Whether the lot is skipped; None: the plan skips none.
+    skip: SkipDecision | None = None
+    #: Why it is inspected as hard as it is, for people.
+    why: str = ""
 
 
 class SampleOutcome(Struct, frozen=True, omit_defaults=True):
@@ -69,6 +132,10 @@ class SampleOutcome(Struct, frozen=True, omit_defaults=True):
     #: Accepted although more than the accept number were found (reduced inspection): normal inspection comes back.
     back_to_normal: bool = False
     switching: bool = False
+    #: Characteristics that were inspected by variables; each has to be accepted, too.
+    variables: tuple[VariablesOutcome, ...] = ()
+    #: What it counts for skip-lot sampling; None: the plan skips none.
+    skip: SkipResult | None = None
 
 
 class Signature(Struct, frozen=True, omit_defaults=True):

@@ -83,7 +83,8 @@ class OrderSampling(Struct, frozen=True, forbid_unknown_fields=True):
     """How hard lots of an item from a supplier are inspected from now on: the switching rules go on from there."""
 
     item: ev.Code
-    severity: Literal["normal", "tightened", "reduced"]
+    #: ``lot_by_lot`` ends skip-lot sampling, and leaves the severity as it is.
+    severity: Literal["normal", "tightened", "reduced", "lot_by_lot"]
     #: Who agreed, and to what: kept for ever.
     reason: Annotated[str, Meta(min_length=1, max_length=500)]
     supplier: Supplier = ""

@@ -7,10 +7,11 @@ from msgspec import Struct
 
 from engine import inspection_plan, tracks
 from engine.gather import Fact, Facts, gather
-from engine.inspection_plan import InspectionPlan
+from engine.inspection_plan import Arrival, InspectionPlan
 from engine.known import Known, Reference
 from engine.lot import Lot
 from engine.production import OperationRun, charted_facts, operation_facts
+from engine.quality.skip_lot import draw
 from engine.records import AssignedPlan
 from engine.tracks import Track, card_of, pair_of, track_facts
 from rules.rulebook import Case, RuleBook
@@ -30,6 +31,8 @@ class Surroundings(Struct):
     tracks: Mapping[str, Track] = {}
     #: Reference data about the items and suppliers of the lots.
     reference: Reference = Reference()
+    #: What chance is made of where lots are skipped; empty: nothing is skipped.
+    secret: bytes = b""
 
     @property
     def day(self) -> str:
@@ -64,9 +67,12 @@ class Surroundings(Struct):
         """The plan that the lot is inspected by; None: there is none."""
         return None if lot.plan is None else (self.reference.plan(lot.plan.plan, lot.plan.revision), lot.plan)
 
-    def assign(self, lot: Lot, known: Known, plan: InspectionPlan) -> AssignedPlan:
+    def assign(self, lot: Lot, known: Known, plan: InspectionPlan, *, arriving: bool = False) -> AssignedPlan:
         """``plan`` for ``lot``, with the sample that its size and its supplier's record ask for."""
-        return inspection_plan.assign(known.key, known.revision, plan, lot.quantity, card_of(self._track(lot).card))
+        card, arrival = card_of(self._track(lot).card), None
+        if arriving and self.secret:
+            arrival = Arrival(self.now, draw(self.secret, pair_of(lot.item, lot.supplier), lot.id))
+        return inspection_plan.assign(known.key, known.revision, plan, lot.quantity, card, arrival)
 
     def _track(self, lot: Lot) -> Track:
         return self.tracks.get(pair_of(lot.item, lot.supplier), Track())

@@ -22,8 +22,9 @@ from engine.production import charted
 from engine.quality.sampling import Severity
 from engine.quality.scorecard import Scorecard, counted
 from engine.quality.series import LotPoint, Series, extended, point_of
-from engine.quality.switching import Judged, SwitchingState, after
-from engine.records import SampleOutcome
+from engine.quality.skip_lot import SkipState, State, inspected, skipped
+from engine.quality.switching import Judged, SwitchingState, after, switched
+from engine.records import SampleOutcome, SkipResult
 from engine.store import track_record as stored
 from engine.store import writing
 from engine.store.opening import Store
@@ -33,7 +34,7 @@ log = logging.getLogger("lotgate.track_record")
 
 _SCALE = 1_000_000
 #: Steps of lots that something is counted of.
-_COUNTED = ("inspect", "change_sampling", "report_operation")
+_COUNTED = ("inspect", "change_sampling", "dock_to_stock", "report_operation")
 #: CloudEvents type of a report of an operation.
 OPERATION = "operation.reported.v1"
 #: Journal entries that one round looks at.
@@ -62,6 +63,7 @@ def read_tracks(cursor: writing.Cursor, statements: writing.Statements, pairs: I
 class _Inspection(Struct):
     """A completed inspection that is to be counted."""
 
+    lot: str
     pair: str
     point: dict[str, LotPoint]
     original: bool
@@ -113,16 +115,44 @@ class _Counting(Struct):
 
     def _switch(self, inspection: _Inspection) -> None:
         sample = inspection.sample
-        if sample is not None and sample.switching:
-            card = self.cards[inspection.pair]
-            judged = Judged(sample.accepted, sample.back_to_normal)
-            self.cards[inspection.pair] = replace(card, sampling=after(card.sampling, judged))
+        if sample is None or not sample.switching:
+            return
+        card = self.cards[inspection.pair]
+        judged = Judged(sample.accepted, sample.back_to_normal)
+        sampling = after(card.sampling, judged)
+        because = switched(card.sampling, sampling, inspection.lot) or card.because
+        self.cards[inspection.pair] = replace(card, sampling=sampling, because=because)
+        if sample.skip is not None:
+            self._skip(inspection, sample.skip)
 
-    def change(self, pair: str, severity: str, at: str) -> None:
+    def _skip(self, inspection: _Inspection, said: SkipResult) -> None:
+        """Go on with skip-lot sampling; while lots are skipped, the others are under normal inspection."""
+        card, sample = self.cards[inspection.pair], inspection.sample
+        ordinary = card.sampling.severity is not Severity.TIGHTENED and not card.sampling.discontinued
+        skip = inspected(
+            card.skip, said.scheme, inspection.at, accepted=sample is not None and sample.accepted,
+            points=said.points, ordinary=ordinary,
+        )  # fmt: skip
+        card = replace(card, skip=skip)
+        if skip.state is not State.LOT_BY_LOT and card.sampling.severity is Severity.REDUCED:
+            because = "lots are skipped, and those in between are inspected normally"
+            card = replace(card, sampling=SwitchingState(), because=because)
+        self.cards[inspection.pair] = card
+
+    def change(self, pair: str, to: str, at: str, because: str) -> None:
         """Somebody, or a reaction, says how hard it is inspected from now on."""
         self.at[pair] = at
         card = self.cards.get(pair, Scorecard())
-        self.cards[pair] = replace(card, sampling=SwitchingState(Severity(severity)))
+        skip = SkipState(last=card.skip.last) if to in ("tightened", "lot_by_lot") else card.skip
+        if to != "lot_by_lot":
+            card = replace(card, sampling=SwitchingState(Severity(to)))
+        self.cards[pair] = replace(card, skip=skip, because=because)
+
+    def skipped(self, pair: str, at: str) -> None:
+        """A lot went to stock without inspection."""
+        self.at[pair] = at
+        card = self.cards.get(pair, Scorecard())
+        self.cards[pair] = replace(card, skip=skipped(card.skip, at), skipped=card.skipped + 1)
 
 
 def count(store: Store) -> int:
@@ -141,13 +171,17 @@ def count(store: Store) -> int:
         counting = _Counting({pair_of(row[6], row[7]): (row[6], row[7] or "") for row in steps})
         counting.read(connection)
         for row in steps:
+            pair = pair_of(row[6], row[7])
             if row[4] == "inspect":
                 counting.add(next(inspections))
             elif row[4] == "report_operation":
-                counting.add_operation(pair_of(row[6], row[7]), row[2], row[5], decode_data(OPERATION, row[8]))
+                counting.add_operation(pair, row[2], row[5], decode_data(OPERATION, row[8]))
+            elif row[4] == "dock_to_stock":
+                counting.skipped(pair, row[5])
             else:
                 changed = decode_data(row[9], row[8])
-                counting.change(pair_of(row[6], row[7]), changed.severity, row[5])
+                because = f"{changed.text} (reaction {changed.reaction}, lot {row[2]})"
+                counting.change(pair, changed.severity, row[5], because)
         stored.keep(connection, "scorecards", _card_rows(counting))
         stored.keep(connection, "series", _series_rows(counting))
     return len(page)
@@ -204,7 +238,7 @@ def _inspection(row: Any, records: Sequence[tuple[int, str]], turns: Sequence[tu
     points = {name: point_of(lot, at, values) for name, values in measured.items()}
     rejected = (version + 1, "reject") in turns
     sample = decode_data(type_, data).sample
-    return _Inspection(pair_of(item, supplier), points, since == 0, rejected, units, bad, at, sample)
+    return _Inspection(lot, pair_of(item, supplier), points, since == 0, rejected, units, bad, at, sample)
 
 
 def carry_out_orders(store: Store, now: str) -> int:
@@ -214,7 +248,8 @@ def carry_out_orders(store: Store, now: str) -> int:
         counting = _Counting({pair_of(o.item, o.supplier): (o.item, o.supplier) for o in orders})
         counting.read(connection)
         for order in orders:
-            counting.change(pair_of(order.item, order.supplier), order.severity, now)
+            because = f"{order.reason} ({order.ordered_by})"
+            counting.change(pair_of(order.item, order.supplier), order.severity, now, because)
         stored.keep(connection, "scorecards", _card_rows(counting))
         stored.finish_orders(connection, [order.id for order in orders], now)
     return len(orders)

@@ -43,7 +43,7 @@ RULE_KEYS = (
 )  # fmt: skip
 REACTION_KEYS = ("id", "title", "after", "when", "do", "to", "message", "effective")
 #: What ``change_sampling`` may lead to.
-SAMPLING = ("normal", "tightened", "reduced")
+SAMPLING = ("normal", "tightened", "reduced", "lot_by_lot")
 _FORMS = ("every", "none", "count", "any_of")
 REQUIREMENT_KEYS = (*_FORMS, "where", "check", "row", "at_least", "distinct", "for_each")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")

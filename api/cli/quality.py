@@ -53,9 +53,13 @@ def _scorecards(options: argparse.Namespace, client: Client) -> int:
         card, percent, ppm = line["scorecard"], line["rejection_percent"], line["ppm"]
         rates = [] if percent is None else [f"{percent:.1f} % rejected"]
         rates += [] if ppm is None else [f"{ppm:.0f} ppm"]
+        skip = card["skip"]
+        level = card["sampling"]["severity"]
+        if skip["state"] != "lot_by_lot":
+            level += f", {skip['state'].replace('_', '-')} 1 in {skip['frequency']}"
         print(
             f"{line['item']:<16} {line['supplier'] or 'own production':<16} {counted(card['lots'], 'lot', 'lots')},"
-            f" {', '.join(rates)}, {card['accepted_in_row']} good in a row, inspection {card['sampling']['severity']}"
+            f" {', '.join(rates)}, {card['accepted_in_row']} good in a row, inspection {level}"
         )
     print(counted(len(lines["data"]), "scorecard", "scorecards"))
     return DONE

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from api.cli.main import DONE, WRONG, Failure, print_json
+from api.cli.variables import variables
 from engine.quality.curves import acceptance_binomial, acceptance_hypergeometric, fraction_accepted_with
 from engine.quality.double import accepted_of_lot, accepted_of_process, double_plan, units_on_average
 from engine.quality.sampling import Plan, SamplingInvalid, Severity, code_letter, plan, zero_accept_plan
@@ -20,6 +21,10 @@ _FRACTIONS = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.065, 
 def sampling(options: argparse.Namespace, settings: Settings) -> int:
     """Answer from the tables; needs no service."""
     try:
+        if options.variables is not None:
+            return variables(options)
+        if options.action == "judge":
+            raise SamplingInvalid("judge is for plans by variables: say --variables")
         if options.double:
             return _double(options)
         return {"plan": _plan, "curve": _curve, "table": _table}[options.action](options)
@@ -70,7 +75,8 @@ def _double(options: argparse.Namespace) -> int:
         letters = f"code letter {code_letter(size, options.level)}, plan {found.letter}"
         print(f"{letters}: inspect {found.sample_size} of {size}")
         print(f"  accept with up to {found.first_accept} nonconforming, do not accept from {found.first_reject} on")
-        print(f"  between: inspect {found.sample_size} more; accept with up to {found.second_accept} in both samples")
+        back = f", but from {found.second_accept + 1} on go back to normal" if found.most > found.second_accept else ""
+        print(f"  between: inspect {found.sample_size} more; accept with up to {found.most} in both samples{back}")
         return DONE
     lines = [
         {

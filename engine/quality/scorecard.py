@@ -7,6 +7,7 @@ lot; ``accepted_in_row`` counts back from the newest. Definitions for readers ar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from engine.quality.skip_lot import SkipState
 from engine.quality.switching import SwitchingState
 
 _SCALE = 1_000_000
@@ -25,6 +26,11 @@ class Scorecard(Struct, frozen=True):
     nonconforming: int = 0
     #: Where inspection by sampling stands.
     sampling: SwitchingState = SwitchingState()
+    #: Why it stands there; empty: nothing has changed it since the first lot.
+    because: str = ""
+    #: Where skip-lot sampling stands, and lots that went to stock without inspection.
+    skip: SkipState = SkipState()
+    skipped: int = 0
 
     @property
     def rejection_percent(self) -> float | None:
@@ -59,6 +65,10 @@ def scorecard_fact(card: Scorecard) -> dict[str, int | str | bool]:
         "nonconforming_units": card.nonconforming * _SCALE,
         "sampling": card.sampling.severity.value,
         "discontinued": card.sampling.discontinued,
+        "skip_lot": card.skip.state.value,
+        "skip_frequency": card.skip.frequency * _SCALE,
+        "qualification_score": card.skip.score * _SCALE,
+        "skipped_lots": card.skipped * _SCALE,
     }
     if card.rejection_percent is not None:
         fact["rejection_percent"] = round(card.rejection_percent * _SCALE)

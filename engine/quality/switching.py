@@ -70,3 +70,18 @@ def after(state: SwitchingState, judged: Judged, *, steady: bool = True, reduce:
 def resumed() -> SwitchingState:
     """After discontinuation, when the supplier has put it right: tightened inspection."""
     return SwitchingState(Severity.TIGHTENED)
+
+
+def switched(before: SwitchingState, after: SwitchingState, lot: str) -> str:
+    """Why inspection is under another severity after ``lot``, as a sentence; empty: it is not."""
+    if after.discontinued and not before.discontinued:
+        return f"{DISCONTINUE} lots were not accepted under tightened inspection, the last one {lot}"
+    if after.severity is before.severity:
+        return ""
+    if after.severity is Severity.TIGHTENED:
+        return f"{REJECTS} of {WINDOW} or fewer lots in a row were not accepted, the last one {lot}"
+    if after.severity is Severity.REDUCED:
+        return f"{EARN} lots in a row were accepted, the last one {lot}"
+    if before.severity is Severity.TIGHTENED:
+        return f"{RECOVER} lots in a row were accepted under tightened inspection, the last one {lot}"
+    return f"under reduced inspection {lot} was not accepted, or with more than its accept number"

@@ -12,8 +12,8 @@ from engine.store.schema.quality import sampling_orders, scorecards, series, tra
 
 _COLUMNS = (
     'j.lot, j.version, j."trigger", j.recorded_at, l.item, l.supplier,'
-    " CASE WHEN j.\"trigger\" IN ('inspect', 'change_sampling', 'report_operation') AND j.kind <> 'refusal'"
-    " THEN j.data END, j.type"
+    " CASE WHEN j.\"trigger\" IN ('inspect', 'change_sampling', 'report_operation', 'dock_to_stock')"
+    " AND j.kind <> 'refusal' THEN j.data END, j.type"
 )
 _PAGE = {
     "sqlite": f"""

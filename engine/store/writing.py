@@ -150,6 +150,7 @@ class Statements:
         self.links = {end: f"SELECT parent, child FROM links WHERE {among(end)}" for end in ("parent", "child")}
         self.scorecards = f"SELECT pair, content FROM scorecards WHERE {among('pair')}"
         self.series = f"SELECT pair, characteristic, content, limits FROM series WHERE {among('pair')}"
+        self.chance = "SELECT secret FROM sampling_secret"
         self.reference = (
             "SELECT position, kind, key, revision, effective_from, effective_until, digest FROM reference"
             f" WHERE {among('item')} UNION ALL"
@@ -300,6 +301,12 @@ def read_tracks(cursor: Cursor, statements: Statements, pairs: Iterable[str]) ->
     cards = list(cursor.fetchall())
     cursor.execute(statements.series, (keys,))
     return cards, list(cursor.fetchall())
+
+
+def read_sampling_secret(cursor: Cursor, statements: Statements) -> bytes:
+    """What chance is made of where lots are skipped."""
+    cursor.execute(statements.chance)
+    return bytes.fromhex(cursor.fetchall()[0][0])
 
 
 def read_reference(cursor: Cursor, statements: Statements, items: Iterable[str], suppliers: Iterable[str]) -> list[Any]:

@@ -107,3 +107,38 @@ def test_an_order_of_sampling_is_taken(service: Any) -> None:
     answer = service.http.post("/v1/quality/sampling", json=order)
     assert (answer.status_code, answer.json()["ordered_by"]) == (202, "admin")
     assert service.http.post("/v1/quality/sampling", json=order | {"severity": "harsh"}).status_code == 422
+
+
+def test_a_lot_says_how_hard_it_is_inspected_and_why(service: Any) -> None:
+    """At the API and on its page: severity, skip-lot, and the plan by variables with what it estimated."""
+    plan = {
+        "effective_from": "2026-01-01",
+        "content": {
+            "item": "TEN-POINT", "supplier": "WHY-CO", "characteristics": [
+                {"characteristic": "c01", "unit": "mm", "lower": "9.9", "upper": "10.1", "sample_size": 2},
+            ], "sampling": {"aql": "1.0", "skip_lot": {"score": 20}},
+        },
+    }  # fmt: skip
+    assert service.http.put("/v1/reference/inspection-plan/WHY", json=plan).status_code == 201
+    by_variables = {
+        "effective_from": "2026-01-01",
+        "content": {"item": "TEN-POINT", "supplier": "WHY-VAR", "characteristics": [
+            {"characteristic": "c01", "unit": "mm", "lower": "9.9", "variables": {"aql": "1.0"}}]},
+    }  # fmt: skip
+    assert service.http.put("/v1/reference/inspection-plan/WHY-VAR", json=by_variables).status_code == 201
+    data = {"item": "TEN-POINT", "revision": "A", "quantity": {"value": "40", "unit": "ea"}}
+    for lot, supplier in (("WHY-1", "WHY-CO"), ("WHY-2", "WHY-VAR")):
+        event = {"specversion": "1.0", "id": f"e-{lot}", "source": "test/why", "type": "lot.received.v1", "subject": lot,
+                 "data": data | {"supplier": supplier, "receipt": f"R-{lot}"}}  # fmt: skip
+        answer = service.http.post("/v1/events", json=event, headers={"Content-Type": "application/cloudevents+json"})
+        assert answer.status_code == 201, answer.text
+    found = service.http.get("/v1/lots/WHY-1").json()["lot"]["plan"]
+    assert found["why"] == "normal inspection: nothing has changed it since the first lot"
+    assert (found["skip"]["state"], found["skip"]["skipped"]) == ("lot_by_lot", False)
+    assert 0 <= float(found["skip"]["drawn"]) < 1
+    page = service.http.get("/console/lots/WHY-1").text
+    assert "normal inspection: nothing has changed it since the first lot" in page
+    second = service.http.get("/v1/lots/WHY-2").json()["lot"]["plan"]
+    assert (second["variables"][0]["m_lower"], second["variables"][0]["sample_size"]) == ("3.33", 5)
+    page = service.http.get("/console/lots/WHY-2").text
+    assert "at most 3.33 % beyond the limits" in page

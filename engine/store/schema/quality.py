@@ -41,6 +41,7 @@ series = Table(
     Column("limits", Text),
     Column("changed_at", Text, nullable=False),
     PrimaryKeyConstraint("pair", "characteristic"),
+    Index("series_by_item", "item", "supplier", "characteristic"),
 )
 
 #: How an item from a supplier has done (engine/quality/scorecard.py).
@@ -53,6 +54,7 @@ scorecards = Table(
     #: JSON of a Scorecard.
     Column("content", Text, nullable=False),
     Column("changed_at", Text, nullable=False),
+    Index("scorecards_by_item", "item", "supplier"),
 )
 
 #: The journal entry up to which series and scorecards count; one row.
@@ -97,4 +99,13 @@ sampling_orders = Table(
     Column("ordered_by", Text, nullable=False),
     #: NULL: the clock process has still to do it.
     Column("done_at", Text),
+)
+
+#: What chance is made of where lots are skipped (engine/quality/skip_lot.py); one row, made when the database is.
+sampling_secret = Table(
+    "sampling_secret",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    #: 32 random bytes, hexadecimal.
+    Column("secret", Text, nullable=False),
 )
