@@ -372,7 +372,7 @@ def outcome(plan: InspectionPlan, assigned: AssignedPlan, found: Sequence[Found]
     scheme = None if plan.sampling is None else plan.sampling.skip_lot
     if scheme is None:
         return said
-    points = skip_lot.points_of(assigned.accept, bad) if said.accepted and bad <= assigned.accept else None
+    points = skip_lot.points_of(assigned.accept, bad, scheme) if said.accepted and bad <= assigned.accept else None
     return replace(said, skip=SkipResult(points, scheme))
 
 

@@ -2,8 +2,8 @@
 
 The states are those of ISO 2859-3 and ANSI/ASQ S1: lot-by-lot inspection (State 1), skip-lot inspection (State 2),
 skip-lot interrupted (State 3). The standards' text was not at hand. The numbers of :class:`Scheme` are therefore
-parameters of every plan, with the defaults that the standard is known by (a score of 50 within 20 lots; 1 in 2 to
-1 in 5); the points of a lot are declared here, not copied. Public sources were found for: the states and the order of
+parameters of every plan, points and all; their defaults (a score of 50 within 20 lots, 1 in 2 to 1 in 5, 5 points and
+3) are declared here and were compared with no printed copy. Public sources were found for: the states and the order of
 the clauses (contents of GB/T 2828.3-2008, identical with ISO 2859-3:2005), AQLs of at least 0.025 percent (ASQ, Ask
 the Experts), lots chosen strictly at random, under normal inspection, and an end of skipping where tightened
 inspection begins (7 CFR 42.120 to 42.123, a scheme of 1 in 2 and 1 in 4).
@@ -24,6 +24,7 @@ RAREST, MOST_FREQUENT = 5, 2
 _LADDER = (0, 1, 2, 3, 5, 7, 10, 14, 21)
 
 Lots = Annotated[int, Meta(ge=1, le=1000)]
+Points = Annotated[int, Meta(ge=0, le=100)]
 
 
 class State(enum.Enum):
@@ -43,6 +44,12 @@ class Scheme(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkno
     #: First frequency: 1 in 4 when the score took up to this many lots, 1 in 3 up to that many, else 1 in 2.
     one_in_four: Lots = 11
     one_in_three: Lots = 14
+    #: Points of an accepted lot: it would be accepted with the AQL two steps tighter; with one step.
+    two_steps: Points = 5
+    one_step: Points = 3
+    #: Where no AQL is tighter: of accept number 0; of accept number 1 with one nonconforming unit.
+    zero: Points = 3
+    one_found: Points = 1
     #: Lots in a row that are accepted while skipping is interrupted, and take it up again.
     requalify: Lots = 4
     #: Days without a lot after which skipping is lost.
@@ -64,20 +71,19 @@ class SkipState(Struct, frozen=True):
     last: str | None = None
 
 
-def points_of(accept: int, nonconforming: int) -> int | None:
+def points_of(accept: int, nonconforming: int, scheme: Scheme) -> int | None:
     """Points of a lot that was accepted with ``nonconforming`` units; None: the count begins anew.
 
-    5 when it would be accepted with the AQL two steps tighter, 3 with one step; accept number 0 has no tighter one,
-    and gives 3, and accept number 1 gives 5 for none and 1 for one. Others begin anew.
+    A lot that would be accepted with no tighter AQL begins anew, but for accept numbers 0 and 1, which have none.
     """
     if accept == 0:
-        return 3
+        return scheme.zero
     if accept == 1:
-        return 5 if nonconforming == 0 else 1
+        return scheme.two_steps if nonconforming == 0 else scheme.one_found
     step = next((n for n, number in enumerate(_LADDER) if number >= accept), len(_LADDER) - 1)
     if nonconforming <= _LADDER[max(0, step - 2)]:
-        return 5
-    return 3 if nonconforming <= _LADDER[max(0, step - 1)] else None
+        return scheme.two_steps
+    return scheme.one_step if nonconforming <= _LADDER[max(0, step - 1)] else None
 
 
 def standing(state: SkipState, scheme: Scheme, now: str) -> SkipState:
@@ -149,8 +155,9 @@ def problem_of(scheme: Scheme) -> str | None:
     """What is wrong with a scheme, as a sentence."""
     if scheme.one_in_four > scheme.one_in_three or scheme.one_in_three > scheme.lots:
         return "one_in_four is at most one_in_three, and that at most lots"
-    if scheme.score > 5 * scheme.lots:
-        return f"a score of {scheme.score} cannot be reached within {scheme.lots} lots, with 5 points a lot at the most"
+    most = max(scheme.two_steps, scheme.one_step, scheme.zero, scheme.one_found)
+    if scheme.score > most * scheme.lots:
+        return f"a score of {scheme.score} cannot be reached within {scheme.lots} lots, with {most} points a lot"
     return None
 
 

@@ -79,7 +79,7 @@ def test_tightened_inspection_and_a_long_silence_take_skipping_away() -> None:
     (21, [5] * 11 + [3] * 4 + [None] * 7),
 ])  # fmt: skip
 def test_the_points_of_a_lot(accept: int, points: list[int | None]) -> None:
-    assert [points_of(accept, n) for n in range(accept + 1)] == points
+    assert [points_of(accept, n, Scheme()) for n in range(accept + 1)] == points
 
 
 def test_points_are_those_of_the_tables_with_the_aql_one_and_two_steps_tighter() -> None:
@@ -93,7 +93,7 @@ def test_points_are_those_of_the_tables_with_the_aql_one_and_two_steps_tighter()
                 continue
             for found in range(here.accept + 1):
                 wanted = 5 if found <= two.accept else 3 if found <= one.accept else None
-                assert points_of(here.accept, found) == wanted, (size, aql, found)
+                assert points_of(here.accept, found, Scheme()) == wanted, (size, aql, found)
                 seen += 1
     assert seen > 100
 
@@ -178,6 +178,11 @@ def test_who_does_not_know_the_secret_foresees_nothing() -> None:
 def test_where_nothing_was_earned_nothing_is_skipped(drawn: float) -> None:
     assert not is_skipped(SkipState(), drawn)
     assert not is_skipped(SkipState(State.INTERRUPTED, 4), drawn)
+
+
+def test_a_plan_may_say_other_points() -> None:
+    own = Scheme(two_steps=7, one_step=2, zero=4, one_found=0)
+    assert [points_of(0, 0, own), points_of(1, 0, own), points_of(1, 1, own), points_of(2, 1, own)] == [4, 7, 0, 2]
 
 
 @pytest.mark.parametrize("scheme", [Scheme(one_in_four=15), Scheme(one_in_three=21), Scheme(score=101), Scheme(lots=9)])

@@ -54,8 +54,8 @@ def test_k_is_what_others_print() -> None:
     for letter, (first, *constants) in _PRINTED.items():
         start = AQLS.index(first)
         for aql, k in zip(AQLS[start:], constants, strict=False):
-            # Two decimals; those of letter G go back to MIL-STD-414 (M from other roundings), 0.012 away.
-            assert cell(letter, aql).k == pytest.approx(k, abs=0.012), (letter, aql)
+            # Two decimals; those of letter G are further away, and seem to be MIL-STD-414's.
+            assert cell(letter, aql).k == pytest.approx(k, abs=0.012 if letter == "G" else 0.007), (letter, aql)
             seen += 1
     assert seen == 57
 
@@ -117,7 +117,7 @@ def test_the_estimate_is_that_of_the_beta_distribution(x: float, a: float, share
     assert beta_symmetric(x, a) == pytest.approx(share, rel=1e-10)
 
 
-#: MIL-STD-414 and Z1.9, examples B-1 to B-3: highest temperature of operation, at most 209 and at least 180 degrees;
+#: MIL-STD-414 and Z1.9, examples B-1 to B-3, as textbooks retell them: highest temperature of operation, at most 209 and at least 180 degrees;
 #: a lot of 40, AQL 1.0.
 _TEMPERATURES = (197, 188, 184, 205, 201)
 
