@@ -7,6 +7,7 @@ caller may branch on it. What may not enter: the making of answers (api/problems
 from msgspec import Struct
 
 from engine.answer import TITLES
+from engine.wide_holds import Outdated, WrongRole
 
 
 class ProblemType(Struct, frozen=True):
@@ -148,6 +149,20 @@ _ROWS = (
         409,
         "The hold was lifted before.",
         "See `GET /v1/lots/{lot}/holds` for the holds that stand.",
+    ),
+    ProblemType(
+        "lift-role",
+        WrongRole.title,
+        409,
+        "The hold names the role in which it must be lifted; this was said in another one. The attempt is kept.",
+        "Have somebody with that role lift it, who says so with `role`.",
+    ),
+    ProblemType(
+        "preview-outdated",
+        Outdated.title,
+        409,
+        "The lots that the filter finds are not those of the look whose `digest` was sent.",
+        "Look again, and decide on what is there now.",
     ),
     ProblemType(
         "fact-invalid",

@@ -22,7 +22,9 @@ from engine.holds import HoldChange, changes_of
 from engine.journal import GENESIS, Entry, entry_hash, step_of
 from engine.lifecycle import ABSENT, Situation, allowed, follow, gate_of, is_fact
 from engine.lot import Lot, evolve
-from engine.submission import Submission, child_of_shipment
+from engine.parts import REGRADED, born, part_of
+from engine.scopes import BRINGS, missing
+from engine.submission import Submission
 from engine.surroundings import Surroundings
 from engine.telling import Telling
 from rules.rulebook import Case, Judgement, Reaction, RuleVerdict
@@ -169,6 +171,8 @@ class Course:
             self._refuse(decide.Refusal("transition-not-allowed", f"{trigger} is not possible while {state}."))
             return
         yield from self._carry_out(after, judgement, plan if isinstance(plan, PlanAssigned) else None)
+        if trigger in BRINGS:
+            self._place_standing()
         if judgement is not None and fact and trigger != "void_shipment":
             self._place_holds(judgement)
         yield from self._follow_ups()
@@ -188,8 +192,8 @@ class Course:
             self._event_entry(after, judgement)
             for child in event.data.children:
                 self._split_off(child.lot, child.quantity.value)
-        elif isinstance(event, ev.LotShipped) and self._is_partial(event):
-            self._ship_a_part(event, after, judgement)
+        elif (part := part_of(event, self.before)) is not None:
+            self._take_a_part(*part, after, judgement)
         elif isinstance(event, ev.LotDispositioned) and event.data.decision == "regrade":
             self._regrade(event, after, judgement)
         else:
@@ -228,30 +232,23 @@ class Course:
         parent = self.lot
         if parent is None:
             raise AssertionError("a split without a parent")
-        born = replace(
-            parent, id=child, version=1, quantity=quantity, parent=parent.id, closed=None, head="",
-            received_at=self.around.now, changed_at=self.around.now, sequences={}, lifted=(), disputes=(),
-            signatures=(), results_from=parent.results_from or (parent.id if parent.has_results else None), **changes,
-        )  # fmt: skip
-        data = SplitOff(parent=parent.id, lot=msgspec.Raw(_encode(born)))
-        self._append(child, "consequence", "split_off", CONSEQUENCE_TYPES["split_off"], born.state, data,
+        lot = born(parent, child, quantity, self.around.now, **changes)
+        data = SplitOff(parent=parent.id, lot=msgspec.Raw(_encode(lot)))
+        self._append(child, "consequence", "split_off", CONSEQUENCE_TYPES["split_off"], lot.state, data,
                      _encode(data).decode(), None)  # fmt: skip
 
-    def _is_partial(self, event: ev.LotShipped) -> bool:
-        lot = self.before
-        return lot is not None and event.data.quantity is not None and event.data.quantity.value < lot.quantity
-
-    def _ship_a_part(self, event: ev.LotShipped, after: str, judgement: Judgement | None) -> None:
-        quantity = event.data.quantity
-        if quantity is None:
-            raise AssertionError("a partial shipment without a quantity")
-        child = child_of_shipment(event)
+    def _take_a_part(self, child: str, quantity: ev.Quantity, after: str, judgement: Judgement | None) -> None:
+        """A part is split off, and what was asked for happens to it."""
+        event, state = self.submission.event, self.lots[self.submission.event.subject].state
         split = ev.Split(children=[ev.Child(lot=child, quantity=quantity)])
-        self._append(event.subject, "event", "split", CONSEQUENCE_TYPES["split"], "released", split,
+        self._append(event.subject, "event", "split", CONSEQUENCE_TYPES["split"], state, split,
                      _encode(split).decode(), judgement)  # fmt: skip
         self._split_off(child, quantity.value)
-        self._append(child, "consequence", "ship", CONSEQUENCE_TYPES["ship"], after, event.data,
-                     self.submission.data.decode(), None)  # fmt: skip
+        if isinstance(event, ev.HoldApplied):
+            self._place(child, replace(event.data, quantity=None, child=None))
+        elif isinstance(event, ev.LotShipped):
+            self._append(child, "consequence", "ship", CONSEQUENCE_TYPES["ship"], after, event.data,
+                         self.submission.data.decode(), None)  # fmt: skip
 
     def _regrade(self, event: ev.LotDispositioned, after: str, judgement: Judgement | None) -> None:
         data, lot = event.data, self.before
@@ -259,11 +256,7 @@ class Course:
             self._refuse(decide.Refusal("gate-failed", "A regrade names the new item, its revision and the child lot."))
             return
         self._event_entry(after, judgement)
-        self._split_off(
-            data.child, lot.quantity, item=data.item, revision=data.revision, state="quarantined", holds=(),
-            rejected=False, inspection_stands=False, plan=None, sample=None, restrictions=(), disposition=None,
-            results_version=0, results_after=0,
-        )  # fmt: skip
+        self._split_off(data.child, lot.quantity, item=data.item, revision=data.revision, **REGRADED)
 
     # -- what follows by itself --------------------------------------------------------------------------------
 
@@ -381,11 +374,21 @@ class Course:
         name = f"rule:{rule}"
         if any(h.hold == name for h in lot.holds):
             return
-        data = ev.HoldOrder(hold=name, reason=ev.Reason(code=rule[:64], text=message[:500]), owner=OURSELVES)
-        after = follow(lot.state, "hold", Situation())
+        reason = ev.Reason(code=rule[:64], text=message[:500])
+        self._place(lot.id, ev.HoldOrder(hold=name, reason=reason, owner=OURSELVES))
+
+    def _place_standing(self) -> None:
+        """A hold on a scope lands on whatever comes under it."""
+        for lot_id, lot in list(self.lots.items()):
+            for data in missing(self.around.standing, lot):
+                self._place(lot_id, data)
+
+    def _place(self, lot_id: str, data: ev.HoldOrder) -> None:
+        state = self.lots[lot_id].state
+        after = follow(state, "hold", Situation())
         if after is None:
-            raise AssertionError(f"a hold did not land on a lot that is {lot.state}")
-        self._append(lot.id, "consequence", "hold", CONSEQUENCE_TYPES["hold"], after, data,
+            raise AssertionError(f"a hold did not land on a lot that is {state}")
+        self._append(lot_id, "consequence", "hold", CONSEQUENCE_TYPES["hold"], after, data,
                      _encode(data).decode(), None)  # fmt: skip
 
     # -- judging and writing -----------------------------------------------------------------------------------

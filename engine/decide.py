@@ -25,6 +25,8 @@ ANSWERED_WHEN_CLOSED = frozenset(
     {"hold", "lift_hold", "return", "void_shipment", "revise_specification", "state_fact", "record_opened",
      "record_changed", "sign"}
 )
+#: The role that lifts a hold that names none, and the one that may everything.
+HOLDER, ADMINISTRATOR = "hold", "admin"
 #: The rule that a lot is rejected by whose sample has too many nonconforming units.
 SAMPLE_ACCEPTED = "SAMPLE-ACCEPTED"
 #: Where built-in guards say they come from, in place of a rule file.
@@ -141,8 +143,10 @@ def guards(
         failing.append(_fails("NO-ACTIVE-HOLD", f"hold {names} is active; lift it first"))
     if trigger in ("release", "ship", "consume", "use_as_is") and is_expired(lot, today):
         failing.append(expired(lot))
-    if trigger in ("consume", "split", "ship", "return"):
+    if trigger in ("consume", "split", "ship", "return", "hold"):
         failing.extend(_quantity_guards(lot, event, trigger))
+    if isinstance(event, ev.HoldLifted):
+        failing.extend(_lift_guards(lot, event.data))
     if trigger in ("record_opened", "record_changed", "sign"):
         failing.extend(_record_guards(lot, event))
     if isinstance(event, ev.ShelfLifeChanged):
@@ -172,7 +176,19 @@ def _quantity_guards(lot: Lot, event: ev.Event, trigger: str) -> list[RuleVerdic
         ids = [c.lot for c in data.children]
         if len(set(ids)) < len(ids) or lot.id in ids:
             failing.append(_fails("CHILDREN-DIFFER", "every child needs a lot id of its own"))
+    if trigger == "hold" and parts and lot.closed is not None:
+        failing.append(_fails("PART-OF-WHAT-IS-THERE", f"lot {lot.id} is closed ({lot.closed}); hold all of it"))
     return failing
+
+
+def _lift_guards(lot: Lot, data: ev.HoldLift) -> list[RuleVerdict]:
+    """A hold is lifted in the role that it names."""
+    hold = next((h for h in lot.holds if h.hold == data.hold), None)
+    needed = HOLDER if hold is None or hold.lift_role is None else hold.lift_role
+    said = data.role or HOLDER
+    if said in (needed, ADMINISTRATOR):
+        return []
+    return [_fails("LIFT-ROLE", f"hold {data.hold} is lifted in the role {needed}; this was said in the role {said}")]
 
 
 def _record_guards(lot: Lot, event: ev.Event) -> list[RuleVerdict]:

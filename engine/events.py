@@ -32,6 +32,7 @@ from engine.blocks import (
     HoldOrder,
     Input,
     Inspection,
+    LiftRole,
     LotId,
     Measurement,
     PlanChange,

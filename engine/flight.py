@@ -12,6 +12,7 @@ from engine.answer import Answer
 from engine.batch import Batch, Judging
 from engine.routing import Routes
 from engine.store import writing
+from engine.store.opening import Overtaken
 from engine.submission import Submission
 from engine.surroundings import Surroundings
 from rules.rulebook import Case, Judgement
@@ -74,6 +75,8 @@ class Flight:
         started = time.perf_counter()
         if self._statements.dialect == "sqlite":
             self._cursor.execute("BEGIN IMMEDIATE")
+        if self._batch.is_overtaken():
+            raise Overtaken("a hold was placed on a scope, or lifted from one, while the batch was decided")
         writing.write(self._cursor, self._statements, rows)
         self._cursor.execute("COMMIT")
         return time.perf_counter() - started, bool(rows.deliveries)

@@ -24,11 +24,18 @@ class ReferenceFact(ev.Closed, frozen=True):
     supplier: ev.Code | None = None
 
 
-Content = InspectionPlan | ReferenceFact | Order | Allocation | Customer | Calendar
+class HoldReason(ev.Closed, frozen=True):
+    """A reason for which lots may be held; its key is the code."""
+
+    #: What it means.
+    text: ev.Text = ""
+
+
+Content = InspectionPlan | ReferenceFact | Order | Allocation | Customer | Calendar | HoldReason
 #: Kind of record -> Struct of its content.
 KINDS: dict[str, type[Content]] = {
     "inspection-plan": InspectionPlan, "fact": ReferenceFact, "order": Order, "allocation": Allocation,
-    "customer": Customer, "calendar": Calendar,
+    "customer": Customer, "calendar": Calendar, "hold-reason": HoldReason,
 }  # fmt: skip
 #: Kinds that change by the hour: the newest revision stands, on whichever day it was said, and saying the same again
 #: confirms it.

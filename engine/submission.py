@@ -43,6 +43,8 @@ def lots_made(event: ev.Event) -> tuple[str, ...]:
         made = [child.lot for child in event.data.children]
     elif isinstance(event, ev.LotShipped) and event.data.quantity is not None:
         made = [child_of_shipment(event)]
+    elif isinstance(event, ev.HoldApplied) and event.data.quantity is not None:
+        made = [child_of_hold(event)]
     elif isinstance(event, ev.LotDispositioned) and event.data.child is not None:
         made = [event.data.child]
     return tuple(lot for lot in dict.fromkeys(made) if lot != event.subject)
@@ -51,6 +53,11 @@ def lots_made(event: ev.Event) -> tuple[str, ...]:
 def child_of_shipment(event: ev.LotShipped) -> str:
     """The lot that leaves when only a part is shipped."""
     return event.data.child or f"{event.subject}-{event.data.shipment}"[:64]
+
+
+def child_of_hold(event: ev.HoldApplied) -> str:
+    """The lot that is held when only a part is."""
+    return event.data.child or f"{event.subject}-{event.data.hold}"[:64]
 
 
 def claims(sub: Submission) -> set[str]:

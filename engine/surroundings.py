@@ -1,6 +1,6 @@
 """What a decision knows besides its lot: the day, the rules in force, and what the store says around the lot. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 from msgspec import Struct
@@ -11,6 +11,7 @@ from engine.inspection_plan import InspectionPlan
 from engine.known import Known, Reference
 from engine.lot import Lot
 from engine.records import AssignedPlan
+from engine.scopes import Standing
 from engine.tracks import Track, card_of, pair_of, track_facts
 from rules.rulebook import RuleBook
 
@@ -29,6 +30,8 @@ class Surroundings(Struct):
     tracks: Mapping[str, Track] = {}
     #: Reference data about the items and suppliers of the lots.
     reference: Reference = Reference()
+    #: Holds that stand on scopes; only where a lot may come under one.
+    standing: Sequence[Standing] = ()
 
     @property
     def day(self) -> str:

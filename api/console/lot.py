@@ -4,7 +4,7 @@ What may not enter: SQL, judging, and what a command does (api/console/acts.py).
 """
 
 import asyncio
-from typing import Any
+from typing import Any, get_args
 
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
@@ -19,6 +19,8 @@ from api.console.why import STANDING, outlook
 from api.door import path_part
 from api.lots import lot_view
 from api.queries import number_of, read_query
+from engine.events import LiftRole
+from engine.hold_reasons import declared
 from engine.records import STEPS as RECORD_STEPS
 from engine.runtime import Front
 from engine.tracing import Direction, Genealogy, Trace
@@ -30,6 +32,8 @@ _RECORDS = 500
 #: Relatives that are listed; the rest is counted.
 _RELATIVES = 200
 _DELIVERIES = 10_000
+#: Roles in which a hold may have to be lifted, but the usual one.
+LIFT_ROLES = tuple(role for role in get_args(LiftRole) if role != "hold")
 
 
 class LotPages:
@@ -76,6 +80,7 @@ class LotPages:
             "whole": whole,
             "children": self._relatives(name, "forward") if whole else [],
             "parents": self._relatives(name, "backward") if whole else [],
+            "hold_reasons": declared(engine.store, engine.today()), "lift_roles": LIFT_ROLES,
             "mine": permitted(me), "record_steps": record_steps,
         }  # fmt: skip
 

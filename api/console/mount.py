@@ -13,6 +13,7 @@ from api.console.backlog import backlog_routes
 from api.console.board import board_routes
 from api.console.deliveries import delivery_routes
 from api.console.entry import entry_routes, guard
+from api.console.holds import hold_pages
 from api.console.live import live_routes
 from api.console.lot import LotPages, lot_routes
 from api.console.numbers import number_pages
@@ -42,6 +43,7 @@ def console(
     tail: Tail,
     health: Health,
     ring: Callable[[Sequence[str]], None],
+    check_hold: Callable[[str], None],
 ) -> Router:
     """The routes, for Litestar."""
     pages = Pages(engine)
@@ -57,7 +59,8 @@ def console(
             *entry_routes(pages, sessions, patience, provider),
             *board_routes(engine, pages),
             *lot_routes(engine, lots),
-            *act_routes(engine.committer, patience, permits, keys, lots),
+            *act_routes(engine.committer, patience, permits, keys, lots, check_hold),
+            *hold_pages(engine, pages, patience),
             *live_routes(tail),
             *backlog_routes(engine, pages),
             *delivery_routes(engine, pages, patience, ring),

@@ -65,6 +65,7 @@ ROOMS = (
     Room("/console/numbers", "Numbers", "numbers"),
     Room("/console/quality", "Quality", "quality"),
     Room("/console/readiness", "Readiness", "readiness"),
+    Room("/console/holds", "Holds", "holds"),
     Room("/console/recalls", "Recalls", "recalls"),
     Room("/console/rules", "Rules", "rules"),
     Room("/console/system", "System", "system"),
