@@ -36,6 +36,7 @@ from engine.subscriptions import is_subscription
 from engine.tasks import OURSELVES
 from engine.track_record import carry_out_orders, count
 from engine.upkeep import compensate, rounds
+from engine.wide_holds import carry_out as carry_out_holds
 
 log = logging.getLogger("lotgate.clock")
 
@@ -151,6 +152,12 @@ def recall(engine: Engine) -> None:
         log.warning("recalls: %d lots held or released from them", number)
 
 
+def hold_many(engine: Engine) -> None:
+    """Take holds on many lots further."""
+    if number := carry_out_holds(engine.store, engine.pipeline, engine.clock):
+        log.info("holds on many lots: %d lots held or lifted", number)
+
+
 def watch_orders(signals: Signals, engine: Engine) -> None:
     """Take back, or give again, what systems were told of orders."""
     if number := signals.watch(lambda: engine.rulebook, engine.today()):
@@ -240,6 +247,7 @@ def main(settings: Settings) -> int:
         Task("compensations", SWEEP_SECONDS, lambda: _alone(deciding, compensate_all, engine)),
         Task("families", FAMILY_SECONDS, lambda: _alone(deciding, pass_on, engine)),
         Task("recalls", RECALL_SECONDS, lambda: _alone(deciding, recall, engine)),
+        Task("wide holds", RECALL_SECONDS, lambda: _alone(deciding, hold_many, engine)),
         Task("track record", COUNT_SECONDS, lambda: count_inspections(engine)),
         Task("upkeep", UPKEEP_SECONDS, lambda: _alone(deciding, upkeep, engine)),
     ]

@@ -35,6 +35,7 @@ from api.feed import PATH as FEED
 from api.feed import FeedPath, Tail, feed_routes
 from api.genealogy import genealogy_routes
 from api.health import Health, health_routes, healthz
+from api.holds import hold_routes
 from api.in_process import in_process_routes
 from api.kpi import kpi_routes
 from api.ledger import ledger_routes
@@ -56,6 +57,7 @@ from api.subscriptions import subscription_routes
 from api.tokens import tokens_of
 from api.traced import Traced
 from engine.feed import Feed
+from engine.hold_reasons import check_reason
 from engine.people import ensure_admin_key, read_keys
 from engine.processes import Processes
 from engine.runtime import Front, open_front
@@ -129,6 +131,10 @@ def create_app(settings: Settings) -> Application:
             await asyncio.to_thread(_stop, engine, workers, bell, here, spans)
 
     permits = Permits(engine.reading.plants)
+
+    def check_hold(code: str) -> None:
+        check_reason(engine.store, engine.today(), code)
+
     rates = Rates(settings.rate_per_s, settings.rate_burst)
     batch = BatchPath(engine.committer, patience, permits, rates)
     direct = {
@@ -139,7 +145,7 @@ def create_app(settings: Settings) -> Application:
     litestar = Litestar(
         [
             *(asgi(path, copy_scope=False)(answer) for path, answer in direct.items()),
-            commands(engine.committer, patience, permits),
+            commands(engine.committer, patience, permits, check_hold),
             sign_route(engine.committer, patience, permits, keys),
             *lot_routes(engine),
             *audit_routes(engine),
@@ -147,6 +153,7 @@ def create_app(settings: Settings) -> Application:
             *epcis_routes(engine, patience, batch),
             *feed_routes(tail),
             *genealogy_routes(engine),
+            *hold_routes(engine, patience),
             *kpi_routes(engine),
             *ledger_routes(engine, patience, bell.ring),
             *quality_routes(engine, patience),
@@ -157,7 +164,7 @@ def create_app(settings: Settings) -> Application:
             *rule_set_routes(engine, patience),
             *subscription_routes(engine, patience),
             *health_routes(health, engine),
-            console(engine, patience, permits, keys, sessions, provider, tail, health, bell.ring),
+            console(engine, patience, permits, keys, sessions, provider, tail, health, bell.ring, check_hold),
             healthz,
             openapi_document,
             *schema_routes(),

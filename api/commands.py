@@ -4,7 +4,9 @@ A command is sugar: it becomes the same event on the same pipeline, with source 
 ``Idempotency-Key`` as its id, so that a retry never acts twice. What may not enter: deciding anything.
 """
 
+import asyncio
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -22,7 +24,7 @@ from engine.answer import Answer
 from engine.committer import Committer
 from engine.decoding import decode_event
 from engine.errors import EventInvalid
-from engine.events import Event
+from engine.events import Event, HoldApplied
 from engine.spans import proper
 
 #: Name in the path -> CloudEvents type of the event that the command becomes.
@@ -56,17 +58,22 @@ _QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"\Z')
 _MAX_KEY = 255
 
 
-def commands(committer: Committer, patience: Patience, permits: Permits) -> HTTPRouteHandler:
-    """The route, for Litestar."""
+def commands(
+    committer: Committer, patience: Patience, permits: Permits, check_hold: Callable[[str], None]
+) -> HTTPRouteHandler:
+    """The route, for Litestar. ``check_hold``: raises EventInvalid for a reason that the plant does not declare."""
 
     @post("/v1/lots/{lot:str}/{command:str}")
     async def do_command(request: Request[Any, Any, Any], lot: str, command: str) -> Response[bytes]:
         """Act on a lot."""
         visit = visit_of(request.scope)
-        require(visit, *SENDERS.get(COMMANDS.get(command, ""), SENDING))
+        # A hold may be lifted in the role that it names: the event says in which one that is.
+        require(visit, *(SENDING if command == "lift-hold" else SENDERS.get(COMMANDS.get(command, ""), SENDING)))
         body = await patience.wait(whole(request.receive, MAX_EVENT_BYTES, visit.headers.get(b"content-length")))
         event = event_of(visit, path_part(lot), command, body)
         await permits.check(visit.principal, event)
+        if isinstance(event, HoldApplied):
+            await asyncio.to_thread(check_hold, event.data.reason.code)
         expected = version_of(visit.headers.get(b"if-match"))
         decided = await committer.submit(event, visit.principal.name, expected)
         if decided.status == 409 and b'"/problems/event-id-reused"' in decided.body:

@@ -58,11 +58,15 @@ def _number(query: dict[str, str], name: str, default: int, most: int) -> int:
 
 def csv_of(nodes: Iterable[Node]) -> bytes:
     """One line a lot, for the people who have to find them. Nothing in a cell is taken for a formula."""
+    return csv_table(("depth", "lot", *_COLUMNS[2:]), ([getattr(node, n) for n in _COLUMNS] for node in lots_of(nodes)))
+
+
+def csv_table(names: Iterable[str], rows: Iterable[Iterable[Any]]) -> bytes:
+    """A table as CSV. Nothing in a cell is taken for a formula."""
     out = io.StringIO()
     lines = csv.writer(out)
-    lines.writerow(("depth", "lot", *_COLUMNS[2:]))
-    for node in lots_of(nodes):
-        lines.writerow([_cell(getattr(node, name)) for name in _COLUMNS])
+    lines.writerow(names)
+    lines.writerows([_cell(value) for value in row] for row in rows)
     return out.getvalue().encode()
 
 

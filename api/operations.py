@@ -63,7 +63,8 @@ def _decide(*, role: tuple[str, ...] = SENDING, **what: Any) -> Operation:
 
 def _command(name: str) -> Operation:
     return _decide(
-        role=tuple(sorted(SENDERS[COMMANDS[name]])),
+        # A hold may name another role that lifts it.
+        role=SENDING if name == "lift-hold" else tuple(sorted(SENDERS[COMMANDS[name]])),
         path=f"/v1/lots/{{lot}}/{name}",
         id=name.replace("-", "_"),
         summary=f"{name.capitalize()}: the event {COMMANDS[name]} in one call.",

@@ -86,9 +86,11 @@ TARGET = Parameter("target", "Only this target.")
 TARGET_NAME = Parameter("target", "Its name, such as erp or wms.", place="path", required=True)
 TASK = Parameter("task", "Number of the task.", {"type": "integer", "minimum": 1}, "path", True)
 SUBSCRIPTION = Parameter("subscription", "Its id: `hook-` and 8 digits.", place="path", required=True)
+HOLD = Parameter("hold", "Its id.", place="path", required=True)
 RECALL = Parameter("recall", "Its id.", place="path", required=True)
 KIND = Parameter(
-    "kind", "inspection-plan, fact, order, allocation, customer, calendar or routing.", place="path", required=True
+    "kind", "inspection-plan, fact, order, allocation, customer, calendar, routing or hold-reason.", place="path",
+    required=True,
 )
 ORDER = Parameter("order", "Number of the sales order.", {"type": "string", "minLength": 1}, "path", True)
 OPERATION = Parameter("operation", "Number of the operation.", {"type": "string", "minLength": 1}, "path", True)

@@ -16,7 +16,8 @@ from litestar.types import HTTPScope
 from api.access import Principal
 from api.problems import Refused
 from api.roles import SENDERS
-from engine.events import TYPES, Event, LotMerged, LotProduced, LotReceived, ProductionStarted
+from engine.events import TYPES, Event, HoldApplied, HoldLifted, LotMerged, LotProduced, LotReceived, ProductionStarted
+from engine.scopes import PREFIX
 
 #: Struct -> CloudEvents type.
 _NAMES = {struct: name for name, struct in TYPES.items()}
@@ -38,9 +39,13 @@ PlantsOf = Callable[[Iterable[str]], Mapping[str, str | None]]
 def check_event(principal: Principal, event: Event) -> None:
     """Refuse an event whose type or source the principal may not send."""
     kind = _NAMES.get(type(event), "")
-    if not principal.sends(kind):
+    if not principal.sends(kind) and not (isinstance(event, HoldLifted) and event.data.role is not None):
         asked = " or ".join(sorted(SENDERS.get(kind, ()))) or "admin"
         raise Refused("forbidden", f"{kind} needs the role {asked}, which the key {principal.name} lacks.", "/type")
+    if isinstance(event, HoldLifted):
+        _check_lift(principal, event)
+    elif isinstance(event, HoldApplied) and event.data.hold.startswith(PREFIX):
+        raise Refused("forbidden", f"Names of holds that begin with {PREFIX} are Lotgate's.", "/data/hold")
     source = event.source
     if source.startswith((_COMMANDS, _OWN)):
         if source != _COMMANDS + principal.name:
@@ -49,6 +54,14 @@ def check_event(principal: Principal, event: Event) -> None:
         allowed = ", ".join(principal.sources)
         detail = f"The key {principal.name} sends from {allowed} only; this event is from {source}."
         raise Refused("forbidden", detail, "/source")
+
+
+def _check_lift(principal: Principal, event: HoldLifted) -> None:
+    """A lift is said in a role that its sender has; the hold says whether that is the right one."""
+    role = event.data.role or "hold"
+    if not principal.may(role):
+        detail = f"Lifting in the role {role} needs it, and the key {principal.name} lacks it."
+        raise Refused("forbidden", detail, "/data/role")
 
 
 def matches(source: str, pattern: str) -> bool:

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from api.runbook import HELP, of_problem
 from engine.answer import TITLES
+from engine.wide_holds import Outdated, WrongRole
 
 
 class ProblemType(Struct, frozen=True):
@@ -149,6 +150,20 @@ _ROWS = (
         409,
         "The hold was lifted before.",
         "See `GET /v1/lots/{lot}/holds` for the holds that stand.",
+    ),
+    ProblemType(
+        "lift-role",
+        WrongRole.title,
+        409,
+        "The hold names the role in which it must be lifted; this was said in another one. The attempt is kept.",
+        "Have somebody with that role lift it, who says so with `role`.",
+    ),
+    ProblemType(
+        "preview-outdated",
+        Outdated.title,
+        409,
+        "The lots that the filter finds are not those of the look whose `digest` was sent.",
+        "Look again, and decide on what is there now.",
     ),
     ProblemType(
         "fact-invalid",

@@ -6,10 +6,12 @@ from msgspec import Raw
 
 from actors.lookup import Elsewhere
 from api.epcis import Capture
+from api.holds import HeldLots, LiftHold
 from api.parameters import (
     AFTER_LINE,
     CURSOR,
     DRY_RUN,
+    HOLD,
     IDEMPOTENCY_KEY,
     KEY,
     KIND,
@@ -39,6 +41,7 @@ from engine.recalls import Extent, Recall, RecallView, Selection
 from engine.reference import Kept, Record, Wanted
 from engine.scorecards import ChartLine, Ordered, OrderSampling, ScorecardLine, SetLimits
 from engine.signals import Signalled
+from engine.wide_holds import LiftMany, Look, OpenHold, Preview, WideHold, WideHoldView
 
 QUALITY: tuple[Operation, ...] = (
     Operation(
@@ -93,6 +96,31 @@ QUALITY: tuple[Operation, ...] = (
         method="post", path="/v1/recalls/{recall}/close", id="close_recall", role="admin", answers={200: Recall},
         summary="End a recall: its holds are lifted.", parameters=(RECALL,),
         body={"application/json": CloseRecall}, problems=(404, 408, 413, 415, 422),
+    ),
+    reading("/v1/holds", "holds", "Holds on many lots, the newest first.", Page[WideHold]),
+    Operation(
+        method="post", path="/v1/holds", id="open_hold", role="hold", answers={201: WideHold, 200: WideHold},
+        summary="Hold all lots of a scope, later ones too, or what a filter finds.",
+        body={"application/json": OpenHold}, problems=(408, 409, 413, 415, 422),
+    ),
+    Operation(
+        method="post", path="/v1/holds/preview", id="preview_hold", answers={200: Look},
+        summary="Which lots would be held, or lifted; nothing is changed.",
+        body={"application/json": Preview}, problems=(408, 413, 415, 422),
+    ),
+    Operation(
+        method="post", path="/v1/holds/lift", id="lift_many", role=SENDING, answers={201: WideHold, 200: WideHold},
+        summary="Lift one named hold from the lots that a filter finds.",
+        body={"application/json": LiftMany}, problems=(408, 409, 413, 415, 422),
+    ),
+    reading("/v1/holds/{hold}", "wide_hold", "How far a hold on many lots is, and what was done to it.", WideHoldView,
+            HOLD),
+    reading("/v1/holds/{hold}/lots", "held_lots", "Lots of such a hold.", HeldLots, HOLD,
+            Parameter("format", "`json` (default) or `csv`: one line a lot.")),
+    Operation(
+        method="post", path="/v1/holds/{hold}/lift", id="lift_wide_hold", role=SENDING, answers={200: WideHold},
+        summary="End a hold on many lots: on its scope at once, then on its lots.", parameters=(HOLD,),
+        body={"application/json": LiftHold}, problems=(404, 408, 409, 413, 415, 422),
     ),
     Operation(
         method="get", path="/v1/lots/{lot}/audit", id="export_lot", answers={200: Raw}, problems=(404, 503),

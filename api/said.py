@@ -15,13 +15,15 @@ from engine.errors import EventInvalid
 Body = TypeVar("Body")
 
 
-async def said(request: Request[Any, Any, Any], patience: Patience, kind: type[Body], role: str) -> tuple[Visit, Body]:
+async def said(
+    request: Request[Any, Any, Any], patience: Patience, kind: type[Body], *roles: str
+) -> tuple[Visit, Body]:
     """Who asks, and the body as ``kind``.
 
-    Raises Refused without ``role`` or with a body of another media type, EventInvalid for one that does not fit.
+    Raises Refused without one of ``roles`` or with a body of another media type, EventInvalid for what does not fit.
     """
     visit = visit_of(request.scope)
-    require(visit, role)
+    require(visit, *roles)
     body = await patience.wait(whole(request.receive, MAX_EVENT_BYTES, visit.headers.get(b"content-length")))
     if mode_of(visit.headers) is not Mode.STRUCTURED:
         raise Refused("unsupported-media-type", "The body is application/json.")

@@ -15,6 +15,7 @@ from engine import events as ev
 from engine import in_process
 from engine.answer import Answer, answer_of, notice, problem
 from engine.course import Course
+from engine.decide import trigger_of
 from engine.decoding import decode_event
 from engine.effects import encode_status
 from engine.gather import Fact, with_results
@@ -27,6 +28,7 @@ from engine.queues import Queues
 from engine.reference import read_reference
 from engine.routing import Routes
 from engine.rows import hold_rows, journal_row, lot_row, record_row
+from engine.scopes import BRINGS, standing_of
 from engine.store import writing
 from engine.submission import ANY_VERSION, Submission, claims, submission
 from engine.surroundings import Surroundings
@@ -36,6 +38,8 @@ from rules.rulebook import Case, Judgement
 
 log = logging.getLogger("lotgate.pipeline")
 
+#: Scopes of holds that many lots get at once.
+_URGENT = frozenset({"recall", "item", "supplier", "order", "filter"})
 #: How long an event waits for what it depends on, before somebody is told.
 PARKED_FOR_SECONDS = 7 * 24 * 3600.0
 _decode_measurements = msgspec.json.Decoder(list[ev.Measurement]).decode
@@ -76,6 +80,8 @@ class Batch:
         #: Who is told every journal entry, with the types that they want.
         self._listeners: list[tuple[str, frozenset[str]]] = []
         self._around = surroundings({})
+        #: Changes of what stands on scopes when it was read; None: nobody looked.
+        self._standing_as_of: int | None = None
         #: Items and suppliers that were read about.
         self._about: set[tuple[str, str | None]] = set()
         self._links = Links(cursor, statements)
@@ -162,8 +168,21 @@ class Batch:
         undelivered = writing.read_undelivered(cursor, statements, shipping) if shipping else {}
         self._around = self._surroundings(undelivered)
         self._load_results(self._stored.values())
+        self._load_standing(subs)
         self._about.clear()
         self._load_around(self._stored.values(), subs)
+
+    def _load_standing(self, subs: Sequence[Submission]) -> None:
+        """Read which holds stand on scopes, where a lot may come under one."""
+        if self._standing_as_of is None and any(trigger_of(sub.event) in BRINGS for sub in subs):
+            rows = writing.read_standing(self._cursor, self._statements)
+            self._standing_as_of, self._around.standing = standing_of(rows)
+
+    def is_overtaken(self) -> bool:
+        """Did what stands on scopes change since this batch looked? Asked in the transaction that commits it."""
+        if self._standing_as_of is None:
+            return False
+        return writing.read_scope_changes(self._cursor, self._statements) != self._standing_as_of
 
     def _load_results(self, lots: Iterable[Lot]) -> None:
         lots = list(lots)
@@ -258,8 +277,8 @@ class Batch:
             self._note_family(entry)
             if entry.version == 1:
                 arrived.append(f"lot:{entry.lot}")
-            if entry.trigger == "hold" and entry.kind == "event":
-                arrived.append(f"hold:{entry.lot}|{sub.event.data.hold}")  # type: ignore[attr-defined]
+            if entry.trigger == "hold" and isinstance(sub.event, ev.HoldApplied):
+                arrived.append(f"hold:{entry.lot}|{sub.event.data.hold}")
             if entry.kind == "event" and isinstance(sub.event, ev.OperationReported):
                 arrived += in_process.needs_met(entry.lot, sub.event.data)
         if index is not None:
@@ -304,6 +323,7 @@ class Batch:
             self._lots.update(found)
             self._load_results(found.values())
             self._load_around(found.values(), [sub for _, sub in taken])
+        self._load_standing([sub for _, sub in taken])
         return taken
 
     # -- writing -----------------------------------------------------------------------------------------------
@@ -326,7 +346,7 @@ class Batch:
         rows.links, rows.spreading = self._link_rows, self._spreading
         rows.unparked = self._unparked
         rows.deliveries = [
-            (lot_id, version, target, payload, 0.0 if self._is_recalled(lot_id) else due, now)
+            (lot_id, version, target, payload, 0.0 if self._is_urgent(lot_id) else due, now)
             for (lot_id, target), (version, payload) in told.items()
         ]
         rows.deliveries += [
@@ -341,9 +361,9 @@ class Batch:
         self._answer_twins()
         return rows
 
-    def _is_recalled(self, lot_id: str) -> bool:
-        """News of a recalled lot goes before everything else."""
-        return any(hold.scope == "recall" for hold in self._lots[lot_id].holds)
+    def _is_urgent(self, lot_id: str) -> bool:
+        """News of a recalled lot, or of one of very many that are held, goes before everything else."""
+        return any(hold.scope in _URGENT for hold in self._lots[lot_id].holds)
 
     def _told(self, course: Course, told: dict[tuple[str, str], tuple[int, str]]) -> None:
         """Add what ``course`` has to be told: the newest of the batch, by lot and target."""

@@ -147,13 +147,25 @@ class Inspection(Closed, frozen=True):
     inspector: Code | None = None
 
 
+#: Roles that may be asked for where a hold is lifted: those of the keys (api/roles.py), but reading.
+LiftRole = Literal[
+    "submit", "inspect", "hold", "release", "sign", "edit-reference", "edit-rules", "approve-rules", "replay", "admin"
+]
+
+
 class HoldOrder(Closed, frozen=True):
     """A hold: several may stand on a lot at once, each with its owner and reason."""
 
     hold: Code
     reason: Reason
-    scope: Literal["lot", "item", "supplier", "order", "parent", "recall"] = "lot"
+    scope: Literal["lot", "item", "supplier", "order", "filter", "parent", "recall"] = "lot"
     owner: Code | None = None
+    #: The role in which it must be lifted; left out: ``hold``.
+    lift_role: LiftRole | None = None
+    #: Only this part: it is split off, and held as a lot of its own. Left out: the whole lot.
+    quantity: Quantity | None = None
+    #: Id of the part; ``<lot>-<hold>`` when left out.
+    child: LotId | None = None
 
 
 class HoldLift(Closed, frozen=True):
@@ -161,6 +173,8 @@ class HoldLift(Closed, frozen=True):
 
     hold: Code
     reason: Reason
+    #: In which role it is lifted, which its sender must have; left out: ``hold``.
+    role: LiftRole | None = None
 
 
 class Release(Closed, frozen=True):

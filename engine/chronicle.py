@@ -19,6 +19,7 @@ from engine.holds import HoldChange, changes_of
 from engine.journal import GENESIS, Entry, entry_hash, step_of
 from engine.lifecycle import ABSENT, Situation, follow
 from engine.lot import Lot, evolve
+from engine.scopes import missing
 from engine.submission import Submission
 from engine.surroundings import Surroundings
 from rules.rulebook import Judgement, RuleVerdict
@@ -88,12 +89,22 @@ class Chronicle:
         name = f"rule:{rule}"
         if any(h.hold == name for h in lot.holds):
             return
-        data = ev.HoldOrder(hold=name, reason=ev.Reason(code=rule[:64], text=message[:500]), owner=OURSELVES)
-        after = follow(lot.state, "hold", Situation())
+        reason = ev.Reason(code=rule[:64], text=message[:500])
+        self.place(lot.id, ev.HoldOrder(hold=name, reason=reason, owner=OURSELVES))
+
+    def place_standing(self) -> None:
+        """A hold on a scope lands on whatever comes under it."""
+        for lot_id, lot in list(self.lots.items()):
+            for data in missing(self.around.standing, lot):
+                self.place(lot_id, data)
+
+    def place(self, lot_id: str, data: ev.HoldOrder) -> None:
+        state = self.lots[lot_id].state
+        after = follow(state, "hold", Situation())
         if after is None:
-            raise AssertionError(f"a hold did not land on a lot that is {lot.state}")
-        self.append(lot.id, "consequence", "hold", CONSEQUENCE_TYPES["hold"], after, data,
-                     _encode(data).decode(), None)  # fmt: skip
+            raise AssertionError(f"a hold did not land on a lot that is {state}")
+        self.append(lot_id, "consequence", "hold", CONSEQUENCE_TYPES["hold"], after, data,
+                    _encode(data).decode(), None)  # fmt: skip
 
     def split_off(
         self, child: str, quantity: Decimal, how: Literal["split", "repack"] = "split", used: ev.Quantity | None = None,

@@ -8,6 +8,7 @@ neither a database nor a clock. It works on copies: a course that fails leaves n
 from collections.abc import Generator, Mapping
 
 import msgspec
+from msgspec.structs import replace
 
 from engine import by_plan, decide, in_process, parts, production, stated, usage
 from engine import events as ev
@@ -19,7 +20,8 @@ from engine.gather import Fact, Facts, event_fact, with_results
 from engine.lifecycle import ABSENT, Situation, allowed, follow, gate_of, is_fact
 from engine.lot import Lot, used_of
 from engine.records import QualityRecord
-from engine.submission import Submission, child_of_shipment, lots_of_parts
+from engine.scopes import BRINGS
+from engine.submission import Submission, lots_of_parts
 from engine.surroundings import Surroundings
 from engine.telling import Telling
 from rules.rulebook import Case, Judgement, Reaction, RuleVerdict
@@ -156,6 +158,8 @@ class Course(Chronicle):
             self._refuse(decide.Refusal("transition-not-allowed", f"{trigger} is not possible while {state}."))
             return
         yield from self._carry_out(after, judgement, plan if isinstance(plan, PlanAssigned) else None)
+        if trigger in BRINGS:
+            self.place_standing()
         if report is not None and lot is not None and trigger == "report_operation":
             self._open_deviation(lot, report, judgement)
         if judgement is not None and fact and trigger != "void_shipment":
@@ -208,8 +212,8 @@ class Course(Chronicle):
             self._merge(event, after)
         elif isinstance(event, ev.UsageDecided):
             self._decide_parts(event, after)
-        elif isinstance(event, ev.LotShipped) and self._is_partial(event):
-            self._ship_a_part(event, after, judgement)
+        elif (part := parts.part_of(event, self.before)) is not None:
+            self._take_a_part(*part, after, judgement)
         elif isinstance(event, ev.LotDispositioned) and event.data.decision == "regrade":
             self._regrade(event, after, judgement)
         else:
@@ -270,20 +274,18 @@ class Course(Chronicle):
         if after == "quarantined":
             self._assign(None, "incoming" if self.lots[event.subject].supplier is not None else "final")
 
-    def _is_partial(self, event: ev.LotShipped) -> bool:
-        lot = self.before
-        return lot is not None and event.data.quantity is not None and event.data.quantity.value < lot.quantity
-
-    def _ship_a_part(self, event: ev.LotShipped, after: str, judgement: Judgement | None) -> None:
-        quantity, child = event.data.quantity, child_of_shipment(event)
-        if quantity is None:
-            raise AssertionError("a partial shipment without a quantity")
+    def _take_a_part(self, child: str, quantity: ev.Quantity, after: str, judgement: Judgement | None) -> None:
+        """A part is split off, and what was asked for happens to it."""
+        event, state = self.submission.event, self.lots[self.submission.event.subject].state
         split = ev.Split(children=[ev.Child(lot=child, quantity=quantity)])
-        self.append(event.subject, "event", "split", CONSEQUENCE_TYPES["split"], "released", split,
-                     _encode(split).decode(), judgement)  # fmt: skip
+        self.append(event.subject, "event", "split", CONSEQUENCE_TYPES["split"], state, split,
+                    _encode(split).decode(), judgement)  # fmt: skip
         self.split_off(child, quantity.value)
-        self.append(child, "consequence", "ship", CONSEQUENCE_TYPES["ship"], after, event.data,
-                     self.submission.data.decode(), None)  # fmt: skip
+        if isinstance(event, ev.HoldApplied):
+            self.place(child, replace(event.data, quantity=None, child=None))
+        elif isinstance(event, ev.LotShipped):
+            self.append(child, "consequence", "ship", CONSEQUENCE_TYPES["ship"], after, event.data,
+                        self.submission.data.decode(), None)  # fmt: skip
 
     def _regrade(self, event: ev.LotDispositioned, after: str, judgement: Judgement | None) -> None:
         data, lot = event.data, self.before

@@ -42,6 +42,8 @@ _OF_FINISHED_LOTS = _USES_IT | {
     "rework", "repair", "regrade", "return_to_supplier", "decide_usage", "reinspect", "split", "repack",
     "record_inspection", "change_plan", "retest_due",
 }  # fmt: skip
+#: The role that lifts a hold that names none, and the one that may everything.
+HOLDER, ADMINISTRATOR = "hold", "admin"
 #: The rule that a lot is rejected by whose sample has too many nonconforming units.
 SAMPLE_ACCEPTED = "SAMPLE-ACCEPTED"
 #: Where built-in guards say they come from, in place of a rule file.
@@ -173,8 +175,10 @@ def guards(
         failing.extend(in_process.completion_guards(lot, event.data))
     if isinstance(event, ev.LotRepacked):
         failing.extend(_repack_guards(lot, event.data))
-    if trigger in ("consume", "split", "ship", "return"):
+    if trigger in ("consume", "split", "ship", "return", "hold"):
         failing.extend(_quantity_guards(lot, event, trigger))
+    if isinstance(event, ev.HoldLifted):
+        failing.extend(_lift_guards(lot, event.data))
     if trigger in ("record_opened", "record_changed", "sign"):
         failing.extend(_record_guards(lot, event))
     if isinstance(event, ev.ShelfLifeChanged):
@@ -221,6 +225,10 @@ def _quantity_guards(lot: Lot, event: ev.Event, trigger: str) -> list[RuleVerdic
         ids = [c.lot for c in data.children]
         if len(set(ids)) < len(ids) or lot.id in ids:
             failing.append(fails("CHILDREN-DIFFER", "every child needs a lot id of its own"))
+    if trigger == "hold" and parts and lot.closed is not None:
+        failing.append(fails("PART-OF-WHAT-IS-THERE", f"lot {lot.id} is closed ({lot.closed}); hold all of it"))
+    if trigger == "hold" and parts and lot.in_production:
+        failing.append(fails("PART-OF-WHAT-IS-THERE", f"lot {lot.id} is in production; hold all of it"))
     return failing
 
 
@@ -245,6 +253,16 @@ def _repack_guards(lot: Lot, data: ev.Repack) -> list[RuleVerdict]:
     if set(data.packed) & set(data.unpacked):
         failing.append(fails("HANDLING-UNITS-DIFFER", "a handling unit is packed or unpacked, not both"))
     return failing
+
+
+def _lift_guards(lot: Lot, data: ev.HoldLift) -> list[RuleVerdict]:
+    """A hold is lifted in the role that it names."""
+    hold = next((h for h in lot.holds if h.hold == data.hold), None)
+    needed = HOLDER if hold is None or hold.lift_role is None else hold.lift_role
+    said = data.role or HOLDER
+    if said in (needed, ADMINISTRATOR):
+        return []
+    return [fails("LIFT-ROLE", f"hold {data.hold} is lifted in the role {needed}; this was said in the role {said}")]
 
 
 def _record_guards(lot: Lot, event: ev.Event) -> list[RuleVerdict]:

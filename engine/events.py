@@ -35,6 +35,7 @@ from engine.blocks import (
     HoldOrder,
     Input,
     Inspection,
+    LiftRole,
     LotId,
     LotPart,
     Measurement,

@@ -115,7 +115,8 @@ class _Family:
         for own in lot.holds:
             if own.source == GENEALOGY and own.hold not in carried:
                 reason = ev.Reason(code=own.reason, text=f"it ended on its ancestor {parent}"[:500])
-                self._say(lot, own.hold, "lifted", cause, ev.HoldLifted, ev.HoldLift(hold=own.hold, reason=reason))
+                lift = ev.HoldLift(hold=own.hold, reason=reason, role=own.lift_role)
+                self._say(lot, own.hold, "lifted", cause, ev.HoldLifted, lift)
 
     def _say(self, lot: Lot, name: str, what: str, cause: str, kind: Any, data: Any) -> None:
         # The version is part of the id: a hold that is placed again after it was lifted is another one.

@@ -14,6 +14,7 @@ from engine.answer import Answer
 from engine.batch import Batch, Judging
 from engine.routing import Routes
 from engine.store import writing
+from engine.store.opening import Overtaken
 from engine.submission import Submission
 from engine.surroundings import Surroundings
 from rules.rulebook import Case, Judgement
@@ -101,6 +102,8 @@ class Flight:
         self.phases.writing = time.perf_counter_ns()
         if self._statements.dialect == "sqlite":
             self._cursor.execute("BEGIN IMMEDIATE")
+        if self._batch.is_overtaken():
+            raise Overtaken("a hold was placed on a scope, or lifted from one, while the batch was decided")
         writing.write(self._cursor, self._statements, rows)
         self._cursor.execute("COMMIT")
         self.phases.written = time.perf_counter_ns()

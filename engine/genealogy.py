@@ -109,5 +109,5 @@ def inherited(lot: str, hold: Hold) -> ev.HoldOrder:
     text = hold.text if hold.scope in PASSING else f"on its ancestor {lot}" + (f": {hold.text}" if hold.text else "")
     return ev.HoldOrder(
         hold=inherited_name(lot, hold), reason=ev.Reason(code=hold.reason, text=text[:500]), scope=scope,
-        owner=hold.owner,
+        owner=hold.owner, lift_role=hold.lift_role,
     )  # fmt: skip

@@ -26,6 +26,8 @@ class HoldLine(Struct, frozen=True):
     applied_version: int
     lifted_at: str | None
     lifted_version: int | None
+    #: The role in which it must be lifted; null: ``hold``.
+    lift_role: str | None = None
 
 
 class HoldChange(Struct, frozen=True):
@@ -67,5 +69,6 @@ def lines_of(entries: Iterable[Entry]) -> list[HoldLine]:
 
 def _begun(change: HoldChange, hold: Hold) -> HoldLine:
     return HoldLine(
-        hold.hold, hold.reason, hold.text, hold.scope, hold.source, hold.owner, change.at, change.version, None, None
-    )
+        hold.hold, hold.reason, hold.text, hold.scope, hold.source, hold.owner, change.at, change.version, None, None,
+        hold.lift_role,
+    )  # fmt: skip

@@ -25,11 +25,19 @@ class ReferenceFact(ev.Closed, frozen=True):
     supplier: ev.Code | None = None
 
 
-Content = InspectionPlan | ReferenceFact | Order | Allocation | Customer | Calendar | Routing
+class HoldReason(ev.Closed, frozen=True):
+    """A reason for which lots may be held; its key is the code."""
+
+    #: What it means.
+    text: ev.Text = ""
+
+
+Content = InspectionPlan | ReferenceFact | Order | Allocation | Customer | Calendar | Routing | HoldReason
 #: Kind of record -> Struct of its content.
 KINDS: dict[str, type[Content]] = {
     "inspection-plan": InspectionPlan, "fact": ReferenceFact, "order": Order, "allocation": Allocation,
     "customer": Customer, "calendar": Calendar, "routing": Routing,
+    "hold-reason": HoldReason,
 }  # fmt: skip
 #: Kinds that change by the hour: the newest revision stands, on whichever day it was said, and saying the same again
 #: confirms it.

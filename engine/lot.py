@@ -41,6 +41,8 @@ class Hold(Struct, frozen=True, omit_defaults=True):
     scope: str = "lot"
     text: str = ""
     owner: str | None = None
+    #: The role in which it must be lifted; None: ``hold``.
+    lift_role: ev.LiftRole | None = None
 
 
 class Dispute(Struct, frozen=True):
@@ -278,7 +280,7 @@ def _recorded(lot: Lot, step: Step) -> dict[str, Any]:
 
 def _held(lot: Lot, step: Step) -> dict[str, Any]:
     data: ev.HoldOrder = step.data
-    hold = Hold(data.hold, data.reason.code, step.source, data.scope, data.reason.text, data.owner)
+    hold = Hold(data.hold, data.reason.code, step.source, data.scope, data.reason.text, data.owner, data.lift_role)
     lifted = tuple(name for name in lot.lifted if name != data.hold)
     changes: dict[str, Any] = {"holds": (*lot.holds, hold), "lifted": lifted}
     if step.state_after == "shipped":

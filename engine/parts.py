@@ -20,10 +20,21 @@ from engine.genealogy import GENEALOGY, inherited
 from engine.lifecycle import Situation
 from engine.lot import Hold, Lot
 from engine.records import KINDS, QualityRecord, without_decision
+from engine.submission import child_of_hold, child_of_shipment
 from rules.rulebook import RuleVerdict
 
 Value = TypeVar("Value")
 _encode = msgspec.json.Encoder().encode
+
+
+def part_of(event: ev.Event, lot: Lot | None) -> tuple[str, ev.Quantity] | None:
+    """The part that a shipment or a hold concerns: its id and quantity; None: all of the lot, or another event."""
+    if lot is None or not isinstance(event, ev.LotShipped | ev.HoldApplied):
+        return None
+    quantity = event.data.quantity
+    if quantity is None or quantity.value >= lot.quantity:
+        return None
+    return (child_of_shipment(event) if isinstance(event, ev.LotShipped) else child_of_hold(event)), quantity
 
 
 def split_off(parent: Lot, child: str, quantity: Decimal, now: str, changes: Mapping[str, Any]) -> Lot:

@@ -275,7 +275,7 @@ class Pipeline:
         return taken
 
     def _failed(self, flight: Flight, error: Exception) -> None:
-        if not self._store.is_driver_error(error):
+        if not self._store.is_driver_error(error) and not self._store.is_conflict(error):
             log.error("a batch could not be decided; it is tried again", exc_info=error)
         flight.abandon()
         self._roll_back(flight.connection)

@@ -209,12 +209,12 @@ def hold_of(identity: str) -> str:
     return f"recall:{identity}"
 
 
-def checked(store: Store, selection: Selection) -> dict[str, Any]:
+def checked(store: Store, selection: Selection, what: str = "A recall") -> dict[str, Any]:
     """What a selection wants, checked. Raises EventInvalid."""
-    said = {name: getattr(selection, name) for name in Selection.__struct_fields__}
+    said = {name: getattr(selection, name) for name in selection.__struct_fields__}
     wanted = {name: value for name, value in said.items() if value not in (None, [])}
     if not wanted:
-        raise EventInvalid("A recall names lots, or what they have in common: it never means everything.", "/selection")
+        raise EventInvalid(f"{what} names lots, or what they have in common: it never means everything.", "/selection")
     for name in ("received_from", "received_until"):
         if name in wanted:
             try:

@@ -50,10 +50,10 @@ def hold_rows(changes: Iterable[HoldChange]) -> tuple[list[tuple[Any, ...]], lis
         if hold is not None:
             begun[name] = len(held)
             held.append((change.lot, hold.hold, hold.reason, hold.text, hold.scope, hold.source, hold.owner,
-                         change.at, change.version, None, None))  # fmt: skip
+                         change.at, change.version, None, None, hold.lift_role))  # fmt: skip
         elif name in begun:
             at = begun.pop(name)
-            held[at] = (*held[at][:-2], change.at, change.version)
+            held[at] = (*held[at][:-3], change.at, change.version, held[at][-1])
         else:
             lifted.append((change.lot, change.hold, change.at, change.version))
     return held, lifted

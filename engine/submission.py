@@ -47,6 +47,8 @@ def lots_made(event: ev.Event) -> tuple[str, ...]:
         made = lots_of_parts(event)
     elif isinstance(event, ev.LotShipped) and event.data.quantity is not None:
         made = [child_of_shipment(event)]
+    elif isinstance(event, ev.HoldApplied) and event.data.quantity is not None:
+        made = [child_of_hold(event)]
     elif isinstance(event, ev.LotDispositioned) and event.data.child is not None:
         made = [event.data.child]
     return tuple(lot for lot in dict.fromkeys(made) if lot != event.subject)
@@ -66,6 +68,11 @@ def lots_of_parts(event: ev.UsageDecided) -> list[str]:
 def child_of_shipment(event: ev.LotShipped) -> str:
     """The lot that leaves when only a part is shipped."""
     return event.data.child or f"{event.subject}-{event.data.shipment}"[:64]
+
+
+def child_of_hold(event: ev.HoldApplied) -> str:
+    """The lot that is held when only a part is."""
+    return event.data.child or f"{event.subject}-{event.data.hold}"[:64]
 
 
 def claims(sub: Submission) -> set[str]:

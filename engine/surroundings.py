@@ -1,6 +1,6 @@
 """What a decision knows besides its lot: the day, the rules in force, and what the store says around the lot. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 from msgspec import Struct
@@ -13,6 +13,7 @@ from engine.lot import Lot
 from engine.production import OperationRun, charted_facts, operation_facts
 from engine.quality.skip_lot import draw
 from engine.records import AssignedPlan
+from engine.scopes import Standing
 from engine.tracks import Track, card_of, pair_of, track_facts
 from rules.rulebook import Case, RuleBook
 
@@ -33,6 +34,8 @@ class Surroundings(Struct):
     reference: Reference = Reference()
     #: What chance is made of where lots are skipped; empty: nothing is skipped.
     secret: bytes = b""
+    #: Holds that stand on scopes; only where a lot may come under one.
+    standing: Sequence[Standing] = ()
 
     @property
     def day(self) -> str:

@@ -16,7 +16,7 @@ from engine.errors import LotgateError
 from engine.settings import Settings, load_settings
 
 DONE, FOUND, WRONG = 0, 1, 2
-_REFERENCE = ("inspection-plan", "fact", "order", "allocation", "customer", "calendar", "routing")
+_REFERENCE = ("inspection-plan", "fact", "order", "allocation", "customer", "calendar", "routing", "hold-reason")
 Command = Callable[[argparse.Namespace, Settings], int]
 
 
@@ -154,6 +154,11 @@ def parser() -> argparse.ArgumentParser:
     recall.add_argument("--note", help="close: why it is over")
     recall.add_argument("--csv", action="store_true", help="show: one line a lot, for spreadsheets")
     remote(recall)
+    from api.cli.hold import add_words as add_hold_words
+
+    hold = add("hold", "holds on many lots: look, place, watch, lift")
+    add_hold_words(hold)
+    remote(hold)
     quality = add("quality", "scorecards of suppliers, control charts of what was measured, limits that are set")
     quality.add_argument("action", choices=("scorecards", "charts", "limits", "sampling"))
     quality.add_argument("--item", help="only this item; charts, limits: which")
@@ -270,7 +275,7 @@ _ANSWERS = {
     "demo": "remote.demo", "submit": "submit.submit", "lot": "remote.lot", "deliveries": "remote.deliveries",
     "targets": "targets.targets", "reconcile": "reconcile.reconcile", "tasks": "tasks.tasks",
     "webhooks": "webhooks.webhooks", "trace": "trace.trace", "recall": "recall.recall", "ready": "ready.ready",
-    "where": "where.where", "operation": "operation.operation",
+    "where": "where.where", "hold": "hold.hold", "operation": "operation.operation",
     "decide": "decide.decide",
     "sampling": "sampling.sampling", "spc": "spc.spc", "quality": "quality.quality",
     "reference": "reference.reference", "inbox": "inbox.inbox",

@@ -4,6 +4,7 @@ What may not enter: deciding. Each form says by which fields the data block of i
 way of every command (api/commands.py), under the key of the page.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +22,7 @@ from api.console.render import AnyRequest, lot_path, to
 from api.door import path_part
 from api.permits import Permits
 from api.problems import Refused
-from api.roles import SENDERS
+from api.roles import SENDERS, SENDING
 from api.signing import Sign, signature_of
 from engine.answer import Answer, Problem
 from engine.committer import Committer
@@ -32,8 +33,9 @@ _decode = msgspec.json.Decoder(Problem).decode
 
 
 def act_routes(
-    committer: Committer, patience: Patience, permits: Permits, keys: KeyRing, lots: LotPages
-) -> list[HTTPRouteHandler]:
+    committer: Committer, patience: Patience, permits: Permits, keys: KeyRing, lots: LotPages,
+    check_hold: Callable[[str], None],
+) -> list[HTTPRouteHandler]:  # fmt: skip
     """The routes, for Litestar."""
 
     @post("/console/lots/{lot:str}/sign", status_code=200)
@@ -64,9 +66,11 @@ def act_routes(
         if make is None:
             raise Refused("not-found", f"There is no form for {command}.")
         kind = COMMANDS[command]
-        require(visit, *SENDERS[kind])
+        require(visit, *(SENDING if command == "lift-hold" else SENDERS[kind]))
         try:
             data = make(form)
+            if command == "hold":
+                await asyncio.to_thread(check_hold, data["reason"]["code"])
             event = stated_event(visit.principal.name, key_of(form, command), kind, name, data)
         except (EventInvalid, Refused) as error:
             refused = Unfit(error.detail)
@@ -108,12 +112,15 @@ def _reason(form: Form) -> dict[str, str]:
 def _hold(form: Form) -> dict[str, Any]:
     token = wanted(form, "token", "The token of the page")
     name = form.get("hold") or f"H-{token[:8]}"
-    owner = {"owner": form["owner"]} if "owner" in form else {}
-    return {"hold": name, "reason": _reason(form), **owner}
+    more: dict[str, Any] = {key: form[key] for key in ("owner", "lift_role") if form.get(key)}
+    if form.get("part"):
+        more["quantity"] = {"value": form["part"], "unit": wanted(form, "unit", "The unit")}
+    return {"hold": name, "reason": _reason(form), **more}
 
 
 def _lift(form: Form) -> dict[str, Any]:
-    return {"hold": wanted(form, "hold", "The hold"), "reason": _reason(form)}
+    role = {"role": form["role"]} if form.get("role") else {}
+    return {"hold": wanted(form, "hold", "The hold"), "reason": _reason(form), **role}
 
 
 def _release(form: Form) -> dict[str, Any]:

@@ -4,7 +4,7 @@ What may not enter: SQL, judging, and what a command does (api/console/acts.py).
 """
 
 import asyncio
-from typing import Any
+from typing import Any, get_args
 
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
@@ -23,6 +23,8 @@ from api.lots import lot_view
 from api.problems import Refused
 from api.queries import MAX_VERSION, number_of, one_of, read_query
 from api.slowly import slowly
+from engine.events import LiftRole
+from engine.hold_reasons import declared
 from engine.records import STEPS as RECORD_STEPS
 from engine.runtime import Front
 from engine.tracing import Direction, Genealogy, Trace
@@ -38,6 +40,8 @@ _RECORDS = 500
 _RELATIVES = 200
 _DELIVERIES = 10_000
 _SEVERAL = "This key is limited to plants, and a family may be of several."
+#: Roles in which a hold may have to be lifted, but the usual one.
+LIFT_ROLES = tuple(role for role in get_args(LiftRole) if role != "hold")
 
 
 class LotPages:
@@ -85,6 +89,7 @@ class LotPages:
             "children": self._relatives(name, "forward") if whole else [],
             "parents": self._relatives(name, "backward") if whole else [],
             "graph": self.family(name, GLIMPSE) if whole else None,
+            "hold_reasons": declared(engine.store, engine.today()), "lift_roles": LIFT_ROLES,
             "mine": permitted(me), "record_steps": record_steps,
         }  # fmt: skip
 

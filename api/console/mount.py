@@ -15,6 +15,7 @@ from api.console.board import board_routes
 from api.console.deliveries import delivery_routes
 from api.console.entry import entry_routes, guard
 from api.console.help import help_pages
+from api.console.holds import hold_pages
 from api.console.jobs import Jobs
 from api.console.live import live_routes
 from api.console.lot import LotPages, lot_routes
@@ -46,6 +47,7 @@ def console(
     tail: Tail,
     health: Health,
     ring: Callable[[Sequence[str]], None],
+    check_hold: Callable[[str], None],
 ) -> Router:
     """The routes, for Litestar."""
     pages = Pages(engine)
@@ -61,7 +63,8 @@ def console(
             *entry_routes(pages, sessions, patience, provider, engine.settings.browser_url),
             *board_routes(engine, pages),
             *lot_routes(engine, lots),
-            *act_routes(engine.committer, patience, permits, keys, lots),
+            *act_routes(engine.committer, patience, permits, keys, lots, check_hold),
+            *hold_pages(engine, pages, patience),
             *live_routes(tail),
             *backlog_routes(engine, pages),
             *delivery_routes(engine, pages, patience, ring),

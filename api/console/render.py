@@ -66,6 +66,7 @@ ROOMS = (
     Room("/console/numbers", "Numbers", "numbers"),
     Room("/console/quality", "Quality", "quality"),
     Room("/console/readiness", "Readiness", "readiness"),
+    Room("/console/holds", "Holds", "holds"),
     Room("/console/recalls", "Recalls", "recalls"),
     Room("/console/rules", "Rules", "rules"),
     Room("/console/reference", "Reference", "reference"),

@@ -22,6 +22,10 @@ BUSY_SECONDS = 10.0
 PREPARED = 512
 
 
+class Overtaken(Exception):
+    """What a batch was decided on has changed before it was committed: it has to be decided again."""
+
+
 class Store:
     """A database that Lotgate keeps its records in."""
 
@@ -52,6 +56,8 @@ class Store:
 
     def is_conflict(self, error: BaseException) -> bool:
         """True when another process committed the same lot or event: deciding again will see it."""
+        if isinstance(error, Overtaken):
+            return True
         if isinstance(error, sqlite3.IntegrityError):
             return "UNIQUE" in str(error)
         return isinstance(

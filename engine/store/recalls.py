@@ -54,8 +54,10 @@ def move(store: Store, identity: str, state: str, values: dict[str, Any]) -> Non
         connection.execute(update(recalls).where(recalls.c.id == identity, recalls.c.state == state).values(**values))
 
 
-def select_lots(store: Store, wanted: dict[str, Any], after: str, limit: int) -> list[str]:
-    """Ids of lots that fit, in their order, above ``after``."""
+def select_lots(
+    store: Store, wanted: dict[str, Any], after: str, limit: int, more: Sequence[ColumnElement[bool]] = ()
+) -> list[str]:
+    """Ids of lots that fit, in their order, above ``after``; ``more``: conditions besides."""
     query = select(lots.c.id).where(lots.c.id > after).order_by(lots.c.id).limit(limit)
     for name, column in _MATCHES.items():
         if name in wanted:
@@ -64,8 +66,12 @@ def select_lots(store: Store, wanted: dict[str, Any], after: str, limit: int) ->
         query = query.where(lots.c.received_at >= wanted["received_from"])
     if "received_until" in wanted:
         query = query.where(lots.c.received_at <= wanted["received_until"])
+    if "states" in wanted:
+        query = query.where(lots.c.state.in_(wanted["states"]))
     if "measured" in wanted:
         query = query.where(_measured(store.dialect, wanted["measured"]))
+    for condition in more:
+        query = query.where(condition)
     named = wanted.get("lots")
     with store.reads.connect() as connection:
         if named is None:

@@ -44,6 +44,15 @@ def read_about(connection: Connection, kind: str, item: str | None, supplier: st
     return list(connection.execute(select(reference).where(*wanted).order_by(reference.c.key, reference.c.revision)))
 
 
+def begun(connection: Connection, kind: str, day: str) -> list[Row]:
+    """Of every record of a kind that has begun by ``day`` the revision that began last."""
+    query = select(reference).where(reference.c.kind == kind, reference.c.effective_from <= day)
+    newest: dict[str, Row] = {}
+    for row in connection.execute(query.order_by(reference.c.effective_from, reference.c.revision)):
+        newest[row.key] = row
+    return list(newest.values())
+
+
 def add(connection: Connection, row: dict[str, Any]) -> None:
     """Keep one more revision."""
     connection.execute(insert(reference).values(**row))

@@ -95,7 +95,7 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
     "deliveries": ("lot", "version", "target", "payload", "due_at", "created_at"),
     "holds": (
         "lot", "hold", "reason", "text", "scope", "source", "owner", "applied_at", "applied_version", "lifted_at",
-        "lifted_version",
+        "lifted_version", "lift_role",
     ),
     "parked": ("key", "subject", "waits_for", "event", "principal", "parked_at", "expires_at", "tell_at"),
     "escalations": ("kind", "subject", "detail", "opened_at"),
@@ -161,6 +161,13 @@ class Statements:
             "SELECT position, content FROM reference WHERE position "
             + ("= ANY(%s)" if postgres else "IN (SELECT value FROM json_each(?))")
         )
+        #: How often what stands on scopes was changed, with each hold that stands, or once without.
+        self.standing = (
+            "SELECT c.number, w.id, w.scope, w.selection, w.reason, w.owner, w.lift_role FROM scope_changes c"
+            " LEFT JOIN wide_holds w ON w.stands = 1"
+        )
+        # Until the commit nobody places a hold on a scope: what is committed after it knows it.
+        self.scope_changes = "SELECT number FROM scope_changes" + (" FOR SHARE" if postgres else "")
         self.unpark = f"DELETE FROM parked WHERE {among('key')}"
         self._tails = {
             "lots": " ON CONFLICT (id) DO UPDATE SET "
@@ -286,6 +293,18 @@ def read_parked(cursor: Cursor, statements: Statements, needs: Iterable[str]) ->
     """Parked events that wait for any of ``needs``, oldest first."""
     cursor.execute(statements.parked, (statements.keys(needs),))
     return [Parked(*row) for row in cursor.fetchall()]
+
+
+def read_standing(cursor: Cursor, statements: Statements) -> list[Any]:
+    """Holds that stand on scopes, each behind the number of changes; one line without a hold where none stands."""
+    cursor.execute(statements.standing)
+    return list(cursor.fetchall())
+
+
+def read_scope_changes(cursor: Cursor, statements: Statements) -> int:
+    """How often what stands on scopes was changed; it does not change until this transaction ends."""
+    cursor.execute(statements.scope_changes)
+    return int(cursor.fetchone()[0])
 
 
 def read_links(cursor: Cursor, statements: Statements, end: str, nodes: Iterable[str]) -> list[tuple[str, str]]:

@@ -92,7 +92,7 @@ class AnyLife(RuleBasedStateMachine):
     @rule(trigger=st.sampled_from(TRIGGERS), situation=st.sampled_from(SITUATIONS))
     def attempt(self, trigger: str, situation: Situation) -> None:
         after = follow(self.state, trigger, situation)
-        if trigger not in steps(self.state):
+        if trigger not in steps(self.state, situation.in_production):
             assert after is None
         if after is not None:
             if after in ("released", "shipped") and after != self.state:

@@ -120,6 +120,8 @@ holds = Table(
     Column("applied_version", Integer, nullable=False),
     Column("lifted_at", Text),
     Column("lifted_version", Integer),
+    #: The role in which it must be lifted; NULL: hold.
+    Column("lift_role", Text),
     PrimaryKeyConstraint("lot", "hold", "applied_version"),
     Index("holds_by_hold", "hold"),
 )

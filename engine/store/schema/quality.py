@@ -1,6 +1,6 @@
 """What is counted and kept about quality beside the lots."""
 
-from sqlalchemy import BigInteger, Column, Index, Integer, PrimaryKeyConstraint, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, PrimaryKeyConstraint, Table, Text, text
 
 from engine.store.schema.base import Identity, metadata
 
@@ -23,6 +23,64 @@ recalls = Table(
     Column("closed_at", Text),
     Column("closed_by", Text),
     Column("note", Text),
+)
+
+#: Holds on many lots: on a scope, or on what a filter finds; and lifts of many (engine/wide_holds.py).
+wide_holds = Table(
+    "wide_holds",
+    metadata,
+    Column("id", Text, primary_key=True),
+    #: hold, lift
+    Column("kind", Text, nullable=False),
+    #: item, supplier, order: it stands on all lots of it, later ones too; filter
+    Column("scope", Text, nullable=False),
+    #: JSON.
+    Column("selection", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("owner", Text),
+    Column("lift_role", Text),
+    #: lift: the name of the hold that ends, and the role in which it is lifted.
+    Column("lifts", Text),
+    Column("role", Text),
+    #: placing, placed, lifting, lifted
+    Column("state", Text, nullable=False),
+    #: 1: lots that come in now are held.
+    Column("stands", Integer, nullable=False, server_default="0"),
+    #: The last lot that was looked at.
+    Column("cursor", Text, nullable=False, server_default=""),
+    Column("done", Integer, nullable=False, server_default="0"),
+    Column("refused", Integer, nullable=False, server_default="0"),
+    Column("opened_at", Text, nullable=False),
+    Column("opened_by", Text, nullable=False),
+    Column("ended_at", Text),
+    #: JSON of a Reason: why it is lifted.
+    Column("lift_reason", Text),
+    Column("lifted_by", Text),
+)
+_STANDS = text("stands = 1")
+Index("wide_holds_standing", wide_holds.c.stands, sqlite_where=_STANDS, postgresql_where=_STANDS)
+Index("wide_holds_by_state", wide_holds.c.state)
+
+#: How often what stands on scopes was changed; one row. Who commits lots that come in locks it (engine/flight.py).
+scope_changes = Table(
+    "scope_changes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+)
+
+#: Append-only: what was done, or tried, to such a hold.
+wide_hold_steps = Table(
+    "wide_hold_steps",
+    metadata,
+    Column("id", Identity, primary_key=True, autoincrement=True),
+    Column("hold", Text, nullable=False),
+    #: opened, placed, lift-refused, lift-asked, lifted
+    Column("step", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Index("wide_hold_steps_by_hold", "hold", "id"),
 )
 
 #: What lots' inspections add up to, by item, supplier and characteristic (engine/quality/series.py).
