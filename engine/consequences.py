@@ -74,6 +74,7 @@ CONSEQUENCE_TYPES: dict[str, str] = {
     "split_off": "lot.split_off.v1",
     "assign_plan": "inspection_plan.assigned.v1",
     "change_sampling": "sampling.changed.v1",
+    "set_shelf_life": "shelf_life.computed.v1",
 }
 
 _DATA_TYPES: dict[str, Any] = {
@@ -87,6 +88,7 @@ _DATA_TYPES: dict[str, Any] = {
     "lot.split_off.v1": SplitOff,
     "inspection_plan.assigned.v1": PlanAssigned,
     "sampling.changed.v1": SamplingChanged,
+    "shelf_life.computed.v1": ev.ComputedShelfLife,
 } | {type_: Opened for type_, _ in RECORDS.values()}
 #: Every type that a journal entry may have.
 JOURNAL_TYPES: tuple[str, ...] = tuple(_DATA_TYPES)

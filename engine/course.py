@@ -16,7 +16,7 @@ from engine import by_plan, decide, stated
 from engine import events as ev
 from engine.consequences import CONSEQUENCE_TYPES, RECORDS, Completed, Opened, PlanAssigned, SplitOff
 from engine.effects import disputed, must_be_told, same_words, status_for
-from engine.evidence import Judged, ResultsUsed, evidence, expected_lot, gate_detail, time_of
+from engine.evidence import Judged, ResultsUsed, asked_next, evidence, expected_lot, gate_detail, time_of
 from engine.gather import Fact, Facts, event_fact, with_results
 from engine.holds import HoldChange, changes_of
 from engine.journal import GENESIS, Entry, entry_hash, step_of
@@ -25,7 +25,7 @@ from engine.lot import Lot, evolve
 from engine.parts import REGRADED, born, part_of
 from engine.scopes import BRINGS, missing
 from engine.submission import Submission
-from engine.surroundings import Surroundings
+from engine.surroundings import BORN, Surroundings
 from engine.telling import Telling
 from rules.rulebook import Case, Judgement, Reaction, RuleVerdict
 
@@ -35,9 +35,10 @@ OURSELVES = "lotgate"
 MAX_CONSEQUENCES = 16
 
 #: What may complete an inspection, and what may open the release gate of an inspected lot.
-_MAY_COMPLETE = frozenset({"record_inspection", "lift_hold", "state_fact"})
-_MAY_RELEASE = frozenset({"inspect", "dock_to_stock", "state_fact"})
+_MAY_COMPLETE = frozenset({"record_inspection", "lift_hold", "state_fact", "record_certificate"})
+_MAY_RELEASE = frozenset({"inspect", "dock_to_stock", "state_fact", "record_certificate"})
 #: What a lot gets an inspection plan by, and of which kind.
+_SETS_DAYS = BORN | {"open", "inspect"}
 _PLAN_KINDS = {"receive": "incoming", "produce": "final", "retest_due": "retest"}
 
 _encode = msgspec.json.Encoder().encode
@@ -156,6 +157,8 @@ class Course:
                 return
         if trigger == "record_inspection":
             failing += self._add_results(lot)
+        if isinstance(event, ev.CertificateRecorded) and lot is not None:
+            failing += by_plan.certificate_fails(around, lot, self.results, event.data)
         plan = by_plan.changed(around, lot, event.data.plan) if lot and isinstance(event, ev.PlanChanged) else None
         if isinstance(plan, RuleVerdict):
             failing += (plan,)
@@ -198,6 +201,7 @@ class Course:
             self._regrade(event, after, judgement)
         else:
             self._event_entry(after, judgement)
+            self._set_shelf_life()
             if plan is not None or self.trigger in _PLAN_KINDS:
                 self._assign(plan, _PLAN_KINDS.get(self.trigger, ""))
         return
@@ -211,6 +215,13 @@ class Course:
             entry = self.entries[-1]
             text = _encode(sub.event.data.measurements).decode()
             self.records.append((entry.lot, entry.version, sub.event.data.inspection, text))
+
+    def _set_shelf_life(self, trigger: str = "") -> None:
+        """Give the lot the days that follow from reference data."""
+        trigger = trigger or self.trigger
+        days = self.around.shelf_life(self.lot, trigger, self.submission.event.time) if self.lot else None
+        if days is not None and trigger in _SETS_DAYS:
+            self._consequence("set_shelf_life", None, days)
 
     def _assign(self, plan: PlanAssigned | None, kind: str) -> None:
         """Give the lot ``plan``, or the plan of ``kind`` that fits it best."""
@@ -299,7 +310,9 @@ class Course:
         judgement = yield from self._judge(gate_of("inspect"))
         if judgement is not None and not judgement.opens:
             return None
-        return self._consequence("inspect", judgement, done)
+        taken = self._consequence("inspect", judgement, done)
+        self._set_shelf_life("inspect")
+        return taken
 
     def _screen(self) -> Taking:
         """A lot has just become inspected: reject it, release it where a reaction says so, or leave it to people."""
@@ -402,7 +415,7 @@ class Course:
             case, judgement = ahead
         else:
             case = Case(gate, facts, self.around.today)
-            wanted = [case, *self._look_ahead(gate, facts)]
+            wanted = [case, *(c for c in asked_next(case) if c.gate in self.around.rulebook.gates())]
             judgements = yield wanted
             judgement = judgements[0]
             for other, early in zip(wanted[1:], judgements[1:], strict=True):
@@ -412,17 +425,9 @@ class Course:
 
     def _facts(self) -> Facts:
         around = self.around
-        lot = self.lot or expected_lot(self.submission.event, around.now)
+        event = self.submission.event
+        lot = self.lot or around.expected(expected_lot(event, around.now), event.time)
         return around.facts(lot, self._asked, self.results)
-
-    def _look_ahead(self, gate: str, facts: Facts) -> list[Case]:
-        """Gates that will be asked next if all goes well, so that the batch makes one trip to the judge, not three."""
-        if gate != "record_inspection" or facts["lot"][0]["state"] != "quarantined":
-            return []
-        after = facts["lot"][0] | {"state": "inspected", "inspection_complete": True}
-        today, gates = self.around.today, self.around.rulebook.gates()
-        cases = [Case("inspect", facts, today), Case("release", facts | {"lot": [after]}, today)]
-        return [case for case in cases if case.gate in gates]
 
     def _results_used(self) -> ResultsUsed | None:
         lot = self.lot

@@ -9,7 +9,7 @@ from decimal import Decimal
 import msgspec
 
 from engine.errors import EventInvalid
-from engine.events import TYPES, AnyEvent, Event, Inspection, Measurement, Quantity
+from engine.events import TYPES, AnyEvent, Event, Inspection, Measurement, Quantity, SupplierCertificate
 
 #: Decimal places that Lotgate keeps of a quantity or a measured value.
 DECIMAL_PLACES = 6
@@ -63,6 +63,10 @@ def check_numbers(event: Event) -> None:
         for index, measurement in enumerate(data.measurements):
             _check_measurement(measurement, f"/data/measurements/{index}")
         return
+    if isinstance(data, SupplierCertificate):
+        for index, line in enumerate(data.values):
+            _check_value(line.value, f"/data/values/{index}/value")
+        return
     quantity = getattr(data, "quantity", None)
     if quantity is not None:
         _check_quantity(quantity, "/data/quantity")
@@ -80,18 +84,21 @@ def refuse_control_characters(event: Event) -> None:
 
 
 def _check_measurement(measurement: Measurement, pointer: str) -> None:
-    value = measurement.value
-    if value is not None:
-        try:
-            scaled(value)
-        except ValueError as error:
-            raise EventInvalid(f"The measured value {value} {error}.", pointer + "/value") from None
-    elif measurement.conforming is None and measurement.inspected is None:
+    _check_value(measurement.value, pointer + "/value")
+    if measurement.value is None and measurement.conforming is None and measurement.inspected is None:
         raise EventInvalid("A measurement needs a value, or conforming, or inspected and nonconforming.", pointer)
     if measurement.inspected is not None and (
         measurement.nonconforming is None or measurement.nonconforming > measurement.inspected
     ):
         raise EventInvalid("nonconforming must be given and at most inspected.", pointer + "/nonconforming")
+
+
+def _check_value(value: Decimal | None, pointer: str) -> None:
+    if value is not None:
+        try:
+            scaled(value)
+        except ValueError as error:
+            raise EventInvalid(f"The measured value {value} {error}.", pointer) from None
 
 
 def _check_quantity(quantity: Quantity, pointer: str) -> None:

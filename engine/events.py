@@ -19,9 +19,11 @@ from msgspec import Meta, Struct
 from engine.blocks import (
     MAX_MEASUREMENTS,
     AgreedDelivery,
+    CertifiedValue,
     Child,
     Closed,
     Code,
+    ComputedShelfLife,
     Consumption,
     Disposition,
     DriftedTarget,
@@ -35,6 +37,7 @@ from engine.blocks import (
     LiftRole,
     LotId,
     Measurement,
+    Opening,
     PlanChange,
     Production,
     Quantity,
@@ -57,6 +60,7 @@ from engine.blocks import (
     Signing,
     Split,
     Stated,
+    SupplierCertificate,
     Text,
 )
 
@@ -198,6 +202,16 @@ class FactStated(Event, tag="fact.stated.v1", frozen=True, kw_only=True):
     data: FactStatement
 
 
+class LotOpened(Event, tag="lot.opened.v1", frozen=True, kw_only=True):
+    trigger = "open"
+    data: Opening
+
+
+class CertificateRecorded(Event, tag="certificate.recorded.v1", frozen=True, kw_only=True):
+    trigger = "record_certificate"
+    data: SupplierCertificate
+
+
 class DeliveryRefused(Event, tag="delivery.refused.v1", frozen=True, kw_only=True):
     trigger = "compensate"
     data: RefusedDelivery
@@ -217,7 +231,7 @@ AnyEvent = (
     LotReceived | LotProduced | InspectionRecorded | HoldApplied | HoldLifted | LotReleased | LotDispositioned
     | ReinspectionRequested | LotConsumed | LotSplit | LotShipped | ShipmentVoided | LotReturned | LotExpired
     | LotRetestDue | SpecificationRevised | FactStated | PlanChanged
-    | RecordOpened | RecordChanged | ShelfLifeChanged
+    | RecordOpened | RecordChanged | ShelfLifeChanged | CertificateRecorded | LotOpened
 )  # fmt: skip
 
 #: CloudEvents type -> Struct, in the order of the taxonomy.

@@ -12,7 +12,7 @@ from engine.submission import child_of_hold, child_of_shipment
 #: What a lot of another item does not keep of the lot that it was made of.
 REGRADED: dict[str, Any] = {
     "state": "quarantined", "holds": (), "rejected": False, "inspection_stands": False, "plan": None, "sample": None,
-    "restrictions": (), "disposition": None, "results_version": 0, "results_after": 0,
+    "restrictions": (), "disposition": None, "results_version": 0, "results_after": 0, "certificates": (),
 }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from msgspec import Meta, Struct
 from sqlalchemy import Connection
 
 from engine import events as ev
-from engine import inspection_plan, stated
+from engine import inspection_plan, shelf_life, stated
 from engine.clock import Clock, instant
 from engine.errors import EventInvalid, LotgateError, NotFound
 from engine.inspection_plan import KINDS as PLAN_KINDS
@@ -26,6 +26,7 @@ from engine.known import KINDS, LIVE, Content, Known, ReferenceFact
 from engine.orders import Allocation, Order, allocation_problem, order_problem
 from engine.ownership import Owners, check_owner, owners_of
 from engine.settings import Settings
+from engine.shelf_life import ShelfLifeRule
 from engine.store import reference as stored
 from engine.store import writing
 from engine.store.opening import Store
@@ -36,6 +37,7 @@ Key = Annotated[str, Meta(min_length=1, max_length=64)]
 MOST_SHOWN = 100
 #: Contents that stay decoded.
 REMEMBERED = 4_096
+_ABOUT = InspectionPlan | ReferenceFact | ShelfLifeRule
 
 
 class ReferenceConflict(LotgateError):
@@ -179,7 +181,7 @@ class References:
                 _check_days(rows, first, last)
             if content is None and not rows:
                 raise NotFound(f"There is no {kind} {key} to withdraw.")
-            if isinstance(content, InspectionPlan):
+            if isinstance(content, InspectionPlan | ShelfLifeRule):
                 others = stored.read_about(connection, kind, *about)
                 _check_rivals(others, key, content, first)
             kept = {
@@ -246,6 +248,8 @@ class References:
             problem = inspection_plan.problem_of(content)
         elif isinstance(content, ReferenceFact):
             problem = _fact_problem(content, self._vocabulary())
+        elif isinstance(content, ShelfLifeRule):
+            problem = shelf_life.problem_of(content)
         elif isinstance(content, Order):
             problem = order_problem(content)
         elif isinstance(content, Allocation):
@@ -270,7 +274,7 @@ def _fact_problem(fact: ReferenceFact, vocabulary: Vocabulary) -> tuple[str, str
 
 
 def _about(content: Content) -> tuple[str | None, str | None]:
-    return (content.item, content.supplier) if isinstance(content, InspectionPlan | ReferenceFact) else (None, None)
+    return (content.item, content.supplier) if isinstance(content, _ABOUT) else (None, None)
 
 
 def _plain(text: str) -> Any:
@@ -299,18 +303,22 @@ def _check_newest(rows: list[stored.Row], first: str) -> None:
         raise ReferenceConflict(f"A newer one is known: {newest}.")
 
 
-def _check_rivals(others: list[stored.Row], key: str, plan: InspectionPlan, first: str) -> None:
-    """No other plan may be for the same lots, at the same time or later: nobody could tell which one holds."""
+def _check_rivals(
+    others: list[stored.Row], key: str, plan: InspectionPlan | ShelfLifeRule, first: str
+) -> None:
+    """No other record may be for the same lots, at the same time or later: nobody could tell which one holds."""
     newest: dict[str, stored.Row] = {}
     for row in others:
         newest[row.key] = row
     for row in newest.values():
         if row.key == key or row.content == "null":
             continue
-        other = msgspec.json.decode(row.content, type=InspectionPlan)
+        other = msgspec.json.decode(row.content, type=type(plan))
         ended = row.effective_until is not None and row.effective_until < first
-        if (other.kind, other.revision) == (plan.kind, plan.revision) and not ended:
-            raise ReferenceConflict(f"The plan {row.key} is for the same lots; revise or withdraw that one.")
+        same = getattr(other, "kind", None) == getattr(plan, "kind", None) and other.revision == plan.revision
+        if same and not ended:
+            what = row.kind.replace("inspection-", "").replace("-", " ")
+            raise ReferenceConflict(f"The {what} {row.key} is for the same lots; revise or withdraw that one.")
 
 
 def _record(row: stored.Row, confirmed_at: str | None = None) -> Record:

@@ -20,6 +20,7 @@ from api.door import path_part
 from api.lots import lot_view
 from api.queries import number_of, read_query
 from engine.events import LiftRole
+from engine.explaining import certificates
 from engine.hold_reasons import declared
 from engine.records import STEPS as RECORD_STEPS
 from engine.runtime import Front
@@ -76,6 +77,7 @@ class LotPages:
             "characteristics": characteristics(found, present, book),
             "earlier_records": len(records) - len(present),
             "holds": engine.reading.holds(name),
+            "certificates": certificates(engine.store, name) if found.certificates else None,
             "deliveries": told[::-1][:20], "all_deliveries": len(told),
             "whole": whole,
             "children": self._relatives(name, "forward") if whole else [],
