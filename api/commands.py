@@ -48,6 +48,8 @@ COMMANDS: dict[str, str] = {
     "void-shipment": "shipment.voided.v1",
     "return": "lot.returned.v1",
     "state-fact": "fact.stated.v1",
+    "open": "lot.opened.v1",
+    "record-certificate": "certificate.recorded.v1",
     "change-shelf-life": "shelf_life.changed.v1",
     "change-plan": "inspection_plan.changed.v1",
     "open-record": "quality_record.opened.v1",

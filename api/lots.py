@@ -28,7 +28,7 @@ from api.views import LotView, Page, TargetView
 from engine.as_decided import as_decided
 from engine.as_of import lot_as_of
 from engine.clock import instant, parse_instant
-from engine.explaining import explain
+from engine.explaining import certificates, explain
 from engine.ledger import Acknowledged
 from engine.lifecycle import State, next_steps
 from engine.lot import Lot
@@ -140,6 +140,12 @@ def _records(engine: Front) -> list[HTTPRouteHandler]:
         rows = await asyncio.to_thread(reading.holds, found.id)
         return json_answer(Page(rows, None))
 
+    @get("/v1/lots/{lot:str}/certificates")
+    async def lot_certificates(request: AnyRequest, lot: str) -> Response[bytes]:
+        """Its supplier's certificates, with each value beside our limits and our results."""
+        read_query(request.scope, ())
+        return json_answer(await asyncio.to_thread(certificates, engine.store, path_part(lot)))
+
     @get("/v1/lots/{lot:str}/deliveries")
     async def lot_deliveries(request: AnyRequest, lot: str) -> Response[bytes]:
         """What each target was told, oldest first."""
@@ -149,7 +155,7 @@ def _records(engine: Front) -> list[HTTPRouteHandler]:
         rows = await asyncio.to_thread(engine.ledger.lines, lot=found.id, after=after, limit=limit + 1)
         return json_answer(page_of(rows, limit, lambda row: row.id))
 
-    return [lot_journal, lot_results, lot_holds, lot_deliveries]
+    return [lot_journal, lot_results, lot_holds, lot_certificates, lot_deliveries]
 
 
 def _reasons(engine: Front) -> list[HTTPRouteHandler]:

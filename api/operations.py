@@ -42,7 +42,7 @@ from engine.answer import Decision, Notice
 from engine.as_decided import AsDecided
 from engine.drift import Reading
 from engine.events import TYPES, AnyEvent
-from engine.explaining import Explanation
+from engine.explaining import Certificates, Explanation
 from engine.holds import HoldLine
 from engine.journal import Entry
 from engine.ledger import DeliveryLine
@@ -245,6 +245,8 @@ OPERATIONS: tuple[Operation, ...] = (
         CURSOR,
         LIMIT,
     ),
+    reading("/v1/lots/{lot}/certificates", "lot_certificates", "Certificates of its supplier, beside our results.",
+            Certificates, LOT),
     reading("/v1/lots/{lot}/holds", "lot_holds", "Holds that stand or stood.", Page[HoldLine], LOT),
     reading(
         "/v1/lots/{lot}/deliveries",

@@ -89,9 +89,9 @@ SUBSCRIPTION = Parameter("subscription", "Its id: `hook-` and 8 digits.", place=
 HOLD = Parameter("hold", "Its id.", place="path", required=True)
 RECALL = Parameter("recall", "Its id.", place="path", required=True)
 KIND = Parameter(
-    "kind", "inspection-plan, fact, order, allocation, customer, calendar, routing or hold-reason.", place="path",
-    required=True,
-)
+    "kind", "inspection-plan, fact, order, allocation, customer, calendar, routing, hold-reason or shelf-life.",
+    place="path", required=True,
+)  # fmt: skip
 ORDER = Parameter("order", "Number of the sales order.", {"type": "string", "minLength": 1}, "path", True)
 OPERATION = Parameter("operation", "Number of the operation.", {"type": "string", "minLength": 1}, "path", True)
 KEY = Parameter("key", "Key of the record.", {"type": "string", "minLength": 1, "maxLength": 64}, "path", True)

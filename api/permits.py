@@ -25,7 +25,9 @@ _NAMES = {struct: name for name, struct in TYPES.items()}
 _COMMANDS = "api/"
 _OWN = "lotgate/"
 #: Records of a lot that show nothing of other lots.
-_RECORDS = frozenset((b"journal", b"results", b"holds", b"deliveries", b"explain", b"operations"))
+_RECORDS = frozenset(
+    (b"journal", b"results", b"holds", b"certificates", b"deliveries", b"explain", b"operations")
+)
 _LISTS = frozenset((b"/v1/lots", b"/v1/feed", b"/v1/changes"))
 _EVENTS = frozenset((b"/v1/events", b"/v1/events/batch"))
 #: Signing out; that something happened, not what; where a lot that was named exactly is, which is checked there.

@@ -168,6 +168,35 @@ class HoldOrder(Closed, frozen=True):
     child: LotId | None = None
 
 
+class CertifiedValue(Closed, frozen=True):
+    """One line of a supplier's certificate: a value with its unit, or that it conforms."""
+
+    characteristic: Code
+    value: Decimal | None = None
+    unit: Annotated[str, Meta(max_length=16)] | None = None
+    conforming: bool | None = None
+
+
+class SupplierCertificate(Closed, frozen=True):
+    """A certificate of analysis (coa), of conformity (coc) or of the material that came with a lot."""
+
+    #: Its number, as its issuer gave it.
+    certificate: Code
+    kind: Literal["coa", "coc", "material"]
+    issuer: Code
+    #: The supplier's lot that it is of; ours, where the supplier has none.
+    supplier_lot: Code
+    issued_on: date
+    #: Last day on which it holds; left out: it does not end.
+    valid_until: date | None = None
+    signed: bool | None = None
+    #: Where the document lies.
+    reference: Annotated[str, Meta(max_length=255)] | None = None
+    values: Annotated[list[CertifiedValue], Meta(max_length=500)] = []
+    #: Why it replaces what was recorded under its number before; both stay in the journal.
+    corrects: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
+
+
 class HoldLift(Closed, frozen=True):
     """A hold ends; the others stay."""
 
@@ -375,6 +404,23 @@ class ShelfLife(Closed, frozen=True):
     #: Left out: as it is.
     expires_on: date | None = None
     retest_on: date | None = None
+
+
+class Opening(Closed, frozen=True):
+    """A lot's packing was opened."""
+
+    opened_on: date
+    reason: Reason | None = None
+
+
+class ComputedShelfLife(Closed, frozen=True):
+    """Days that follow from reference data, with the record that says so."""
+
+    #: Left out: as it is.
+    expires_on: date | None = None
+    expires_by: str | None = None
+    retest_on: date | None = None
+    retest_by: str | None = None
 
 
 #: A stated value: a text (numbers as decimal text, days as 2026-03-31), a whole number, or true and false.

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from engine import decide, inspection_plan
+from engine import decide, inspection_plan, supplier_certificates
 from engine import events as ev
 from engine.consequences import Completed, PlanAssigned, SamplingChanged
 from engine.gather import Fact
@@ -17,6 +17,17 @@ def off_plan(around: Surroundings, lot: Lot, results: Sequence[Fact], data: ev.I
     """Every reason why ``data`` does not fit the plan of ``lot``; ``results`` were recorded before it."""
     plan = around.plan_of(lot)
     return () if plan is None else inspection_plan.guards(*plan, results, data.measurements)
+
+
+def certificate_fails(
+    around: Surroundings, lot: Lot, results: Sequence[Fact], data: ev.SupplierCertificate
+) -> tuple[RuleVerdict, ...]:
+    """Every reason why a supplier's certificate does not fit ``lot``."""
+    plan = around.plan_of(lot)
+    names = [name for name in (lot.supplier_lot, lot.id) if name is not None]
+    return supplier_certificates.guards(
+        names, lot.certificates, data, around.day, None if plan is None else plan[0], results
+    )
 
 
 def completed(around: Surroundings, lot: Lot, results: Sequence[Fact]) -> Completed | None:

@@ -38,6 +38,10 @@ def certificate(
             (r.record, r.kind.replace("_", " "), r.severity, r.status, r.text, r.cause, r.decision)
             for r in lot.records
         )),
+        *_part("Certificates of the supplier", ("number", "kind", "issuer", "issued", "valid until", "values"), (
+            (c.number, c.kind, c.issuer, c.issued_on, c.valid_until or "", "; ".join(map(_certified, c.values)))
+            for c in lot.certificates
+        )),
         *_part("Holds", ("hold", "reason", "since", "until"), (
             (h.hold, f"{h.reason} {h.text}".strip(), h.applied_at, h.lifted_at or "active") for h in holds
         )),
@@ -59,7 +63,9 @@ def _facts(lot: Lot) -> list[tuple[Any, ...]]:
     said = [
         ("item", f"{lot.item} revision {lot.revision}"), ("quantity", f"{lot.quantity} {lot.unit}"),
         ("supplier", lot.supplier), ("supplier's lot", lot.supplier_lot), ("receipt", lot.receipt),
-        ("order", lot.order), ("plant", lot.plant), ("made", lot.manufactured_on), ("expires", lot.expires_on),
+        ("order", lot.order), ("plant", lot.plant), ("made", lot.manufactured_on),
+        ("expires", lot.expires_on and f"{lot.expires_on} {lot.expires_by}".strip()),
+        ("retest", lot.retest_on and f"{lot.retest_on} {lot.retest_by}".strip()), ("opened", lot.opened_on),
         ("disposition", lot.disposition), ("inspection plan", lot.plan and f"{lot.plan.plan}@{lot.plan.revision}"),
         ("version", lot.version),
     ]  # fmt: skip
@@ -88,6 +94,13 @@ def _said(line: ev.Measurement) -> str:
     else:
         found = "conforms" if line.conforming else "does not conform"
     return found if line.corrects is None else f"{found} (corrected: {line.corrects})"
+
+
+def _certified(one: ev.CertifiedValue) -> str:
+    found = f"{one.value} {one.unit or ''}".strip() if one.value is not None else (
+        "conforms" if one.conforming else "does not conform"
+    )  # fmt: skip
+    return f"{one.characteristic}: {found}"
 
 
 def _part(title: str, names: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> list[str]:

@@ -108,6 +108,7 @@ CONSEQUENCE_TYPES: dict[str, str] = {
     "repair": "lot.dispositioned.v1",
     "return_to_supplier": "lot.dispositioned.v1",
     "scrap": "lot.dispositioned.v1",
+    "set_shelf_life": "shelf_life.computed.v1",
 }
 
 _DATA_TYPES: dict[str, Any] = (
@@ -126,6 +127,7 @@ _DATA_TYPES: dict[str, Any] = (
         "inspection_plan.assigned.v1": PlanAssigned,
         "sampling.changed.v1": SamplingChanged,
         "routing.assigned.v1": RoutingAssigned,
+        "shelf_life.computed.v1": ev.ComputedShelfLife,
     }
     | {type_: Opened for type_, _ in RECORDS.values()}
 )

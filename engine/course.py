@@ -22,7 +22,7 @@ from engine.lot import Lot, used_of
 from engine.records import QualityRecord
 from engine.scopes import BRINGS
 from engine.submission import Submission, lots_of_parts
-from engine.surroundings import Surroundings
+from engine.surroundings import BORN, Surroundings
 from engine.telling import Telling
 from rules.rulebook import Case, Judgement, Reaction, RuleVerdict
 
@@ -30,9 +30,10 @@ from rules.rulebook import Case, Judgement, Reaction, RuleVerdict
 MAX_CONSEQUENCES = 16
 
 #: What may complete an inspection, and what may open the release gate of an inspected lot.
-_MAY_COMPLETE = frozenset({"record_inspection", "lift_hold", "state_fact"})
-_MAY_RELEASE = frozenset({"inspect", "dock_to_stock", "state_fact"})
+_MAY_COMPLETE = frozenset({"record_inspection", "lift_hold", "state_fact", "record_certificate"})
+_MAY_RELEASE = frozenset({"inspect", "dock_to_stock", "state_fact", "record_certificate"})
 #: What a lot gets an inspection plan by, and of which kind.
+_SETS_DAYS = BORN | {"open", "inspect"}
 _PLAN_KINDS = {"receive": "incoming", "produce": "final", "retest_due": "retest"}
 
 _encode = msgspec.json.Encoder().encode
@@ -140,6 +141,8 @@ class Course(Chronicle):
         if report is not None and lot is not None:
             failing += in_process.guards(around, lot, report)
             failing += yield from self._may_begin(lot, report)
+        if isinstance(event, ev.CertificateRecorded) and lot is not None:
+            failing += by_plan.certificate_fails(around, lot, self.results, event.data)
         plan = by_plan.changed(around, lot, event.data.plan) if lot and isinstance(event, ev.PlanChanged) else None
         if isinstance(plan, RuleVerdict):
             failing += (plan,)
@@ -218,6 +221,7 @@ class Course(Chronicle):
             self._regrade(event, after, judgement)
         else:
             self._event_entry(after, judgement)
+            self._set_shelf_life()
             if plan is not None or self.trigger in _PLAN_KINDS:
                 self._assign(plan, _PLAN_KINDS.get(self.trigger, ""))
             if self.trigger in ("start_production", "produce"):
@@ -233,6 +237,13 @@ class Course(Chronicle):
             entry = self.entries[-1]
             text = _encode(sub.event.data.measurements).decode()
             self.records.append((entry.lot, entry.version, sub.event.data.inspection, text))
+
+    def _set_shelf_life(self, trigger: str = "") -> None:
+        """Give the lot the days that follow from reference data."""
+        trigger = trigger or self.trigger
+        days = self.around.shelf_life(self.lot, trigger, self.submission.event.time) if self.lot else None
+        if days is not None and trigger in _SETS_DAYS:
+            self.consequence("set_shelf_life", None, days)
 
     def _assign(self, plan: PlanAssigned | None, kind: str) -> None:
         """Give the lot ``plan``, or the plan of ``kind`` that fits it best."""
@@ -379,7 +390,9 @@ class Course(Chronicle):
         judgement = yield from self._judge(gate_of("inspect"))
         if judgement is not None and not judgement.opens:
             return None
-        return self.consequence("inspect", judgement, done)
+        taken = self.consequence("inspect", judgement, done)
+        self._set_shelf_life("inspect")
+        return taken
 
     def _screen(self) -> Taking:
         """A lot has just become inspected: reject it, release it where a reaction says so, or leave it to people."""
@@ -455,7 +468,7 @@ class Course(Chronicle):
 
     def _facts(self, gate: str | None = None) -> Facts:
         around, event = self.around, self.submission.event
-        lot = self.lot or expected_lot(event, around.now)
+        lot = self.lot or around.expected(expected_lot(event, around.now), event.time)
         run = None
         if gate == "operation" and isinstance(event, ev.OperationReported):
             run = production.reported(lot.operations, event.data, lot.version + 1, around.now)[-1]

@@ -30,6 +30,7 @@ ANSWERED_WHEN_CLOSED = frozenset(
         "void_shipment",
         "revise_specification",
         "state_fact",
+        "record_certificate",
         "record_opened",
         "record_changed",
         "sign",
@@ -183,6 +184,8 @@ def guards(
         failing.extend(_record_guards(lot, event))
     if isinstance(event, ev.ShelfLifeChanged):
         failing.extend(_shelf_life_guards(lot, event.data, today))
+    if isinstance(event, ev.LotOpened):
+        failing.extend(_opening_guards(lot, event.data, today))
     if trigger == "ship":
         failing.extend(_shipping_guards(lot, event, undelivered))
     return tuple(failing)
@@ -326,6 +329,15 @@ def _shelf_life_guards(lot: Lot, data: ev.ShelfLife, today: int) -> list[RuleVer
     if data.retest_on is not None and last is not None and data.retest_on > last:
         words = f"a retest on {_day(data.retest_on)} comes after the last day of shelf life, {_day(last)}"
         failing.append(fails("RETEST-BEFORE-EXPIRY", words))
+    return failing
+
+
+def _opening_guards(lot: Lot, data: ev.Opening, today: int) -> list[RuleVerdict]:
+    failing = []
+    if lot.opened_on is not None:
+        failing.append(fails("OPENED-ONCE", f"lot {lot.id} was opened on {_day(lot.opened_on)} already"))
+    if data.opened_on.toordinal() > today:
+        failing.append(fails("OPENED-BY-NOW", f"it would be opened on {_day(data.opened_on)}, in the future"))
     return failing
 
 

@@ -10,7 +10,16 @@ import msgspec
 
 from engine.clock import in_utc
 from engine.errors import EventInvalid
-from engine.events import TYPES, AnyEvent, Event, Inspection, Measurement, OperationReport, Quantity
+from engine.events import (
+    TYPES,
+    AnyEvent,
+    Event,
+    Inspection,
+    Measurement,
+    OperationReport,
+    Quantity,
+    SupplierCertificate,
+)
 
 #: Decimal places that Lotgate keeps of a quantity or a measured value.
 DECIMAL_PLACES = 6
@@ -73,6 +82,10 @@ def check_numbers(event: Event) -> None:
         for index, parameter in enumerate(data.parameters):
             _check_value(parameter.value, f"/data/parameters/{index}/value")
         return
+    if isinstance(data, SupplierCertificate):
+        for index, line in enumerate(data.values):
+            _check_value(line.value, f"/data/values/{index}/value")
+        return
     _check_quantities(data, "/data")
 
 
@@ -97,10 +110,8 @@ def refuse_control_characters(event: Event) -> None:
 
 
 def _check_measurement(measurement: Measurement, pointer: str) -> None:
-    value = measurement.value
-    if value is not None:
-        _check_value(value, pointer + "/value")
-    elif measurement.conforming is None and measurement.inspected is None:
+    _check_value(measurement.value, pointer + "/value")
+    if measurement.value is None and measurement.conforming is None and measurement.inspected is None:
         raise EventInvalid("A measurement needs a value, or conforming, or inspected and nonconforming.", pointer)
     if measurement.inspected is not None and (
         measurement.nonconforming is None or measurement.nonconforming > measurement.inspected
@@ -108,11 +119,12 @@ def _check_measurement(measurement: Measurement, pointer: str) -> None:
         raise EventInvalid("nonconforming must be given and at most inspected.", pointer + "/nonconforming")
 
 
-def _check_value(value: Decimal, pointer: str) -> None:
-    try:
-        scaled(value)
-    except ValueError as error:
-        raise EventInvalid(f"The measured value {value} {error}.", pointer) from None
+def _check_value(value: Decimal | None, pointer: str) -> None:
+    if value is not None:
+        try:
+            scaled(value)
+        except ValueError as error:
+            raise EventInvalid(f"The measured value {value} {error}.", pointer) from None
 
 
 def _check_quantity(quantity: Quantity, pointer: str) -> None:

@@ -19,9 +19,11 @@ from msgspec import Meta, Struct
 from engine.blocks import (
     MAX_MEASUREMENTS,
     AgreedDelivery,
+    CertifiedValue,
     Child,
     Closed,
     Code,
+    ComputedShelfLife,
     Concession,
     ConcessionEnd,
     Consumption,
@@ -40,6 +42,7 @@ from engine.blocks import (
     LotPart,
     Measurement,
     Merge,
+    Opening,
     OperationParameter,
     OperationReport,
     Pack,
@@ -69,6 +72,7 @@ from engine.blocks import (
     Signing,
     Split,
     Stated,
+    SupplierCertificate,
     Text,
     UsageDecision,
 )
@@ -240,6 +244,16 @@ class FactStated(Event, tag="fact.stated.v1", frozen=True, kw_only=True):
     data: FactStatement
 
 
+class LotOpened(Event, tag="lot.opened.v1", frozen=True, kw_only=True):
+    trigger = "open"
+    data: Opening
+
+
+class CertificateRecorded(Event, tag="certificate.recorded.v1", frozen=True, kw_only=True):
+    trigger = "record_certificate"
+    data: SupplierCertificate
+
+
 class DeliveryRefused(Event, tag="delivery.refused.v1", frozen=True, kw_only=True):
     trigger = "compensate"
     data: RefusedDelivery
@@ -260,7 +274,7 @@ AnyEvent = (
     | ReinspectionRequested | LotConsumed | LotSplit | LotShipped | ShipmentVoided | LotReturned | LotExpired
     | LotMerged | LotRepacked | LotRetestDue | SpecificationRevised | FactStated | PlanChanged
     | RecordOpened | RecordChanged | ShelfLifeChanged | ProductionStarted | OperationReported
-    | UsageDecided | ConcessionEnded
+    | UsageDecided | ConcessionEnded | CertificateRecorded | LotOpened
 )  # fmt: skip
 
 #: CloudEvents type -> Struct, in the order of the taxonomy.

@@ -15,6 +15,7 @@ from engine.lot import Lot, decode_lot
 from engine.reference import read_reference
 from engine.store import writing
 from engine.store.opening import Store
+from engine.supplier_certificates import Certificate, Comparison, compare
 from engine.surroundings import Surroundings
 from engine.track_record import read_tracks
 from engine.tracks import Track, pair_of
@@ -75,6 +76,20 @@ def explain(store: Store, rulebook: RuleBook, clock: Clock, lot_id: str, trigger
         lot.id, lot.version, lot.state, trigger, gate, possible, possible and opens and not guards,
         rulebook.digest, guards, rules,
     )  # fmt: skip
+
+
+class Certificates(Struct, frozen=True):
+    """Certificates of a lot's supplier, and each of their values beside our limits and our results."""
+
+    data: list[Certificate]
+    values: list[Comparison]
+
+
+def certificates(store: Store, lot_id: str) -> Certificates:
+    """The certificates that came with a lot. Raises NotFound."""
+    lot, facts, _, _, reference = load(store, lot_id)
+    plan = None if lot.plan is None else reference.plan(lot.plan.plan, lot.plan.revision)
+    return Certificates(list(lot.certificates), compare(lot.certificates, plan, facts))
 
 
 def load(store: Store, lot_id: str) -> tuple[Lot, list[Fact], tuple[str, ...], dict[str, Track], Reference]:

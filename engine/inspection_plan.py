@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from engine import by_variables
 from engine import events as ev
 from engine.by_variables import Variables
+from engine.decoding import scaled
 from engine.quality import sampling, skip_lot
 from engine.quality.sampling import SamplingInvalid, Severity
 from engine.quality.scorecard import Scorecard
@@ -79,6 +80,8 @@ class Characteristic(ev.Closed, frozen=True):
     #: Values outside are typing errors, and refused.
     plausible_from: Decimal | None = None
     plausible_to: Decimal | None = None
+    #: How far a supplier's certified value may be from the mean of our results, in the unit; left out: nobody says.
+    certificate_tolerance: Decimal | None = None
     method: ev.Code | None = None
     instrument: ev.Code | None = None
 
@@ -131,6 +134,13 @@ def _characteristic_problem(plan: InspectionPlan, one: Characteristic) -> tuple[
     bounds = (one.lower, one.upper, one.target, one.plausible_from, one.plausible_to)
     if one.unit is None and any(bound is not None for bound in bounds):
         return "/unit", "limits need a unit; without one it is judged, not measured"
+    if one.certificate_tolerance is not None:
+        try:
+            apart = scaled(one.certificate_tolerance)
+        except ValueError as error:
+            return "/certificate_tolerance", f"the tolerance {one.certificate_tolerance} {error}"
+        if apart < 0 or one.unit is None:
+            return "/certificate_tolerance", "a tolerance is not below 0, and of what is measured in a unit"
     if one.variables is not None:
         problem = _variables_problem(one, one.variables)
         if problem is not None:

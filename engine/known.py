@@ -13,6 +13,7 @@ from engine import stated
 from engine.inspection_plan import InspectionPlan, switches
 from engine.orders import Allocation, Calendar, Customer, Order
 from engine.production import Routing
+from engine.shelf_life import Applied, ShelfLifeRule
 from engine.stated import Stated
 
 
@@ -32,12 +33,14 @@ class HoldReason(ev.Closed, frozen=True):
     text: ev.Text = ""
 
 
-Content = InspectionPlan | ReferenceFact | Order | Allocation | Customer | Calendar | Routing | HoldReason
+Content = (
+    InspectionPlan | ReferenceFact | Order | Allocation | Customer | Calendar | Routing | HoldReason | ShelfLifeRule
+)
 #: Kind of record -> Struct of its content.
 KINDS: dict[str, type[Content]] = {
     "inspection-plan": InspectionPlan, "fact": ReferenceFact, "order": Order, "allocation": Allocation,
-    "customer": Customer, "calendar": Calendar, "routing": Routing,
-    "hold-reason": HoldReason,
+    "customer": Customer, "calendar": Calendar, "routing": Routing, "hold-reason": HoldReason,
+    "shelf-life": ShelfLifeRule,
 }  # fmt: skip
 #: Kinds that change by the hour: the newest revision stands, on whichever day it was said, and saying the same again
 #: confirms it.
@@ -116,6 +119,20 @@ class Reference:
                 fitting.append((found, found.content))
         exact = [one for one in fitting if one[1].revision == revision]
         return next(iter(exact or [one for one in fitting if one[1].revision is None]), None)
+    def shelf_life_of(self, item: str, revision: str, supplier: str | None, day: str) -> Applied | None:
+        """How long such a lot lasts: by what is said of its supplier before what is said of its revision or item."""
+        best: tuple[int, Applied] | None = None
+        for kind, key in self._by_key:
+            found = self.in_force(kind, key, day) if kind == "shelf-life" else None
+            rule = None if found is None else found.content
+            if found is None or not isinstance(rule, ShelfLifeRule) or rule.item != item:
+                continue
+            if rule.revision not in (None, revision) or rule.supplier not in (None, supplier):
+                continue
+            weight = 2 * (rule.supplier is not None) + (rule.revision is not None)
+            if best is None or weight > best[0]:
+                best = (weight, Applied(key, found.revision, rule))
+        return None if best is None else best[1]
 
     @property
     def switches(self) -> bool:

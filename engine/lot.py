@@ -29,6 +29,7 @@ from engine.records import (
     concession_of,
     opened,
 )
+from engine.supplier_certificates import Certificate, after, kept
 
 
 class Hold(Struct, frozen=True, omit_defaults=True):
@@ -85,6 +86,10 @@ class Lot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     manufactured_on: date | None = None
     expires_on: date | None = None
     retest_on: date | None = None
+    #: Where these two days come from; empty: from the event that brought it.
+    expires_by: str = ""
+    retest_by: str = ""
+    opened_on: date | None = None
     #: Active holds, oldest first.
     holds: tuple[Hold, ...] = ()
     #: Holds that ended and were not placed again, by id.
@@ -137,6 +142,8 @@ class Lot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     operations: tuple[OperationRun, ...] = ()
     #: Facts that other systems stated: kind -> key -> fields, as texts.
     facts: dict[str, dict[str, dict[str, str]]] = {}
+    #: Certificates of its supplier, in order of their recording.
+    certificates: tuple[Certificate, ...] = ()
     #: Targets that do not take the lot's status, while others are told less.
     disputes: tuple[Dispute, ...] = ()
     #: Hash of the newest journal entry.
@@ -329,7 +336,7 @@ def _again(lot: Lot, step: Step) -> dict[str, Any]:
 
 def _retested(lot: Lot, step: Step) -> dict[str, Any]:
     # The day has come, and comes once; the next one is set with the result of the retest. No date answers a rejection.
-    return {**_again(lot, step), "retest_on": None, "rejected": lot.rejected}
+    return {**_again(lot, step), "retest_on": None, "retest_by": "", "rejected": lot.rejected}
 
 
 def _kept_longer(lot: Lot, step: Step) -> dict[str, Any]:
@@ -337,7 +344,25 @@ def _kept_longer(lot: Lot, step: Step) -> dict[str, Any]:
     changes: dict[str, Any] = {
         "expires_on": data.expires_on or lot.expires_on, "retest_on": data.retest_on or lot.retest_on,
     }  # fmt: skip
+    for days, origin in ((data.expires_on, "expires_by"), (data.retest_on, "retest_by")):
+        if days is not None:
+            changes[origin] = f"set: {data.reason.code}"
     return changes | {"retest": ""} if puts_off(lot, data) else changes
+
+
+def _computed(lot: Lot, step: Step) -> dict[str, Any]:
+    data: ev.ComputedShelfLife = step.data
+    changes: dict[str, Any] = {}
+    if data.expires_on is not None:
+        changes |= {"expires_on": data.expires_on, "expires_by": data.expires_by or ""}
+    if data.retest_on is not None:
+        changes |= {"retest_on": data.retest_on, "retest_by": data.retest_by or ""}
+    return changes
+
+
+def _opened(lot: Lot, step: Step) -> dict[str, Any]:
+    data: ev.Opening = step.data
+    return {"opened_on": data.opened_on}
 
 
 def puts_off(lot: Lot, data: ev.ShelfLife) -> tuple[str, ...]:
@@ -456,6 +481,10 @@ def _stated(lot: Lot, step: Step) -> dict[str, Any]:
     return {"facts": stated.after(lot.facts, data)}
 
 
+def _certified(lot: Lot, step: Step) -> dict[str, Any]:
+    return {"certificates": after(lot.certificates, kept(step.data, step.recorded_at))}
+
+
 def _disputed(lot: Lot, step: Step) -> dict[str, Any]:
     data: ev.RefusedDelivery = step.data
     others = tuple(d for d in lot.disputes if d.target != data.target)
@@ -496,6 +525,8 @@ _CHANGES: dict[str, Any] = {
     "reinspect": _again,
     "retest_due": _retested,
     "change_shelf_life": _kept_longer,
+    "set_shelf_life": _computed,
+    "open": _opened,
     "consume": _consumed,
     "expire": _expired,
     "ship": _shipped,
@@ -505,6 +536,7 @@ _CHANGES: dict[str, Any] = {
     "repack": _repacked,
     "merge_into": _merged_into,
     "state_fact": _stated,
+    "record_certificate": _certified,
     "sign": _signed,
     "record_opened": _record_opened,
     "record_changed": _record_changed,

@@ -53,7 +53,7 @@ def regraded(item: str, revision: str) -> dict[str, Any]:
     return {
         "item": item, "revision": revision, "state": "quarantined", "holds": (), "rejected": False,
         "inspection_stands": False, "plan": None, "sample": None, "restrictions": (), "disposition": None,
-        "concession": None, "results_version": 0, "results_after": 0,
+        "concession": None, "certificates": (), "results_version": 0, "results_after": 0,
     }  # fmt: skip
 
 
@@ -178,8 +178,15 @@ def given(merge: Merged, into: str) -> list[tuple[str, MergedInto]]:
 def _origin(lots: Sequence[Lot]) -> dict[str, Any]:
     names = ("supplier", "supplier_lot", "receipt", "order", "plant")
     found: dict[str, Any] = {name: _alike(getattr(lot, name) for lot in lots) for name in names}
-    for name in ("manufactured_on", "expires_on", "retest_on"):
-        found[name] = min((day for lot in lots if (day := getattr(lot, name)) is not None), default=None)
+    for name, origin in (("manufactured_on", ""), ("expires_on", "expires_by"), ("retest_on", "retest_by")):
+        days = [(getattr(lot, name), lot) for lot in lots if getattr(lot, name) is not None]
+        day, first = min(days, key=lambda one: one[0], default=(None, None))
+        found[name] = day
+        if origin and first is not None:
+            found[origin] = getattr(first, origin)
+    found["opened_on"] = min((lot.opened_on for lot in lots if lot.opened_on is not None), default=None)
+    # A certificate speaks of what it came with: of the whole only where it came with every part.
+    found["certificates"] = tuple(c for c in lots[0].certificates if all(c in lot.certificates for lot in lots))
     return found
 
 

@@ -385,4 +385,5 @@ class Pipeline:
 
     def _surroundings(self, undelivered: Mapping[str, tuple[str, ...]]) -> Surroundings:
         now = self._clock()
-        return Surroundings(instant(now), now.astimezone(self._timezone).toordinal(), self.rulebook, undelivered)
+        today = now.astimezone(self._timezone).toordinal()
+        return Surroundings(instant(now), today, self.rulebook, undelivered, timezone=self._timezone)

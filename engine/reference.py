@@ -17,7 +17,7 @@ from msgspec import Meta, Struct
 from sqlalchemy import Connection
 
 from engine import events as ev
-from engine import inspection_plan, production, stated
+from engine import inspection_plan, production, shelf_life, stated
 from engine.clock import Clock, instant
 from engine.errors import EventInvalid, LotgateError, NotFound
 from engine.inspection_plan import KINDS as PLAN_KINDS
@@ -27,6 +27,7 @@ from engine.orders import Allocation, Order, allocation_problem, order_problem
 from engine.ownership import NotSystemOfRecord, Owners, check_owner, owners_of
 from engine.production import Routing
 from engine.settings import Settings
+from engine.shelf_life import ShelfLifeRule
 from engine.store import reference as stored
 from engine.store import writing
 from engine.store.opening import Store
@@ -37,6 +38,7 @@ Key = Annotated[str, Meta(min_length=1, max_length=64)]
 MOST_SHOWN = 100
 #: Contents that stay decoded.
 REMEMBERED = 4_096
+_ABOUT = InspectionPlan | ReferenceFact | ShelfLifeRule
 
 
 class ReferenceConflict(LotgateError):
@@ -197,7 +199,7 @@ class References:
             _check_days(rows, first, last)
         if content is None and not rows:
             raise NotFound(f"There is no {kind} {key} to withdraw.")
-        if isinstance(content, InspectionPlan | Routing):
+        if isinstance(content, InspectionPlan | Routing | ShelfLifeRule):
             others = stored.read_about(connection, kind, *about)
             _check_rivals(others, key, content, first)
         kept = {
@@ -284,6 +286,8 @@ class References:
             problem = _fact_problem(content, self._vocabulary())
         elif isinstance(content, Routing):
             problem = production.problem_of(content)
+        elif isinstance(content, ShelfLifeRule):
+            problem = shelf_life.problem_of(content)
         elif isinstance(content, Order):
             problem = order_problem(content)
         elif isinstance(content, Allocation):
@@ -310,7 +314,7 @@ def _fact_problem(fact: ReferenceFact, vocabulary: Vocabulary) -> tuple[str, str
 def _about(content: Content) -> tuple[str | None, str | None]:
     if isinstance(content, Routing):
         return content.item, None
-    return (content.item, content.supplier) if isinstance(content, InspectionPlan | ReferenceFact) else (None, None)
+    return (content.item, content.supplier) if isinstance(content, _ABOUT) else (None, None)
 
 
 def _plain(text: str) -> Any:
@@ -339,8 +343,10 @@ def _check_newest(rows: list[stored.Row], first: str) -> None:
         raise ReferenceConflict(f"A newer one is known: {newest}.")
 
 
-def _check_rivals(others: list[stored.Row], key: str, plan: InspectionPlan | Routing, first: str) -> None:
-    """No other plan, or routing, may be for the same lots, now or later: nobody could tell which one holds."""
+def _check_rivals(
+    others: list[stored.Row], key: str, plan: InspectionPlan | Routing | ShelfLifeRule, first: str
+) -> None:
+    """No other record may be for the same lots, now or later: nobody could tell which one holds."""
     newest: dict[str, stored.Row] = {}
     for row in others:
         newest[row.key] = row
@@ -351,8 +357,8 @@ def _check_rivals(others: list[stored.Row], key: str, plan: InspectionPlan | Rou
         ended = row.effective_until is not None and row.effective_until < first
         same = (getattr(other, "kind", ""), other.revision) == (getattr(plan, "kind", ""), plan.revision)
         if same and not ended:
-            word = "plan" if isinstance(plan, InspectionPlan) else "routing"
-            raise ReferenceConflict(f"The {word} {row.key} is for the same lots; revise or withdraw that one.")
+            what = row.kind.replace("inspection-", "").replace("-", " ")
+            raise ReferenceConflict(f"The {what} {row.key} is for the same lots; revise or withdraw that one.")
 
 
 def _record(row: stored.Row, confirmed_at: str | None = None) -> Record:

@@ -17,7 +17,9 @@ Fields = Mapping[str, str]
 Stated = Mapping[str, Mapping[str, Fields]]
 
 #: Kinds that Lotgate fills itself: nobody states them. Of the lot itself, only fields that the plant added.
-OWN_KINDS = frozenset({"event", "result", "hold", "chart", "scorecard", "plan", "characteristic", "signature"})
+OWN_KINDS = frozenset(
+    {"event", "result", "hold", "chart", "scorecard", "plan", "characteristic", "certified", "signature"}
+)
 #: Fields of the lot that engine.gather.lot_fact fills: nobody else may state them.
 LOT_FIELDS = frozenset(
     ("id", "item", "revision", "state", "quantity", "unit", "age_days", "recall_open", "inspection_complete",

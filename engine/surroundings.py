@@ -1,11 +1,12 @@
 """What a decision knows besides its lot: the day, the rules in force, and what the store says around the lot. Pure."""
 
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime, tzinfo
 
 from msgspec import Struct
 
-from engine import inspection_plan, tracks
+from engine import events as ev
+from engine import inspection_plan, shelf_life, supplier_certificates, tracks
 from engine.gather import Fact, Facts, gather
 from engine.inspection_plan import Arrival, InspectionPlan
 from engine.known import Known, Reference
@@ -14,8 +15,12 @@ from engine.production import OperationRun, charted_facts, operation_facts
 from engine.quality.skip_lot import draw
 from engine.records import AssignedPlan
 from engine.scopes import Standing
+from engine.shelf_life import Applied
 from engine.tracks import Track, card_of, pair_of, track_facts
 from rules.rulebook import Case, RuleBook
+
+#: Triggers that bring a lot.
+BORN = frozenset({"receive", "produce"})
 
 
 class Surroundings(Struct):
@@ -36,6 +41,32 @@ class Surroundings(Struct):
     secret: bytes = b""
     #: Holds that stand on scopes; only where a lot may come under one.
     standing: Sequence[Standing] = ()
+    #: Of the plant.
+    timezone: tzinfo = UTC
+
+    def day_of(self, moment: datetime | None) -> date:
+        """The plant's calendar day on which something happened; today, where nobody says or it would be later."""
+        today = date.fromordinal(self.today)
+        return today if moment is None else min(moment.astimezone(self.timezone).date(), today)
+
+    def lasting(self, lot: Lot, day: date) -> Applied | None:
+        """What says how long ``lot`` lasts, in force on ``day``."""
+        return self.reference.shelf_life_of(lot.item, lot.revision, lot.supplier, day.isoformat())
+
+    def shelf_life(self, lot: Lot, trigger: str, moment: datetime | None) -> ev.ComputedShelfLife | None:
+        """The days that ``lot`` gets by what just happened."""
+        day = self.day_of(moment)
+        if trigger in BORN:
+            return shelf_life.at_birth(lot, day, self.lasting(lot, day))
+        if trigger == "open" and lot.opened_on is not None:
+            return shelf_life.after_opening(lot, self.lasting(lot, lot.opened_on))
+        today = self.day_of(None)
+        return shelf_life.after_retest(lot, today, self.lasting(lot, today))
+
+    def expected(self, lot: Lot, moment: datetime | None) -> Lot:
+        """A lot that comes in as it will be, for the gate that lets it in."""
+        day = self.day_of(moment)
+        return shelf_life.expected(lot, day, self.lasting(lot, day))
 
     @property
     def day(self) -> str:
@@ -55,7 +86,14 @@ class Surroundings(Struct):
             plan = self.reference.plan(lot.plan.plan, lot.plan.revision)
             more |= inspection_plan.plan_facts(plan, lot.plan, results, kinds & inspection_plan.KINDS)
         known = self.reference.stated(lot.item, lot.supplier, self.day)
-        return gather(lot, event, results, self.today, self.rulebook.vocabulary, more, known)
+        facts = gather(lot, event, results, self.today, self.rulebook.vocabulary, more, known)
+        if lot.certificates:
+            planned = self.plan_of(lot)
+            own = supplier_certificates.facts(
+                lot.certificates, lot.id, None if planned is None else planned[0], results, self.rulebook.vocabulary
+            )
+            facts |= {kind: [*lines, *facts.get(kind, [])] for kind, lines in own.items()}
+        return facts
 
     def ahead(self, gate: str, facts: Facts) -> list[Case]:
         """Gates that will be asked next if all goes well, so that a batch makes one trip to the judge, not three."""

@@ -16,7 +16,9 @@ from engine.errors import LotgateError
 from engine.settings import Settings, load_settings
 
 DONE, FOUND, WRONG = 0, 1, 2
-_REFERENCE = ("inspection-plan", "fact", "order", "allocation", "customer", "calendar", "routing", "hold-reason")
+_REFERENCE = (
+    "inspection-plan", "fact", "order", "allocation", "customer", "calendar", "routing", "hold-reason", "shelf-life",
+)  # fmt: skip
 Command = Callable[[argparse.Namespace, Settings], int]
 
 

@@ -24,6 +24,7 @@ from api.problems import Refused
 from api.queries import MAX_VERSION, number_of, one_of, read_query
 from api.slowly import slowly
 from engine.events import LiftRole
+from engine.explaining import certificates
 from engine.hold_reasons import declared
 from engine.records import STEPS as RECORD_STEPS
 from engine.runtime import Front
@@ -84,6 +85,7 @@ class LotPages:
             "characteristics": characteristics(found, present, book),
             "earlier_records": len(records) - len(present),
             "holds": engine.reading.holds(name),
+            "certificates": certificates(engine.store, name) if found.certificates else None,
             "deliveries": told[::-1][:20], "all_deliveries": len(told),
             "whole": whole,
             "children": self._relatives(name, "forward") if whole else [],

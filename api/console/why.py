@@ -18,7 +18,7 @@ from rules.rulebook import RuleBook
 _NOT_SHOWN = frozenset(
     {
         "expire", "retest_due", "state_fact", "revise_specification", "record_opened", "record_changed", "sign",
-        "change_plan", "change_sampling", "change_shelf_life",
+        "record_certificate", "open", "change_plan", "change_sampling", "change_shelf_life",
     }
 )  # fmt: skip
 #: What everybody waits for in a state.

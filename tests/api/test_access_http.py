@@ -39,6 +39,7 @@ SENDERS = {
     "lot.shipped.v1": {"submit"},
     "shipment.voided.v1": {"submit"},
     "lot.returned.v1": {"submit"},
+    "lot.opened.v1": {"submit"},
     "lot.expired.v1": set(),
     "lot.retest_due.v1": set(),
     "specification.revised.v1": {"submit"},
@@ -48,6 +49,7 @@ SENDERS = {
     "concession.ended.v1": set(),
     "fact.stated.v1": {"inspect"},
     "shelf_life.changed.v1": {"release"},
+    "certificate.recorded.v1": {"inspect"},
     "inspection_plan.changed.v1": {"inspect"},
     "quality_record.opened.v1": {"inspect", "hold", "release"},
     "quality_record.changed.v1": {"inspect", "hold", "release"},
@@ -71,6 +73,7 @@ _DATA: dict[str, dict[str, Any]] = {
     "lot.shipped.v1": {"shipment": "S", "customer": "C"},
     "shipment.voided.v1": {"shipment": "S", "reason": {"code": "R"}},
     "lot.returned.v1": {"rma": "R", "quantity": {"value": 1, "unit": "ea"}},
+    "lot.opened.v1": {"opened_on": "2026-01-01"},
     "lot.expired.v1": {"expired_on": "2026-01-01"},
     "lot.retest_due.v1": {"due_on": "2026-01-01"},
     "specification.revised.v1": {"item": "RING-74", "revision": "B"},
@@ -81,6 +84,8 @@ _DATA: dict[str, dict[str, Any]] = {
     "concession.ended.v1": {"concession": "C", "ended_on": "2026-01-01"},
     "fact.stated.v1": {"kind": "certificate", "key": "1", "fields": {}},
     "shelf_life.changed.v1": {"expires_on": "2028-01-01", "reason": {"code": "R"}},
+    "certificate.recorded.v1": {"certificate": "C", "kind": "coa", "issuer": "I", "supplier_lot": "S",
+                                "issued_on": "2026-01-01"},
     "inspection_plan.changed.v1": {"plan": "P", "reason": {"code": "R"}},
     "quality_record.opened.v1": {"record": "N", "kind": "deviation", "severity": "minor", "text": "t"},
     "quality_record.changed.v1": {"record": "N", "step": "close", "text": "t"},
@@ -301,7 +306,8 @@ def test_a_key_limited_to_a_plant_sees_no_lot_of_another(service: Any, keys: dic
 def test_what_is_not_known_to_stay_inside_a_plant_is_closed_to_its_keys(service: Any, keys: dict[str, str]) -> None:
     """A new address is closed until somebody says how it stays inside: administrator of a plant or not."""
     inside = {"/v1/events", "/v1/events/batch", "/v1/lots/1", *(f"/v1/lots/1/{command}" for command in COMMANDS)}
-    inside |= {f"/v1/lots/1/{record}" for record in ("journal", "results", "holds", "deliveries", "explain", "operations")}
+    records = ("journal", "results", "holds", "certificates", "deliveries", "explain", "operations")
+    inside |= {f"/v1/lots/1/{record}" for record in records}
     inside.add("/v1/lots/1/operations/1/gate")
     inside |= {path for _, path, _ in CALLS if path.startswith("/schema/")}
     with service.client(keys["north"]) as caller:

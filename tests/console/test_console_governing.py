@@ -151,6 +151,45 @@ def test_a_recall_is_previewed_opened_and_watched_until_all_is_held(
     assert service.http.get(f"/v1/recalls/{identity}").json()["recall"]["note"] == "false alarm"
 
 
+def test_many_lots_are_looked_at_held_and_lifted(service: Any, visitor: Any, receipt: Make, clock: None) -> None:
+    first = submit(service, receipt("wide-1", order="PO-WIDE-PAGE"))["lot"]
+    person = visitor()
+    page = person.open("/console/holds?scope=order&order=PO-WIDE-PAGE&preview=yes")
+    expect(page.locator("#preview .tile").nth(0)).to_have_text("1lots")
+    assert person.offences() == []
+    page.locator("#open-hold summary").click()
+    page.locator("#open-hold input[name=reason]").fill("SUSPECT")
+    page.locator("#open-hold select[name=lift_role]").select_option("release")
+    page.locator("#open-hold button").click()
+    expect(page.locator(".head .state").first).to_have_text("placed")
+    expect(page.locator("#hold table.rows")).to_contain_text(first)
+    page.reload()  # what has just changed is marked for a moment
+    assert person.offences() == []
+    later = submit(service, receipt("wide-2", order="PO-WIDE-PAGE"))["lot"]
+    page = person.open(f"/console/lots/{later}")
+    expect(page.locator("#holds")).to_contain_text("lifted in the role release")
+    page.locator("#holds a.id").click()
+    page.locator("#lift-hold summary").click()
+    page.locator("#lift-hold input[name=reason]").fill("CLEARED")
+    page.locator("#lift-hold button").click()
+    expect(page.locator(".head .state").first).to_have_text("lifted")
+    for lot in (first, later):
+        assert "holds" not in service.http.get(f"/v1/lots/{lot}").json()["lot"]
+
+
+def test_a_part_is_held_from_the_page_of_its_lot(service: Any, visitor: Any, receipt: Make) -> None:
+    lot = submit(service, receipt("part"))["lot"]
+    page = visitor().open(f"/console/lots/{lot}")
+    page.locator("#act-hold summary").click()
+    page.locator("#act-hold input[name=reason]").fill("DENT")
+    page.locator("#act-hold input[name=part]").fill("3")
+    page.locator("#act-hold input[name=hold]").fill("H-PART")
+    page.locator("#act-hold button").click()
+    expect(page.locator(".flash")).to_contain_text("Done")
+    part = service.http.get(f"/v1/lots/{lot}-H-PART").json()["lot"]
+    assert (part["quantity"], part["state"], part["parent"]) == ("3", "blocked", lot)
+
+
 def test_readiness_on_the_page_is_that_of_the_api(service: Any, visitor: Any, receipt: Make) -> None:
     lot = submit(service, receipt("ready"))["lot"]
     inspect(service, lot, *["74.000"] * 5)

@@ -14,11 +14,6 @@ from rules.judge import TwoChannelJudge
 from rules.rulebook import RuleBook
 
 KINDS = """
-  certificate:
-    fields:
-      type: {type: choice, values: [coa, coc], required: true}
-      signed: yes_no
-      expires_on: date
   supplier:
     one: true
     fields:
