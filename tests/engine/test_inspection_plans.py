@@ -105,8 +105,9 @@ def test_a_lot_gets_the_plan_that_fits_best_with_the_sample_of_its_size(
     assert [c["type"] for c in answer["consequences"]] == ["inspection_plan.assigned.v1", "lot.quarantined.v1"]
     # 1,000 units: code letter J, AQL 0.65: 80 units, Ac 1.
     assert lot_of(store, "L1").plan == AssignedPlan(
-        plan="ACME", revision=1, sample_size=80, accept=1, reject=2, severity="normal", letter="J", switching=True
-    )
+        plan="ACME", revision=1, sample_size=80, accept=1, reject=2, severity="normal", letter="J", switching=True,
+        why="normal inspection: nothing has changed it since the first lot",
+    )  # fmt: skip
     assert lot_of(store, "L1").state == "quarantined"
     plant.receive("L2", quantity="1000", supplier="NORDRING")
     assert lot_of(store, "L2").plan.plan == "ANY"
