@@ -107,7 +107,7 @@ def test_a_lot_gets_the_plan_that_fits_best_with_the_sample_of_its_size(
     assert lot_of(store, "L1").plan == AssignedPlan(
         plan="ACME", revision=1, sample_size=80, accept=1, reject=2, severity="normal", letter="J", switching=True,
         why="normal inspection: nothing has changed it since the first lot",
-    )
+    )  # fmt: skip
     assert lot_of(store, "L1").state == "quarantined"
     plant.receive("L2", quantity="1000", supplier="NORDRING")
     assert lot_of(store, "L2").plan.plan == "ANY"
