@@ -96,7 +96,9 @@ class Deliverer:
         self._limits = limits
         self._policy = connector.policy
         self._together = connector.deliver_batch is not None
-        self._lease_seconds = limits.timeout_s + LEASE_MARGIN_SECONDS
+        # What a worker that is killed was writing by steps may be under way as long as what nobody answered.
+        longest = max(limits.timeout_s, 0.0 if connector.steps is None else limits.settle_s)
+        self._lease_seconds = longest + LEASE_MARGIN_SECONDS
         self._rate = Rate(limits.per_second, time.monotonic())
         self._helping = Helping(limits.concurrency, limits.batch)
         self._ledger = ledger
@@ -110,6 +112,11 @@ class Deliverer:
         self._seen: BreakerState | None = None
         self._spans = spans
         self._slow = SlowLog(settings.slow_ms)
+
+    @property
+    def lease_seconds(self) -> float:
+        """How long what it claims is its own, without being renewed."""
+        return self._lease_seconds
 
     def close(self) -> None:
         """Cut off what is still under way; end the threads and connections."""

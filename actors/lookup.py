@@ -145,7 +145,9 @@ class Lookup:
             raise NotRead(f"{target}.yaml has no read_back part, so {target} cannot be asked")
         patience = min(connector.limits.timeout_s, max(LEAST_SECONDS, deadline - began))
         limits = msgspec.structs.replace(connector.limits, timeout_s=patience)
-        reader = reader_of(msgspec.structs.replace(connector, limits=limits), part)
+        reader = reader_of(
+            msgspec.structs.replace(connector, limits=limits), part, lambda: time.monotonic() + LEAST_SECONDS < deadline
+        )
         try:
             return _read(connector, part, reader, lot, began)
         finally:

@@ -16,9 +16,10 @@ from msgspec import Raw, Struct, json
 from sqlalchemy.exc import SQLAlchemyError
 
 from actors import signing
+from actors.connectors.answers import retry_after_seconds
 from actors.connectors.client import Answer, Client, NoAnswer
 from actors.connectors.format import Connector, Limits, Request, Rests
-from actors.connectors.http import KEPT_CHARACTERS, SHOWN_CHARACTERS, Call, Exchange, retry_after_seconds
+from actors.connectors.http import KEPT_CHARACTERS, SHOWN_CHARACTERS, Call, Exchange
 from actors.deliver import Deliverer
 from engine.clock import Clock, system_clock
 from engine.errors import LotgateError, NotFound

@@ -4,6 +4,7 @@ Real systems refuse with 200 and fail for ever with 500, so that a line may look
 not enter: calls, and what follows.
 """
 
+import email.utils
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -95,6 +96,20 @@ def by_http(status: int) -> Outcome:
     if 200 <= status < 300:
         return "applied"
     return "retry" if status >= 500 else "permanent"
+
+
+def retry_after_seconds(answer: Answer, now: float) -> float | None:
+    """How long the target asks us to wait, by its ``Retry-After``; ``now``: seconds since 1970."""
+    text = answer.headers.get("retry-after", "").strip()
+    if not text:
+        return None
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, moment.timestamp() - now)
 
 
 def said(line: Meaning | None, answer: Seen, names: Mapping[str, Any] | None = None) -> str:

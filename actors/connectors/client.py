@@ -110,7 +110,11 @@ class Client:
             words = f"it broke off without an answer ({error or type(error).__name__})"
             raise NoAnswer("broken", words) from None
         except ValueError as error:
-            raise NoAnswer("unsendable", f"the request cannot be written as HTTP: {error}") from None
+            # Its words have the header in them, and that may be a key.
+            words = "a header or its address has characters that may not stand there"
+            raise NoAnswer(
+                "unsendable", f"the request cannot be written as HTTP: {words} ({type(error).__name__})"
+            ) from None
         finally:
             self._done(link, keep)
 

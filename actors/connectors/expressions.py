@@ -6,6 +6,7 @@ enter: calls.
 
 import base64
 import functools
+import math
 import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -31,7 +32,8 @@ STANDARD = frozenset((
 ))  # fmt: skip
 _BY_ELEMENT = re.compile(r"\.\s*(?:all|exists_one|exists|map|filter)\s*\(\s*([A-Za-z_]\w*)\s*,")
 _LITERAL = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"")
-_SECRET = re.compile(r"\bsecret\s*\.\s*([A-Za-z_]\w*)")
+_SECRET = re.compile(r"(?<![\w.])secret\s*\.\s*([A-Za-z_]\w*)")
+_ANY_SECRET = re.compile(r"(?<![\w.])secret\b")
 _WORD = re.compile(r"[A-Za-z_]\w*\Z")
 
 
@@ -52,9 +54,12 @@ class Expression:
         except ValueError as error:
             raise ValueError(f"{self.text!r} is no expression: {_first_line(str(error))}") from None
         bare = _LITERAL.sub("''", self.text)
+        if len(_ANY_SECRET.findall(bare)) != len(_SECRET.findall(bare)):
+            raise ValueError(f"{self.text!r} is no expression: a secret is named as secret.NAME")
         own = set(_BY_ELEMENT.findall(bare))
+        left = _outside(bare)
         #: Names that somebody has to give; functions that it calls.
-        self.names = frozenset(self._program.variables()) - own
+        self.names = frozenset(n for n in self._program.variables() if n not in own or _uses(left, n))
         self.functions = frozenset(name for name in self._program.functions() if _WORD.match(name))
         #: Members of ``secret`` that it names.
         self.secrets = frozenset(_SECRET.findall(bare))
@@ -62,7 +67,9 @@ class Expression:
     def __call__(self, names: Names) -> Any:
         """Its value. Raises ExpressionFailed."""
         try:
-            return self._program.execute({**names, **FUNCTIONS})
+            # What it does not use is not given: every value is copied for it.
+            given = {name: names[name] for name in self.names if name in names}
+            return self._program.execute({**given, **FUNCTIONS})
         except Exception as error:
             # The library raises what fits: KeyError for a member that is not there, TypeError, RuntimeError …
             words = f"has no {error}" if isinstance(error, KeyError) else _first_line(str(error))
@@ -141,8 +148,20 @@ def render(value: Any, names: Names) -> Any:
 
 
 def render_path(text: str, query: Mapping[str, Any], names: Names) -> str:
-    """A path and its query, percent-encoded; a list in the query stands several times, null not at all."""
-    path = template(text).filled(lambda expression: quoted(shown(expression(names))))
+    """A path and its query, percent-encoded; a list in the query stands several times, null not at all.
+
+    Raises ExpressionFailed, also for null in a path and for a part of it that is empty: that is another address.
+    """
+
+    def part(expression: Expression) -> str:
+        value = expression(names)
+        if value is None:
+            raise ExpressionFailed(f"{expression.text} is null, in an address")
+        return quoted(shown(value))
+
+    path = template(text).filled(part)
+    if ("//" in path and "//" not in text) or (path.endswith("/") and not text.endswith("/")):
+        raise ExpressionFailed(f"{text} has an empty part: {path}")
     pairs = list[str]()
     for name, inner in query.items():
         value = render(inner, names)
@@ -199,6 +218,23 @@ def shown(value: Any) -> str:
     return json.encode(value).decode()
 
 
+def _outside(bare: str) -> str:
+    """``bare`` without what belongs to names of elements: ``rows.map(r, r.id)`` as ``rows.map( , .id)``."""
+    for found in reversed([*_BY_ELEMENT.finditer(bare)]):
+        begin, depth = found.start(1), 0
+        for end in range(begin, len(bare)):
+            depth += {"(": 1, ")": -1}.get(bare[end], 0)
+            if depth < 0:
+                break
+        inside = re.sub(rf"(?<![\w.]){found[1]}\b", " ", bare[begin:end])
+        bare = bare[:begin] + inside + bare[end:]
+    return bare
+
+
+def _uses(text: str, name: str) -> bool:
+    return re.search(rf"(?<![\w.]){name}\b", text) is not None
+
+
 def _first_line(words: str) -> str:
     return words.strip().splitlines()[0].partition("ERROR: ")[2] or words.strip().splitlines()[0]
 
@@ -210,20 +246,24 @@ def _first(values: Any) -> Any:
     return values[0] if isinstance(values, list) and values else None
 
 
-def _pairs(values: Any) -> dict[str, float]:
-    """``[[word, quantity], …]`` as word -> sum."""
-    found: dict[str, float] = {}
-    for pair in values if isinstance(values, list) else []:
-        if isinstance(pair, list) and len(pair) == 2:
-            found[shown(pair[0])] = found.get(shown(pair[0]), 0.0) + (_number(pair[1]) or 0.0)
+def _pairs(values: Any) -> dict[str, float | None]:
+    """``[[word, quantity], …]`` as word -> sum; null where one of its quantities is no number."""
+    found: dict[str, float | None] = {}
+    for pair in values if isinstance(values, list) else [values]:
+        word, quantity = pair if isinstance(pair, list) and len(pair) == 2 else (pair, None)
+        more, before = _number(quantity), found.get(shown(word), 0.0)
+        found[shown(word)] = None if more is None or before is None else before + more
     return found
 
 
 def _number(value: Any) -> float | None:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
+    if isinstance(value, bool):
         return None
+    try:
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None
 
 
 def _sum(values: Any) -> float | None:

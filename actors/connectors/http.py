@@ -4,7 +4,6 @@ What it gives back are :class:`Exchange`; it raises nothing for what a target or
 the ledger, and when to call.
 """
 
-import email.utils
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, json
 
-from actors.connectors.answers import AGREED, AWAY, Meaning, Outcome, Seen, fitting, seen
+from actors.connectors.answers import AGREED, AWAY, Meaning, Outcome, Seen, fitting, retry_after_seconds, seen
 from actors.connectors.auth import LoginFailed, Session
 from actors.connectors.client import Answer, Client, NoAnswer
 from actors.connectors.format import Batch, Connector, Request, meaning, values
@@ -85,7 +84,7 @@ class Target:
         """
         if len(deliveries) == 1 or self.connector.deliver_batch is None:
             return [self._alone(delivery, may_call) for delivery in deliveries]
-        found = self._together(self.connector.deliver_batch, deliveries)
+        found = self._together(self.connector.deliver_batch, deliveries, may_call)
         strangers = [i for i, exchange in enumerate(found) if exchange.outcome == "missing" and not exchange.alone]
         if strangers and self.connector.register_batch is not None and may_call():
             self._introduce(deliveries, found, strangers, may_call)
@@ -102,35 +101,35 @@ class Target:
         registering, telling = self.connector.register_batch, self.connector.deliver_batch
         if registering is None or telling is None:
             return
-        registered = self._together(registering, [deliveries[i] for i in strangers])
+        registered = self._together(registering, [deliveries[i] for i in strangers], may_call)
         for i, exchange in zip(strangers, registered, strict=True):
             calls = [*found[i].calls, *exchange.calls]
             found[i] = _unsettled(msgspec.structs.replace(exchange, calls=calls))
         known = [i for i, e in zip(strangers, registered, strict=True) if e.outcome in _THERE]
         if not known or not may_call():
             return
-        for i, exchange in zip(known, self._together(telling, [deliveries[i] for i in known]), strict=True):
+        for i, exchange in zip(known, self._together(telling, [deliveries[i] for i in known], may_call), strict=True):
             found[i] = msgspec.structs.replace(exchange, calls=[*found[i].calls, *exchange.calls])
 
     def _alone(self, delivery: Delivery, may_call: Callable[[], bool]) -> Exchange:
         known = values(self.connector, delivery.status, delivery.key)
-        told = self._call(self.connector.telling, known)
+        told = self._call(self.connector.telling, known, may_call)
         if told.outcome != "missing" or self.connector.register is None:
             return _settled(told)
         if not may_call():
             return _cut_short(told)
-        registered = self._call(self.connector.register, known)
+        registered = self._call(self.connector.register, known, may_call)
         registered.calls = [*told.calls, *registered.calls]
         if registered.outcome not in _THERE or not may_call():
             return _unsettled(registered)
-        again = self._call(self.connector.telling, known)
+        again = self._call(self.connector.telling, known, may_call)
         again.calls = [*registered.calls, *again.calls]
         return _settled(again)
 
-    def _call(self, request: Request, known: dict[str, Any]) -> Exchange:
+    def _call(self, request: Request, known: dict[str, Any], may_call: Callable[[], bool]) -> Exchange:
         path = fill(request.path, known, escape=True)
         body = None if request.json is None else fill(request.json, known)
-        exchange, answer = self._send(request, path, known, body)
+        exchange, answer = self._send(request, path, known, body, may_call)
         if answer is None:
             return exchange
         self.judge(exchange, request.classify, seen(answer))
@@ -139,18 +138,18 @@ class Target:
     def judge(self, exchange: Exchange, lines: Sequence[Meaning], answer: Seen) -> None:
         """Fill in what ``answer`` means."""
         exchange.outcome, words = meaning(self.connector, lines, answer)
-        exchange.detail = self.masks.text(words) or exchange.detail
+        exchange.detail = self.masks.text(words)[:KEPT_CHARACTERS] or exchange.detail
         # A success that is not the target's own answer is some proxy's.
         garbage = exchange.outcome == "retry" and answer.status < 300
         exchange.away = exchange.outcome in ("throttle", "auth", "unknown") or answer.status in AWAY or garbage
         if exchange.outcome == "auth":
             self.session.forget()
 
-    def _together(self, batch: Batch, deliveries: Sequence[Delivery]) -> list[Exchange]:
+    def _together(self, batch: Batch, deliveries: Sequence[Delivery], may_call: Callable[[], bool]) -> list[Exchange]:
         """One exchange for each of ``deliveries``, in order, from one call."""
         known = [values(self.connector, d.status, d.key) for d in deliveries]
         body = {batch.items: [fill(batch.item, one) for one in known]}
-        exchange, answer = self._send(batch, batch.path, self.connector.secrets, body)
+        exchange, answer = self._send(batch, batch.path, self.connector.secrets, body, may_call)
         if answer is not None:
             read = seen(answer)
             results = read.body.get(batch.results) if isinstance(read.body, dict) else None
@@ -174,8 +173,9 @@ class Target:
         return Exchange(outcome, words, [mine])
 
     def _send(
-        self, request: Request | Batch, path: str, known: dict[str, Any], body: Any
-    ) -> tuple[Exchange, Answer | None]:
+        self, request: Request | Batch, path: str, known: dict[str, Any], body: Any,
+        may_call: Callable[[], bool] = lambda: True,
+    ) -> tuple[Exchange, Answer | None]:  # fmt: skip
         """One call; the outcome is filled in by the caller where an answer came."""
         began = time.monotonic()
         headers = {name: str(fill(value, known)) for name, value in request.headers.items()}
@@ -185,7 +185,7 @@ class Target:
             headers["Content-Type"] = "application/json"
         name = self.connector.name
         try:
-            answer = self.session.call(request.method, path, headers, content)
+            answer = self.session.call(request.method, path, headers, content, may_call)
         except NoAnswer as none:
             call.seconds = round(time.monotonic() - began, 3)
             outcome: Outcome = "permanent" if none.failure in ("unsendable", "refused") else "retry"
@@ -194,7 +194,7 @@ class Target:
             return Exchange(outcome, words, [call], away=outcome == "retry", unsent=unsent), None
         except LoginFailed as failed:
             words = self.masks.text(f"{name}: {failed.detail}")
-            return Exchange(failed.outcome, words, [call], away=True, unsent=True), None
+            return Exchange(failed.outcome, words, [call], failed.retry_after, away=True, unsent=True), None
         call.seconds = round(time.monotonic() - began, 3)
         call.status = answer.status
         shown = self.masks.text(answer.body[: KEPT_CHARACTERS * 4].decode("utf-8", "replace"))
@@ -244,17 +244,3 @@ def _unsettled(exchange: Exchange) -> Exchange:
     elif exchange.outcome in ("missing", "superseded"):
         exchange.outcome = "permanent"
     return exchange
-
-
-def retry_after_seconds(answer: Answer, now: float) -> float | None:
-    """How long the target asks us to wait, by its ``Retry-After``; ``now``: seconds since 1970."""
-    text = answer.headers.get("retry-after", "").strip()
-    if not text:
-        return None
-    if text.isascii() and text.isdigit():
-        return float(text)
-    try:
-        moment = email.utils.parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return max(0.0, moment.timestamp() - now)

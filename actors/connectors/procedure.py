@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, Struct
 
 from actors.connectors.answers import NAMES, Meaning, Outcome
 from actors.connectors.answers import wrong as wrong_lines
-from actors.connectors.expressions import compiled, expressions_in
+from actors.connectors.expressions import FUNCTIONS, compiled, expressions_in
 
 Name = Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]*$")]
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
@@ -19,6 +19,8 @@ Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 IGNORED = "ignore"
 #: In the order in which they are gone through.
 SECTIONS = ("locate", "register", "read", "apply")
+#: What only headers and bodies may use.
+_HIDDEN = frozenset({"secret", "login"})
 
 
 class NamedRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -93,10 +95,20 @@ def wrong(procedure: Procedure, requests: dict[str, NamedRequest], names: frozen
         # What is read again after must be there whether or not something was registered or applied.
         scope = known if section in ("locate", "read") else set(known)
         yield from check.steps(f"steps.{section}", getattr(procedure, section), scope)
+        if section in ("locate", "read"):
+            yield from _writes(f"steps.{section}", getattr(procedure, section), requests)
         if section == "read":
             yield from check.expression("steps.observed", procedure.observed, known)
             if procedure.left is not None:
                 yield from check.expression("steps.left", procedure.left, known)
+
+
+def _writes(where: str, steps: Sequence[Step], requests: dict[str, NamedRequest]) -> Iterator[tuple[str, str]]:
+    """What cannot be a read: people who only look send it, too. POST may be one."""
+    for at, step in sending(where, steps):
+        request = requests.get(step.use or "", step)
+        if request.method in ("PUT", "PATCH", "DELETE"):
+            yield f"{at}.method", f"{request.method} changes something, and locate and read only read"
 
 
 class _Check:
@@ -109,8 +121,7 @@ class _Check:
     def named(self, name: str, request: NamedRequest) -> Iterator[tuple[str, str]]:
         where, known = f"requests.{name}", {*self._base, *request.takes}
         for taken in request.takes:
-            if taken in self._base:
-                yield f"{where}.takes", f"{taken} is a name already"
+            yield from self._new(f"{where}.takes", taken)
         yield from self._request(where, request, known)
 
     def steps(self, where: str, steps: Sequence[Step], known: set[str]) -> Iterator[tuple[str, str]]:
@@ -133,7 +144,7 @@ class _Check:
             yield from self._new(f"{where}.as", step.element)
             yield from self.steps(f"{where}.steps", step.steps, {*known, step.element})
         if step.outcome is not None:
-            yield from self._template(f"{where}.message", step.message, known)
+            yield from self._template(f"{where}.message", step.message, known - _HIDDEN)
         if step.path is not None or step.use is not None:
             yield from self._sends(where, step, known)
 
@@ -142,7 +153,7 @@ class _Check:
             yield from self._uses(where, step, known)
         else:
             yield from self._request(where, step, known)
-        yield from wrong_lines(f"{where}.classify", step.classify, frozenset(known))
+        yield from wrong_lines(f"{where}.classify", step.classify, frozenset(known - _HIDDEN))
         yield from self.steps(f"{where}.undo", step.undo, set(known))
         for name, text in step.bind.items():
             yield from self.expression(f"{where}.bind.{name}", text, {*known, *NAMES})
@@ -156,18 +167,19 @@ class _Check:
             return
         if set(step.given) != set(request.takes):
             yield f"{where}.with", f"{step.use} takes {', '.join(request.takes) or 'nothing'}"
-        yield from self._template(f"{where}.with", step.given, known)
+        # It may be meant for an address: a request names its secrets itself.
+        yield from self._template(f"{where}.with", step.given, known - _HIDDEN)
 
     def _request(self, where: str, request: Step | NamedRequest, known: set[str]) -> Iterator[tuple[str, str]]:
         # Addresses are kept by proxies: no secret may stand in one.
-        open_to_all = known - {"secret", "login"}
+        open_to_all = known - _HIDDEN
         yield from self._template(f"{where}.path", request.path or "", open_to_all)
         yield from self._template(f"{where}.query", request.query, open_to_all)
         yield from self._template(f"{where}.headers", request.headers, known)
         if request.json is not UNSET:
             yield from self._template(f"{where}.json", request.json, known)
         if isinstance(request, NamedRequest):
-            yield from wrong_lines(f"{where}.classify", request.classify, frozenset(known))
+            yield from wrong_lines(f"{where}.classify", request.classify, frozenset(known - _HIDDEN))
 
     def _strays(self, where: str, step: Step, kinds: list[str]) -> Iterator[tuple[str, str]]:
         """Keys that belong to another kind of step."""
@@ -186,7 +198,7 @@ class _Check:
             yield where, "each needs steps"
 
     def _new(self, where: str, name: str) -> Iterator[tuple[str, str]]:
-        if name in self._base or name in NAMES:
+        if name in self._base or name in NAMES or name in FUNCTIONS:
             yield where, f"{name} is a name already"
 
     def _template(self, where: str, value: Any, known: set[str]) -> Iterator[tuple[str, str]]:
@@ -197,7 +209,7 @@ class _Check:
 
     def expression(self, where: str, text: str, known: set[str]) -> Iterator[tuple[str, str]]:
         try:
-            yield from ((where, words) for words in compiled(text).unknown(frozenset(known - {"secret", "login"})))
+            yield from ((where, words) for words in compiled(text).unknown(frozenset(known - _HIDDEN)))
         except ValueError as error:
             yield where, str(error)
 
@@ -206,7 +218,7 @@ def secrets_in(procedure: Procedure, requests: dict[str, NamedRequest]) -> Itera
     """Every secret that is named, with its place. What is no expression is passed over: ``wrong`` tells of it."""
     for section in SECTIONS:
         for where, step in sending(f"steps.{section}", getattr(procedure, section)):
-            yield from ((where, name) for part in (step.given, step.headers, step.json) for name in _secrets(part))
+            yield from ((where, name) for part in (step.headers, step.json) for name in _secrets(part))
     for name, request in requests.items():
         yield from ((f"requests.{name}", found) for part in (request.headers, request.json) for found in _secrets(part))
 

@@ -1,5 +1,7 @@
 """Which room tells a target, and which reads it back: those for the protocol that its connector file names."""
 
+from collections.abc import Callable
+
 from actors.connectors.format import Connector
 from actors.connectors.http import Call, Target, preview, session_of
 from actors.connectors.masks import Masks
@@ -16,12 +18,15 @@ def target_of(connector: Connector) -> Target:
     return _ROOMS[connector.protocol](connector)
 
 
-def reader_of(connector: Connector, part: ReadBack) -> TargetReader:
-    """Reads the target of ``connector`` back by the ``read_back`` part of its file."""
+def reader_of(connector: Connector, part: ReadBack, may_call: Callable[[], bool] = lambda: True) -> TargetReader:
+    """Reads the target of ``connector`` back by the ``read_back`` part of its file.
+
+    ``may_call`` is asked before every call where one reading takes several.
+    """
     if connector.protocol == "tryton":
         return TrytonReader(connector)
     if connector.protocol == "steps":
-        return StepsReader(connector)
+        return StepsReader(connector, may_call)
     masks = Masks(connector.secrets.values())
     return Reader(connector.name, session_of(connector, masks), masks, part, connector.secrets)
 

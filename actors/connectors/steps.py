@@ -5,6 +5,8 @@ write that nobody answered is not sent again before the target was read again. W
 to call.
 """
 
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -21,9 +23,18 @@ from actors.connectors.masks import Masks
 from actors.connectors.procedure import IGNORED, SECTIONS, NamedRequest, Procedure, Step, names_used, sending
 from actors.connectors.readback import Listing, Members, NotRead
 from actors.connectors.template import fill
+from actors.pace import Rate
 from engine.effects import StockStatus
 from engine.ledger import Delivery, key_of
 
+#: A list in an answer that is longer is nothing of one lot; expressions and ``each`` go through every element.
+MOST_ELEMENTS = 1000
+#: Calls of one visit that are kept for people: the first, and the last.
+KEPT_FIRST, KEPT_LAST = 10, 40
+#: Characters of a sentence, and of a body that was sent, that are kept.
+SENTENCE, SENT = 1000, 2000
+#: Statuses of a gateway that has no answer: what it stands before may still be at work.
+_GATEWAY = (502, 504)
 #: Quantities are floats in JSON; nothing smaller is stock.
 SMALLEST = 1e-6
 #: Members that a reading has, and its word for no stock at all.
@@ -45,6 +56,26 @@ class Ended(Exception):
 class StepsTarget(Target):
     """One target that is told by steps."""
 
+    def __init__(self, connector: Connector) -> None:
+        super().__init__(connector)
+        self._rate = Rate(connector.limits.per_second, time.monotonic())
+        self._turn = threading.Lock()
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """Cut off what is under way, and call no more."""
+        self._stopped.set()
+        super().stop()
+
+    def wait(self) -> None:
+        """Until the target may be called again."""
+        while not self._stopped.is_set():
+            with self._turn:
+                gap = self._rate.wait_seconds(time.monotonic())
+            if gap <= 0:
+                return
+            self._stopped.wait(gap)
+
     def deliver(self, deliveries: Sequence[Delivery], may_call: Callable[[], bool] = lambda: True) -> list[Exchange]:
         """Bring each lot to what ``deliveries`` say; ``may_call`` is asked before every further call."""
         return [self._tell(delivery, may_call) for delivery in deliveries]
@@ -53,15 +84,26 @@ class StepsTarget(Target):
         visit = Visit(self, values(self.connector, delivery.status, delivery.key), may_call)
         try:
             outcome, detail = visit.run()
-            return Exchange(outcome, self.masks.text(detail), visit.calls)
+            return Exchange(outcome, self.sentence(detail), _kept(visit.calls))
         except Ended as end:
-            return Exchange(end.outcome, self.masks.text(end.detail), visit.calls, end.retry_after, end.away)
+            # What it does not know after it was registered, or where nothing registers, it never will.
+            outcome = "permanent" if end.outcome == "missing" else end.outcome
+            return Exchange(outcome, self.sentence(end.detail), _kept(visit.calls), end.retry_after, end.away)
 
-    def send(self, request: Request, path: str, body: Any) -> tuple[Exchange, Seen | None]:
+    def sentence(self, text: str) -> str:
+        """``text`` as people may see it: masked first, so that no half of a secret stays."""
+        return self.masks.text(text)[:SENTENCE]
+
+    def send(
+        self, request: Request, path: str, body: Any, may_call: Callable[[], bool] = lambda: True
+    ) -> tuple[Exchange, Seen | None]:
         """One call, as people see it, and what came back; without an answer the exchange says why."""
-        exchange, answer = self._send(request, path, {}, body)
+        exchange, answer = self._send(request, path, {}, body, may_call)
         for call in exchange.calls:
             call.path, call.json = self.masks.text(call.path), self.masks.json(call.json)
+            written = shown(call.json)
+            if len(written) > SENT:
+                call.json = written[:SENT]
         return exchange, None if answer is None else seen(answer)
 
 
@@ -73,7 +115,9 @@ class Visit:
         self._target = target
         self._connector = target.connector
         self._may_call = may_call
-        self._names = names_of(self._connector, known)
+        #: What is known before the first step, and before ``read``: nothing of an earlier reading is left in a later.
+        self._start = names_of(self._connector, known)
+        self._located = self._names = dict(self._start)
         self._word = str(known["target_stock"])
         self._writing = False
 
@@ -92,8 +136,7 @@ class Visit:
         self._writing = True
         self.go(self.steps.apply, self._names, "apply")
         self._writing = False
-        self.go(self.steps.read, self._names, "read")
-        found = self.observed()
+        found = self._read_again()
         if not self.agrees(found):
             raise Ended("retry", f"{name} was told {self._word} and still says {words(found)}")
         return "applied", f"{name} says {self._word}"
@@ -115,7 +158,13 @@ class Visit:
         return self._found()
 
     def _found(self) -> dict[str, float]:
+        self._names = dict(self._start)
         self.go(self.steps.locate, self._names, "locate")
+        self._located = self._names
+        return self._read_again()
+
+    def _read_again(self) -> dict[str, float]:
+        self._names = dict(self._located)
         self.go(self.steps.read, self._names, "read")
         return self.observed()
 
@@ -126,18 +175,22 @@ class Visit:
             found = {str(word): quantity for word, quantity in value.items()}
             if all(isinstance(q, int | float) and not isinstance(q, bool) for q in found.values()):
                 return {word: float(quantity) for word, quantity in found.items() if abs(quantity) > SMALLEST}
-            raise Ended("retry", f"observed gave {shown(value)[:200]}: quantities have to be numbers")
+            raise Ended("retry", f"observed gave {shown(value)}: quantities have to be numbers")
         return {} if value is None else {shown(value): 1.0}
 
     def left(self) -> bool:
         """Has some of it left the house?"""
         return self.steps.left is not None and self._value(self.steps.left, self._names, "left") is True
 
+    def may_be_empty(self) -> bool:
+        """Does it agree when nothing of the lot is there?"""
+        return self._names["stock"] in ("issued", "none") or self.steps.empty == "ignored"
+
     def agrees(self, found: Mapping[str, float]) -> bool:
         """Is everything of it where it should be? Raises Ended where nothing of it is there."""
         if found:
             return set(found) == {self._word}
-        if self._names["stock"] in ("issued", "none") or self.steps.empty == "ignored":
+        if self.may_be_empty():
             raise Ended("ignored", f"{self._connector.name} has no stock of the lot")
         raise Ended("conflict", f"{self._connector.name} has no stock of the lot")
 
@@ -160,26 +213,31 @@ class Visit:
         if step.each is not None:
             elements = self._value(step.each, names, f"{where}.each")
             if not isinstance(elements, list):
-                raise Ended("retry", f"{where}.each gave {shown(elements)[:200]}, and not a list")
+                raise Ended("retry", f"{where}.each gave {shown(elements)}, and not a list")
             for element in elements:
                 self.go(step.steps, {**names, step.element: element}, f"{where}.steps")
         elif step.path is not None or step.use is not None:
             self._send(step, names, where)
 
     def _send(self, step: Step, names: dict[str, Any], where: str) -> None:
+        self._target.wait()
         if not self._may_call():
-            raise Ended("retry", "the lease ended before the next call", away=True)
+            raise Ended("retry", "there was no time left for the next call", away=True)
         request, lines, inner = self._request(step, names, where)
         method, path, headers, body = self._written(request, inner, where)
-        exchange, answer = self._target.send(Request(method, "/", headers), path, body)
+        exchange, answer = self._target.send(Request(method, "/", headers), path, body, self._may_call)
         self.calls += exchange.calls
         if answer is None:
             raise self._unanswered(exchange, method)
+        if _is_long(answer.body):
+            raise Ended("retry", f"{where}: its answer has a list of more than {MOST_ELEMENTS} elements")
         line = fitting((*lines, *self._connector.classify), answer, inner)
         outcome = by_http(answer.status) if line is None else line.outcome
+        if line is None and self._writing and method not in _READS and answer.status in _GATEWAY:
+            outcome = "unknown"
         if outcome in AGREED and not self._is_own(answer):
             raise Ended("retry", f"{where}: {exchange.detail}", away=True)
-        if outcome in AGREED:
+        if outcome in ("applied", "duplicate"):
             # What was done before gave its answer before.
             self._bind(step, names, answer, where) if outcome == "applied" else self._unbound(step, names)
             return
@@ -262,7 +320,7 @@ class Visit:
     def _is_true(self, text: str, names: Mapping[str, Any], where: str) -> bool:
         value = self._value(text, names, where)
         if not isinstance(value, bool):
-            raise Ended("retry", f"{where}: {text} gave {shown(value)[:200]}, and neither true nor false")
+            raise Ended("retry", f"{where}: {text} gave {shown(value)}, and neither true nor false")
         return value
 
     def _value(self, text: str, names: Mapping[str, Any], where: str) -> Any:
@@ -273,7 +331,7 @@ class Visit:
 
     def _rendered(self, value: Any, names: Mapping[str, Any], where: str) -> Any:
         try:
-            return render(value, {**names, "secret": self._secrets()})
+            return render(value, names)
         except ExpressionFailed as failed:
             raise Ended("retry", f"{where}: {failed}") from None
 
@@ -284,9 +342,11 @@ class StepsReader:
     Raises NotRead for whatever keeps it from doing so.
     """
 
-    def __init__(self, connector: Connector) -> None:
+    def __init__(self, connector: Connector, may_call: Callable[[], bool] = lambda: True) -> None:
+        """``may_call`` is asked before every call."""
         self._connector = connector
         self._target = StepsTarget(connector)
+        self._may_call = may_call
 
     def close(self) -> None:
         """Cut off what is under way; close every connection."""
@@ -297,20 +357,23 @@ class StepsReader:
         """What the target says of one lot; None: it does not know it."""
         if known["target_stock"] == IGNORED:
             return {OBSERVED: IGNORED, LEFT: False}
-        visit = Visit(self._target, known, lambda: True)
+        visit = Visit(self._target, known, self._may_call)
         try:
             found = visit.read()
-            if not found and not visit.left():
-                return None
             left = visit.left() and not known["allocatable"]
+            if not found and not left and (visit.may_be_empty() or visit.left()):
+                # Nothing has to be there, or all of it left as it might.
+                return {OBSERVED: known["target_stock"], LEFT: False}
+            if not found and not left:
+                return None
             return {OBSERVED: f"{words(found)}, and some has left the house" if left else words(found), LEFT: left}
         except Ended as end:
             if end.outcome == "missing":
                 return None
             if end.outcome in TROUBLE:
-                raise NotRead(self._target.masks.text(f"{self._connector.name}: {end.detail}")) from None
+                raise NotRead(self._target.sentence(f"{self._connector.name}: {end.detail}")) from None
             agrees = end.outcome in AGREED
-            return {OBSERVED: known["target_stock"] if agrees else self._target.masks.text(end.detail), LEFT: False}
+            return {OBSERVED: known["target_stock"] if agrees else self._target.sentence(end.detail), LEFT: False}
 
     def document(self, path: str, known: Members) -> Members | None:
         """What stands at ``path``, a template; None: the target has no such thing."""
@@ -324,6 +387,22 @@ class StepsReader:
     def page(self, listing: Listing, after: str) -> tuple[dict[str, Members], str | None]:
         """Lots are read one by one: what a list says is not what ``observed`` says."""
         raise NotRead(f"{self._connector.name}: read_back has a list, and steps have none; leave it out")
+
+
+def _is_long(value: Any) -> bool:
+    """Has it a list, or an object, with too many elements, however deep?"""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict | list):
+            if len(one) > MOST_ELEMENTS:
+                return True
+            left.extend(one.values() if isinstance(one, dict) else one)
+    return False
+
+
+def _kept(calls: list[Call]) -> list[Call]:
+    return calls if len(calls) <= KEPT_FIRST + KEPT_LAST else [*calls[:KEPT_FIRST], *calls[-KEPT_LAST:]]
 
 
 def names_of(connector: Connector, known: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,9 +18,9 @@ from urllib.parse import urljoin, urlsplit
 
 from msgspec import Struct
 
+from actors.connectors.answers import retry_after_seconds
 from actors.connectors.auth import LoginFailed, Session
 from actors.connectors.client import Answer, Client, NoAnswer
-from actors.connectors.http import retry_after_seconds
 from actors.connectors.masks import Masks
 from actors.connectors.template import fill
 from actors.inbound.drop import Outcome, Stopped, go_through

@@ -105,7 +105,7 @@ def test_a_token_that_is_refused_is_fetched_anew_once(talker: Any, target: Any, 
 def test_a_token_that_is_about_to_end_is_not_used(talker: Any, target: Any) -> None:
     one = target(OAUTH.replace("TOKENS", "/token"))
     for number in (1, 2):
-        talker.say(200, {"access_token": f"t{number}", "expires_in": "29"})
+        talker.say(200, {"access_token": f"t{number}", "expires_in": "0"})
         talker.say(200, {})
         assert tell(one).outcome == "applied"
     assert [h.get("authorization") for line, h, _ in talker.heard if line.startswith("PUT")] == ["Bearer t1", "Bearer t2"]

@@ -83,9 +83,10 @@ class InvenTree(System):
 
     def door(self, verb: str, given: dict[str, Any]) -> Any:
         if verb == "receive":
-            pk = next(self._numbers)
-            fresh = {"status": 10, "status_custom_key": None, "customer": None, "allocated": 0}
-            self.items[pk] = {"pk": pk, **fresh, **given}
+            for _ in range(given.pop("copies", 1)):
+                pk = next(self._numbers)
+                fresh = {"status": 10, "status_custom_key": None, "customer": None, "allocated": 0}
+                self.items[pk] = {"pk": pk, **fresh, **given}
         elif verb == "ship":
             source = self.items[given["pk"]]
             source["quantity"] -= given["quantity"]

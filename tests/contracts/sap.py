@@ -37,6 +37,7 @@ class S4(System):
         self.ticket = "ticket-0"
         self.tickets = 0
         self.locked = 0
+        self.pages = 0
 
     def answer(self, asked: Asked) -> Answered:
         said = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
@@ -62,6 +63,9 @@ class S4(System):
             headers["x-csrf-token"] = self.ticket
             cookies = (f"SAP_SESSION={self.ticket}; path=/; HttpOnly", "sap-usercontext=sap-client=100; path=/")
         found = self._read(asked)
+        if self.pages and "results" in found.get("d", {}):
+            self.pages -= 1
+            found["d"]["__next"] = "https://s4.example/next?$skiptoken=1"
         if "__metadata" in found.get("d", {}):
             headers["ETag"] = found["d"]["__metadata"]["etag"]
         return Answered(200, found, headers, *cookies)
@@ -193,7 +197,7 @@ class S4(System):
             }  # fmt: skip
             for place in given.get("places", ["0001"]):
                 self.stock.append({
-                    **key, "Plant": "1010", "StorageLocation": place, "InventoryStockType": "02",
+                    **key, "Plant": given.get("stock_plant", "1010"), "InventorySpecialStockType": given.get("special", ""), "StorageLocation": place, "InventoryStockType": "02",
                     "MatlWrhsStkQtyInMatlBaseUnit": str(given["quantity"]), "MaterialBaseUnit": "PC",
                 })  # fmt: skip
             number = f"01{next(self._numbers):010d}"
@@ -204,6 +208,8 @@ class S4(System):
             self.ticket = "ticket-nobody-has"
         elif verb == "change":
             self.batches[given["lot"]] |= {**given["to"], "changes": self.batches[given["lot"]]["changes"] + 1}
+        elif verb == "pages":
+            self.pages = given["times"]
         elif verb == "locked":
             self.locked = given["times"]
         return {
