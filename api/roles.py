@@ -9,7 +9,7 @@ from collections.abc import Iterable
 #: Role -> what it is for, in the words of the handbook.
 ROLES: dict[str, str] = {
     "read": "every GET",
-    "submit": "events of goods: received, produced, consumed, split, shipped, returned; specifications; holds",
+    "submit": "events of goods: received, produced, consumed, split, opened, shipped, returned; specifications; holds",
     "inspect": "inspection results, reinspections, stated facts; holds",
     "hold": "holds, and lifting them",
     "release": "releasing lots, dispositions, shelf life; holds",

@@ -143,7 +143,7 @@ def guards(
         failing.append(_fails("NO-ACTIVE-HOLD", f"hold {names} is active; lift it first"))
     if trigger in ("release", "ship", "consume", "use_as_is") and is_expired(lot, today):
         failing.append(expired(lot))
-    if trigger in ("consume", "split", "ship", "return", "hold"):
+    if trigger in ("consume", "split", "ship", "return") or isinstance(event, ev.HoldApplied):
         failing.extend(_quantity_guards(lot, event, trigger))
     if isinstance(event, ev.HoldLifted):
         failing.extend(_lift_guards(lot, event.data))
