@@ -11,14 +11,16 @@ from litestar.handlers import HTTPRouteHandler
 
 from api.answers import visit_of
 from api.door import path_part
+from api.pages import json_answer
 from api.slowly import slowly
 from engine.audit import Audits
+from engine.checkpoints import signer_of
 from engine.runtime import Front
 
 
 def audit_routes(engine: Front) -> list[HTTPRouteHandler]:
     """The routes, for Litestar."""
-    audits = Audits(engine.store, engine.clock, engine.rules.sets)
+    audits = Audits(engine.store, engine.clock, engine.rules.sets, signer_of(engine.settings))
 
     @get("/v1/lots/{lot:str}/audit")
     async def export_lot(request: Request[Any, Any, Any], lot: str) -> Response[bytes]:
@@ -28,4 +30,14 @@ def audit_routes(engine: Front) -> list[HTTPRouteHandler]:
         disposition = f"attachment; filename*=UTF-8''{quote(name, safe='')}.zip"
         return Response(archive, media_type="application/zip", headers={"content-disposition": disposition})
 
-    return [export_lot]
+    @get("/v1/lots/{lot:str}/checkpoint")
+    async def sign_checkpoint(lot: str) -> Response[bytes]:
+        """The head of the lot's journal, signed: small enough to be kept elsewhere."""
+        return json_answer(await asyncio.to_thread(audits.checkpoint, path_part(lot)))
+
+    @get("/v1/checkpoints/key")
+    async def public_key() -> Response[bytes]:
+        """The public key of this installation."""
+        return json_answer(audits.key)
+
+    return [export_lot, sign_checkpoint, public_key]

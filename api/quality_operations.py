@@ -32,6 +32,7 @@ from api.roles import SENDING
 from api.signing import Sign
 from api.views import Page
 from engine.answer import Decision
+from engine.checkpoints import Checkpoint, PublicKey
 from engine.kpi import Kpi
 from engine.operation_gate import OperationGate, OperationLine, OrderGate
 from engine.quality_lists import RecordLine
@@ -127,6 +128,9 @@ QUALITY: tuple[Operation, ...] = (
         summary="The complete evidence of a lot as a zip archive.", parameters=(LOT,),
         answer_media_type="application/zip",
     ),
+    reading("/v1/lots/{lot}/checkpoint", "checkpoint", "The head of a lot's journal, signed by this installation.",
+            Checkpoint, LOT),
+    reading("/v1/checkpoints/key", "checkpoint_key", "The public key that verifies checkpoints.", PublicKey),
     reading("/v1/lots/{lot}/systems", "ask_systems", "What ERP, WMS and the others say of a lot now.", Elsewhere, LOT,
             more=(404, 503)),
     reading("/v1/lots/{lot}/operations", "lot_operations", "Operations of a lot: those reported, and those to come.",

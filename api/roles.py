@@ -10,7 +10,7 @@ from collections.abc import Iterable
 ROLES: dict[str, str] = {
     "read": "every GET",
     "submit": "events of goods and production: received, operations, produced, consumed, split, merged, repacked,"
-    " shipped, returned; specifications; holds",
+    " opened, shipped, returned; specifications; holds",
     "inspect": "inspection results, reinspections, stated facts; holds",
     "hold": "holds, and lifting them",
     "release": "releasing lots, dispositions, shelf life; holds",

@@ -3,7 +3,8 @@
 A zip file: the lot, its journal, results, holds, deliveries, where it came from, every rule set that judged it, a
 certificate for people, and ``manifest.json`` with the SHA-256 of each of these. Verification needs no database: the
 sums, the hash chain, the fold of the journal, the holds against that fold, each result against the journal entry that
-recorded it, each signature against the entry that was signed, each rule set against its digest, the certificate
+recorded it, each signature against the entry that was signed, the checkpoint
+against the head and the key that signed it, each rule set against its digest, the certificate
 against what is made of all this. What may not enter: HTTP, changes of anything.
 """
 
@@ -11,7 +12,7 @@ import hashlib
 import io
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version as release_of
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from msgspec import Struct
 
 from engine import events as ev
 from engine.certificate import certificate
+from engine.checkpoints import Checkpoint, PublicKey, Signer, contradiction, problem_of, read_public
 from engine.clock import Clock, instant
 from engine.consequences import decode_data
 from engine.holds import HoldLine, lines_of
@@ -35,6 +37,7 @@ from rules.rulebook import digest_of
 FORMAT = "lotgate.audit.v1"
 MANIFEST = "manifest.json"
 CERTIFICATE = "certificate.html"
+CHECKPOINT = "checkpoint.json"
 #: Rows that are read at a time.
 PAGE = 500
 #: A larger archive is not read: nothing of ours comes near it.
@@ -80,12 +83,23 @@ class AuditReport(Struct, frozen=True):
 class Audits:
     """Archives of one store."""
 
-    def __init__(self, store: Store, clock: Clock, sets: RuleSets) -> None:
+    def __init__(self, store: Store, clock: Clock, sets: RuleSets, signer: Signer) -> None:
+        self._signer = signer
         self._reading = Reading(store)
         self._ledger = Ledger(store, clock)
         self._genealogy = Genealogy(store)
         self._sets = sets
         self._clock = clock
+
+    @property
+    def key(self) -> PublicKey:
+        """The key that signs checkpoints."""
+        return self._signer.public
+
+    def checkpoint(self, lot_id: str) -> Checkpoint:
+        """The lot's journal as it is now, signed. Raises NotFound."""
+        lot = self._reading.lot(lot_id)
+        return self._signer.sign(lot.id, lot.version, lot.head, instant(self._clock()))
 
     def export(self, lot_id: str, by: str) -> bytes:
         """The archive of a lot. Raises NotFound for one that there is not."""
@@ -104,11 +118,12 @@ class Audits:
             "genealogy.json": _encode(trace),
             CERTIFICATE: certificate(lot, entries, holds, deliveries).encode(),
         }
+        made_at, release = instant(self._clock()), release_of("lotgate")
+        files[CHECKPOINT] = _encode(self._signer.sign(lot.id, lot.version, lot.head, made_at))
         for digest in sorted({entry.rule_set for entry in entries}):
             for name, text in self._sets.files(digest).items():
                 files[f"rules/{digest.removeprefix('sha256:')}/{name}"] = text.encode()
         sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-        made_at, release = instant(self._clock()), release_of("lotgate")
         manifest = Manifest(FORMAT, lot_id, lot.version, lot.head, made_at, by, release, sums)
         return _zipped({MANIFEST: _encode(manifest)} | files)
 
@@ -161,8 +176,12 @@ class _Evidence(Struct, frozen=True):
     genealogy: Trace
 
 
-def verify_archive(content: bytes) -> AuditReport:
-    """Everything that can be held against each other in an archive. Raises ArchiveInvalid for what is none."""
+def verify_archive(content: bytes, key: bytes | None = None, kept: Sequence[Checkpoint] = ()) -> AuditReport:
+    """Everything that can be held against each other in an archive. Raises ArchiveInvalid for what is none.
+
+    ``key``: public key (PEM) that has to have signed its checkpoint, ValueError for what is none; ``kept``: checkpoints
+    that somebody kept, of this lot as it was before.
+    """
     files = _unzipped(content)
     try:
         manifest = _read(files.pop(MANIFEST, b""), Manifest)
@@ -179,6 +198,7 @@ def verify_archive(content: bytes) -> AuditReport:
         entries = len(evidence.entries)
         problems += _contradictions(manifest, evidence)
         problems += _rule_sets(evidence.entries, files)
+        problems += _checkpoints(manifest, evidence.entries, files.get(CHECKPOINT), key, kept)
         if not problems:
             page = certificate(evidence.lot, evidence.entries, evidence.holds, evidence.deliveries)
             if files.get(CERTIFICATE) == page.encode():
@@ -278,7 +298,34 @@ def _same_results(entry: Entry, result: ResultLine) -> bool:
         said = _read(bytes(result.measurements), list[ev.Measurement])
     except (KeyError, msgspec.DecodeError):
         return False
-    return isinstance(data, ev.Inspection) and (data.measurements, data.inspection) == (said, result.inspection)
+    # As texts: 74.00 is the number that 74.000 is, and not what was recorded.
+    same = isinstance(data, ev.Inspection) and _encode(data.measurements) == _encode(said)
+    return same and bool(data.inspection == result.inspection)
+
+
+def _checkpoints(
+    manifest: Manifest, entries: list[Entry], own: bytes | None, key: bytes | None, kept: Sequence[Checkpoint]
+) -> Iterator[str]:
+    public, by_version = None if key is None else read_public(key), {entry.version: entry for entry in entries}
+    checkpoints = list(kept)
+    if own is not None:
+        try:
+            mine = _read(own, Checkpoint)
+        except msgspec.DecodeError as error:
+            yield f"{CHECKPOINT} cannot be read: {error}"
+        else:
+            checkpoints.append(mine)
+            if (mine.version, mine.head) != (manifest.version, manifest.head):
+                yield f"{CHECKPOINT} is of another version or head than the archive"
+    elif public is not None:
+        yield f"there is no {CHECKPOINT}: nobody signed this archive"
+    for one in checkpoints:
+        found = contradiction(one, manifest.lot, by_version.get)
+        if found is not None:
+            yield found
+        unsigned = None if public is None else problem_of(one, public)
+        if unsigned is not None:
+            yield unsigned
 
 
 def _rule_sets(entries: list[Entry], files: dict[str, bytes]) -> Iterator[str]:

@@ -176,7 +176,7 @@ def guards(
         failing.extend(in_process.completion_guards(lot, event.data))
     if isinstance(event, ev.LotRepacked):
         failing.extend(_repack_guards(lot, event.data))
-    if trigger in ("consume", "split", "ship", "return", "hold"):
+    if trigger in ("consume", "split", "ship", "return") or isinstance(event, ev.HoldApplied):
         failing.extend(_quantity_guards(lot, event, trigger))
     if isinstance(event, ev.HoldLifted):
         failing.extend(_lift_guards(lot, event.data))

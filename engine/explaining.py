@@ -114,7 +114,7 @@ def load(store: Store, lot_id: str) -> tuple[Lot, list[Fact], tuple[str, ...], d
 def _guards(lot: Lot, trigger: str, today: int, undelivered: tuple[str, ...]) -> tuple[RuleVerdict, ...]:
     """The built-in guards that need no event: those of quantities are answered when one comes."""
     probe = ev.LotReleased(specversion="1.0", id="explain", source="lotgate", subject=lot.id)
-    needs_event = trigger in ("consume", "split", "repack", "ship", "return", "hold")
+    needs_event = trigger in ("consume", "split", "repack", "ship", "return")
     failing = list(
         decide.standing(lot, trigger, today) if needs_event else decide.guards(lot, probe, trigger, today, undelivered)
     )

@@ -32,7 +32,7 @@ _TARGET = re.compile("[a-z][a-z0-9_]*")
 #: Fields that may hold a secret: read from a file with ``_FILE``, and never shown.
 SECRETS = (
     "database_url", "redis_url", "api_key", "smtp_url", "notify_webhook", "notify_webhook_secret", "webhook_key",
-    "oidc_client_secret",
+    "oidc_client_secret", "signing_key",
 )  # fmt: skip
 
 
@@ -91,6 +91,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     notify_webhook_secret: str = ""
     #: What the secrets of webhook subscriptions are derived from; empty: a file in ``home`` (SQLite only).
     webhook_key: str = ""
+    #: Ed25519 key (PEM, PKCS #8) that signs checkpoints of journals; empty: a file in ``home``, made at the first run.
+    signing_key: str = ""
     #: A task that nobody has acknowledged is told again after this long.
     notify_repeat_s: Annotated[float, Meta(ge=1, le=604_800)] = 3600.0
     #: OpenID Connect provider whose tokens are accepted, as it calls itself; empty: API keys only.

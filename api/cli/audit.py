@@ -1,20 +1,31 @@
 """``lotgate audit``: the evidence of a lot as one archive, and its verification by whoever has only the archive."""
 
 import argparse
+import json
 from pathlib import Path
 from urllib.parse import quote
+
+import msgspec
 
 from api.cli.client import Client
 from api.cli.main import DONE, FOUND, WRONG, Failure, counted, print_json
 from engine.audit import MAX_BYTES, ArchiveInvalid, verify_archive
+from engine.checkpoints import Checkpoint, key_id_of, read_public
 from engine.settings import Settings
 
 
 def audit(options: argparse.Namespace, settings: Settings) -> int:
-    """Export a lot, or verify an archive; 1 when something in it does not hold."""
+    """Export a lot, sign its head, show the public key, or verify an archive; 1 when something in it does not hold."""
+    if options.action != "key" and not options.what:
+        raise Failure("say which archive" if options.action == "verify" else "say which lot", WRONG)
     if options.action == "verify":
         return _verify(options)
     client = Client(options, settings)
+    if options.action == "key":
+        return _put(options, client.json(client.call("GET", "/v1/checkpoints/key"))["public_key"].rstrip())
+    if options.action == "checkpoint":
+        found = client.json(client.call("GET", f"/v1/lots/{quote(options.what, safe='')}/checkpoint"))
+        return _put(options, json.dumps(found, indent=2))
     answer = client.call("GET", f"/v1/lots/{quote(options.what, safe='')}/audit")
     if answer.status_code != 200:
         client.json(answer)
@@ -27,16 +38,39 @@ def audit(options: argparse.Namespace, settings: Settings) -> int:
     return DONE
 
 
+def _put(options: argparse.Namespace, text: str) -> int:
+    if not options.out:
+        print(text)
+        return DONE
+    try:
+        Path(options.out).write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise Failure(f"{options.out} cannot be written: {error}", WRONG) from None
+    print(f"{options.out} written")
+    return DONE
+
+
+def _kept(file: str) -> Checkpoint:
+    try:
+        return msgspec.json.decode(Path(file).read_bytes(), type=Checkpoint)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Failure(f"{file} is no checkpoint: {error}", WRONG) from None
+
+
 def _verify(options: argparse.Namespace) -> int:
     file = Path(options.what)
     try:
         if file.stat().st_size > MAX_BYTES:
             raise Failure(f"{file} is no archive of Lotgate: it is larger than any", WRONG)
-        report = verify_archive(file.read_bytes())
+        key = Path(options.key).read_bytes() if options.key else None
+        kept = [_kept(name) for name in options.checkpoint or ()]
+        report = verify_archive(file.read_bytes(), key, kept)
         if options.certificate and report.certificate is not None:
             Path(options.certificate).write_text(report.certificate, encoding="utf-8")
     except OSError as error:
         raise Failure(str(error), WRONG) from None
+    except ValueError as error:
+        raise Failure(f"{options.key} holds no public key of Lotgate: {error}", WRONG) from None
     except ArchiveInvalid as error:
         raise Failure(f"{options.what} is no archive of Lotgate: {error}", WRONG) from None
     if options.json:
@@ -49,4 +83,6 @@ def _verify(options: argparse.Namespace) -> int:
         entries, files = counted(report.entries, "entry", "entries"), counted(report.files, "file", "files")
         print(f"lot {report.lot}: {entries}, {files}, " + ("broken" if report.problems else "everything holds"))
         print(f"head {report.head}")
+        if key is not None and not report.problems:
+            print(f"signed by the key {key_id_of(read_public(key))}")
     return FOUND if report.problems else DONE

@@ -221,11 +221,14 @@ def parser() -> argparse.ArgumentParser:
     connectors.add_argument("action", choices=("check", "try"))
     connectors.add_argument("lot", nargs="?", help="the lot's id; with check: only reads are sent")
     audit = add("audit", "the evidence of a lot as one archive, and its verification without a service")
-    audit.add_argument("action", choices=("export", "verify"))
-    audit.add_argument("what", help="export: the lot; verify: the archive")
-    audit.add_argument("--out", metavar="FILE", help="export: where to (<lot>.zip)")
+    audit.add_argument("action", choices=("export", "verify", "checkpoint", "key"))
+    audit.add_argument("what", nargs="?", help="export, checkpoint: the lot; verify: the archive")
+    audit.add_argument("--out", metavar="FILE", help="export: where to (<lot>.zip); checkpoint, key: (standard output)")
+    audit.add_argument("--checkpoint", action="append", metavar="FILE",
+                       help="verify: a checkpoint of the lot that was kept; several times")  # fmt: skip
     audit.add_argument("--certificate", metavar="FILE", help="verify: write the certificate, made anew of the evidence")
-    remote(audit)
+    audit.add_argument("--url", help="where Lotgate answers (LOTGATE_HOST, LOTGATE_PORT)")
+    audit.add_argument("--key", help="verify: a file with the public key that has to have signed it; else your API key")
     verify = add("verify", "verify the journal: hash chain, versions, and that folding it gives the stored state")
     verify.add_argument("--lot", help="only this lot")
     from api.cli.rules import add_words

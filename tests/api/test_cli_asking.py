@@ -310,3 +310,35 @@ def test_what_is_not_lotgate_is_recognised(lotgate: Callable[..., Said], tmp_pat
     finally:
         server.kill()
         server.wait()
+
+
+# -- audit -------------------------------------------------------------------------------------------------------
+
+
+def test_an_archive_is_held_against_the_key_of_the_installation(
+    lotgate: Callable[..., Said], receipt: Receipt, service: Any, tmp_path: Path
+) -> None:
+    event = receipt()
+    assert service.submit(event).status_code == 201
+    lot, archive, key = event["subject"], str(tmp_path / "a.zip"), str(tmp_path / "lotgate.pub")
+    kept, other = str(tmp_path / "a.checkpoint"), tmp_path / "other.pub"
+    assert lotgate("audit", "checkpoint", lot, "--out", kept).code == 0
+    assert lotgate("audit", "export", lot, "--out", archive).code == 0
+    assert lotgate("audit", "key", "--out", key).code == 0
+    said = lotgate("audit", "verify", archive, "--key", key, "--checkpoint", kept)
+    assert said.code == 0
+    assert said.out.splitlines()[-1].startswith("signed by the key ")
+    assert json.loads(Path(kept).read_text())["key_id"] == said.out.split()[-1]
+    assert lotgate("audit", "key").out == Path(key).read_text()
+    other.write_text(
+        "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END PUBLIC KEY-----\n"
+    )
+    said = lotgate("audit", "verify", archive, "--key", str(other))
+    assert (said.code, "was not signed by the key" in said.out) == (1, True)
+    for wrong in (archive, str(tmp_path / "nowhere.pub")):
+        said = lotgate("audit", "verify", archive, "--key", wrong)
+        assert said.code == 2
+        assert one_sentence(said)
+    for words in (["verify"], ["export"], ["checkpoint", "NEVER-WAS"]):
+        assert lotgate("audit", *words).code != 0
+    assert (service.home / "signing.key").stat().st_mode & 0o777 == 0o600

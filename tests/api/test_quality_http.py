@@ -142,3 +142,35 @@ def test_a_lot_says_how_hard_it_is_inspected_and_why(service: Any) -> None:
     assert (second["variables"][0]["m_lower"], second["variables"][0]["sample_size"]) == ("3.33", 5)
     page = service.http.get("/console/lots/WHY-2").text
     assert "at most 3.33 % beyond the limits" in page
+
+
+def test_a_certificate_is_recorded_and_shown_beside_our_results(service: Any, receipt: Any) -> None:
+    event = receipt()
+    event["data"] |= {"supplier_lot": "HEAT-HTTP"}
+    assert service.submit(event).status_code == 201
+    lot = event["subject"]
+    data = {"certificate": "CoA-H", "kind": "coa", "issuer": "LAB", "supplier_lot": "HEAT-HTTP", "issued_on": "2026-01-01",
+            "values": [{"characteristic": "diameter", "value": "74.001", "unit": "mm"}]}  # fmt: skip
+
+    def said(number: int, **more: Any) -> Any:
+        path = f"/v1/lots/{lot}/record-certificate"
+        return service.http.post(path, json=data | more, headers={"Idempotency-Key": f"{lot}-{number}"})
+
+    refused = said(1, supplier_lot="HEAT-OTHER")
+    assert (refused.status_code, refused.json()["rules"][0]["rule"]) == (409, "CERTIFICATE-OF-LOT")
+    assert said(2).status_code == 201
+    found = service.http.get(f"/v1/lots/{lot}/certificates").json()
+    assert [one["number"] for one in found["data"]] == ["CoA-H"]
+    assert found["values"][0]["value"] == "74.001"
+    assert service.http.get("/v1/lots/NEVER-WAS/certificates").status_code == 404
+
+
+def test_shelf_life_follows_from_reference_data(service: Any, receipt: Any) -> None:
+    rule = {"item": "RING-74", "supplier": "SL-HTTP", "counts_from": "manufacture", "days": 10}
+    assert put(service, "SL-HTTP", rule, kind="shelf-life").status_code == 201
+    event = receipt()
+    event["data"] |= {"supplier": "SL-HTTP", "manufactured_on": "2026-01-05"}
+    assert service.submit(event).status_code == 201
+    lot = service.http.get(f"/v1/lots/{event['subject']}").json()["lot"]
+    assert (lot["expires_on"], lot["expires_by"]) == ("2026-01-15", "SL-HTTP@1: 10 days from manufacture on 2026-01-05")
+    assert put(service, "SL-HTTP-2", rule, kind="shelf-life").status_code == 409

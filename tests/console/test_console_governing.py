@@ -190,6 +190,29 @@ def test_a_part_is_held_from_the_page_of_its_lot(service: Any, visitor: Any, rec
     assert (part["quantity"], part["state"], part["parent"]) == ("3", "blocked", lot)
 
 
+def test_the_lot_page_shows_certificates_beside_results_and_where_its_days_come_from(
+    service: Any, visitor: Any, receipt: Make
+) -> None:
+    rule = {"item": "RING-74", "supplier": "ACME", "counts_from": "receipt", "days": 365}
+    body = {"effective_from": "2026-01-01", "content": rule}
+    assert service.http.put("/v1/reference/shelf-life/SL-PAGE", json=body).status_code in (200, 201)
+    lot = submit(service, receipt("certified", supplier_lot="HEAT-9"))["lot"]
+    data = {"certificate": "CoA-9", "kind": "coa", "issuer": "LAB", "supplier_lot": "HEAT-9", "issued_on": "2026-01-01",
+            "values": [{"characteristic": "diameter", "value": "74.001", "unit": "mm"}]}  # fmt: skip
+    headers = {"Idempotency-Key": f"{lot}-cert"}
+    assert service.http.post(f"/v1/lots/{lot}/record-certificate", json=data, headers=headers).status_code == 201
+    inspect(service, lot, *["74.000"] * 5)
+    person = visitor()
+    page = person.open(f"/console/lots/{lot}")
+    expect(page.locator("#certificates")).to_contain_text("CoA-9")
+    expect(page.locator("#certificates table")).to_contain_text("74.000")
+    expect(page.locator("#certificates table")).to_contain_text("0.001")
+    expect(page.locator("#facts")).to_contain_text("SL-PAGE@1: 365 days from receipt")
+    assert person.offences() == []
+    withdrawn = {"effective_from": "2026-01-02", "content": None}
+    assert service.http.put("/v1/reference/shelf-life/SL-PAGE", json=withdrawn).status_code == 201
+
+
 def test_readiness_on_the_page_is_that_of_the_api(service: Any, visitor: Any, receipt: Make) -> None:
     lot = submit(service, receipt("ready"))["lot"]
     inspect(service, lot, *["74.000"] * 5)

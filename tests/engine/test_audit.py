@@ -4,6 +4,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,21 +14,27 @@ from hypothesis import strategies as st
 
 from engine import events as ev
 from engine.audit import ArchiveInvalid, Audits, verify_archive
+from engine.checkpoints import Signer, signer_of
 from engine.errors import NotFound
 from engine.holds import HoldLine
 from engine.journal import Entry
 from engine.lot import Lot
 from engine.rulesets import RuleSets
-from engine.settings import SHIPPED_RULES
+from engine.settings import SHIPPED_RULES, Settings
 from engine.store.opening import Store
 from engine.store.reading import Reading
 
 
 @pytest.fixture
-def audits(store: Store, clock: Any) -> Audits:
+def signer(tmp_path: Path) -> Signer:
+    return signer_of(Settings(home=tmp_path))
+
+
+@pytest.fixture
+def audits(store: Store, clock: Any, signer: Signer) -> Audits:
     sets = RuleSets(store, clock)
     sets.ensure_first(SHIPPED_RULES)
-    return Audits(store, clock, sets)
+    return Audits(store, clock, sets, signer)
 
 
 @pytest.fixture

@@ -15,7 +15,9 @@ from sqlalchemy import text
 from engine import events as ev
 from engine import wide_holds
 from engine.errors import EventInvalid, NotFound
+from engine.explaining import explain
 from engine.holds import lines_of
+from engine.lifecycle import TRIGGERS
 from engine.pipeline import Pipeline
 from engine.store.opening import Store
 from engine.store.reading import Reading
@@ -263,6 +265,14 @@ def test_a_wide_hold_is_lifted_in_its_role_and_who_tried_is_kept(plant: Any, sto
     wides.lift("W-1", OVER, "lee", "release")
     settle(plant, store, clock)
     assert held(store, "A") == []
+
+
+def test_it_is_said_beforehand_that_a_hold_lands(plant: Any, store: Store, clock: Any, rulebook: Any) -> None:
+    plant.receive("A")
+    for trigger in TRIGGERS:
+        said = explain(store, rulebook, clock, "A", trigger, clock.now.toordinal())
+        if trigger == "hold":
+            assert (said.open, said.guards) == (True, ())
 
 
 def test_a_part_is_held_as_a_lot_of_its_own(plant: Any, store: Store) -> None:
