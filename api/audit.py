@@ -3,6 +3,7 @@
 What may not enter: what is in it (engine/audit.py).
 """
 
+import asyncio
 from typing import Any
 from urllib.parse import quote
 

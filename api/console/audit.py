@@ -19,6 +19,7 @@ from api.console.render import AnyRequest, Pages, to
 from api.queries import read_query
 from api.slowly import slowly
 from engine.audit import Audits
+from engine.checkpoints import signer_of
 from engine.journal import Break, verify
 from engine.readiness_record import ReadinessRecords
 from engine.runtime import Front
@@ -47,7 +48,7 @@ class Verified(Struct, frozen=True):
 
 def audit_pages(engine: Front, pages: Pages, patience: Patience, jobs: Jobs) -> list[HTTPRouteHandler]:
     """The routes, for Litestar."""
-    audits = Audits(engine.store, engine.clock, engine.rules.sets)
+    audits = Audits(engine.store, engine.clock, engine.rules.sets, signer_of(engine.settings))
 
     def whole(progress: Any) -> Verified:
         report = verify(engine.reading.journals(), progress)

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from datetime import UTC
 from pathlib import Path
@@ -16,6 +17,7 @@ from actors.webhooks import message
 from api.console.words import sentence
 from engine.as_of import lot_as_of
 from engine.audit import Audits, verify_archive
+from engine.checkpoints import signer_of
 from engine.clock import system_clock
 from engine.consequences import JOURNAL_TYPES, decode_data
 from engine.feed import START, Feed, Interest
@@ -23,6 +25,7 @@ from engine.history import decisions_of
 from engine.journal import Entry, VerifyReport, entry_hash, fold, verify
 from engine.lot import decode_lot
 from engine.rulesets import RuleSets
+from engine.settings import Settings
 from engine.store.migrate import migrate
 from engine.store.opening import Store, open_store
 from engine.store.reading import Reading
@@ -200,7 +203,9 @@ def test_every_reader_reads_types_that_were_followed_by_others(aged: Store, upca
 
 def exported(store: Store, lot: str) -> list[str]:
     """What is wrong with the evidence of a lot, as an auditor sees it."""
-    return verify_archive(Audits(store, system_clock, RuleSets(store, system_clock)).export(lot, "auditor")).problems
+    with tempfile.TemporaryDirectory() as home:
+        audits = Audits(store, system_clock, RuleSets(store, system_clock), signer_of(Settings(home=Path(home))))
+        return verify_archive(audits.export(lot, "auditor")).problems
 
 
 @given(st.dictionaries(st.text(max_size=5), st.text(max_size=5) | st.integers() | st.decimals(allow_nan=False, allow_infinity=False, places=6).map(str)))
