@@ -15,10 +15,11 @@ from engine import decide, parts
 from engine import events as ev
 from engine.consequences import CONSEQUENCE_TYPES, Completed, SplitOff
 from engine.evidence import Judged, evidence, time_of
+from engine.evolution import evolve
 from engine.holds import HoldChange, changes_of
 from engine.journal import GENESIS, Entry, entry_hash, step_of
 from engine.lifecycle import ABSENT, Situation, follow
-from engine.lot import Lot, evolve
+from engine.lot import Lot
 from engine.scopes import missing
 from engine.submission import Submission
 from engine.surroundings import Surroundings

@@ -20,8 +20,9 @@ import msgspec
 from msgspec import Struct
 
 from engine.consequences import decode_data
+from engine.evolution import Step, evolve
 from engine.lifecycle import ABSENT, TRIGGERS, Situation, follow
-from engine.lot import Lot, Step, evolve
+from engine.lot import Lot
 
 FORMAT = "lotgate.entry.v1"
 #: ``prev_hash`` of a lot's first entry.
