@@ -200,7 +200,7 @@ def test_a_refused_command_says_every_reason_on_the_page(service: Any, receipt: 
     answer = service.http.post(page_of(lot) + "/release", data=form)
     assert answer.status_code == 409
     assert 'role="alert"' in answer.text
-    assert "/problems/" in answer.text
+    assert '<a href="/console/help/problems#gate-failed">What this means</a>' in answer.text
     old = service.http.post(page_of(lot) + "/release", data={"token": "t-2", "version": "1"})
     assert old.status_code == 412
     assert "The lot has changed since it was read" in old.text
