@@ -30,6 +30,8 @@ from engine.tracing import MAX_NODES, Genealogy, Node, lots_of
 RECALL = "lotgate/recall"
 #: Lots that one page holds or lifts, and how many of them are decided together.
 PAGE, TOGETHER = 500, 25
+#: Where the page after the last lot begins.
+EVERY_LOT = ""
 MAX_LOTS = 10_000
 
 RecallId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")]
@@ -242,7 +244,7 @@ def carry_out(store: Store, pipeline: Pipeline, clock: Clock) -> int:
     for row in stored.lines(store, ("opening", "closing")):
         recall = _recall(row)
         if recall.state == "closing":
-            said += _lift_page(store, pipeline, clock, recall)
+            said += _lift_page(store, pipeline, clock, recall, row.cursor)
         elif row.cursor is not None:
             said += _hold_page(store, pipeline, recall, row.cursor)
         elif not stored.is_spreading(store, hold_of(recall.id)):
@@ -268,17 +270,20 @@ def _hold_page(store: Store, pipeline: Pipeline, recall: Recall, cursor: str) ->
     return len(lots)
 
 
-def _lift_page(store: Store, pipeline: Pipeline, clock: Clock, recall: Recall) -> int:
+def _lift_page(store: Store, pipeline: Pipeline, clock: Clock, recall: Recall, cursor: str | None) -> int:
+    """Each lot is told once. Where a rule refuses, the hold stands until somebody lifts it there; then it is closed."""
     name = hold_of(recall.id)
-    lots = stored.still_held(store, name, RECALL, PAGE)
-    if not lots:
-        if not stored.is_spreading(store, name):
-            stored.move(store, recall.id, "closing", {"state": "closed", "closed_at": instant(clock())})
-            Tasks(store, clock).close_about("recall", "the recall was closed", subject=recall.id)
-        return 0
-    data = ev.HoldLift(hold=name, reason=ev.Reason(code=recall.reason.code, text=(recall.note or "")[:500]))
-    _say(pipeline, recall, lots, "lifted", recall.closed_by or RECALL, ev.HoldLifted, data)
-    return len(lots)
+    if cursor != EVERY_LOT:
+        lots = stored.still_held(store, name, RECALL, PAGE, cursor or "")
+        data = ev.HoldLift(hold=name, reason=ev.Reason(code=recall.reason.code, text=(recall.note or "")[:500]))
+        _say(pipeline, recall, lots, "lifted", recall.closed_by or RECALL, ev.HoldLifted, data)
+        stored.move(store, recall.id, "closing", {"cursor": lots[-1] if lots else EVERY_LOT})
+        if lots:
+            return len(lots)
+    if not stored.still_held(store, name, RECALL, 1) and not stored.is_spreading(store, name):
+        stored.move(store, recall.id, "closing", {"state": "closed", "closed_at": instant(clock()), "cursor": None})
+        Tasks(store, clock).close_about("recall", "the recall was closed", subject=recall.id)
+    return 0
 
 
 def _say(pipeline: Pipeline, recall: Recall, lots: Sequence[str], what: str, by: str, kind: Any, data: Any) -> None:

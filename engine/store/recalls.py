@@ -124,9 +124,9 @@ def held(store: Store, hold: str) -> list[str]:
         return [str(lot) for (lot,) in connection.execute(query)]
 
 
-def still_held(store: Store, hold: str, source: str, limit: int) -> list[str]:
-    """Lots on which ``source`` placed it and on which it stands."""
-    wanted = (holds.c.hold == hold, holds.c.source == source, holds.c.lifted_at.is_(None))
+def still_held(store: Store, hold: str, source: str, limit: int, after: str = "") -> list[str]:
+    """Lots behind ``after`` on which ``source`` placed it and on which it stands."""
+    wanted = (holds.c.hold == hold, holds.c.source == source, holds.c.lifted_at.is_(None), holds.c.lot > after)
     with store.reads.connect() as connection:
         query = select(holds.c.lot).where(*wanted).order_by(holds.c.lot).limit(limit)
         return [str(lot) for (lot,) in connection.execute(query)]

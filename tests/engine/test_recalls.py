@@ -1,6 +1,8 @@
 """A recall holds everything it should and nothing else, through crashes; its balance adds up."""
 
+import shutil
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +15,14 @@ from engine.balance import Holding, balance
 from engine.errors import EventInvalid, NotFound
 from engine.family import pass_holds_on
 from engine.recalls import PAGE, RECALL, Measured, Recalls, Selection, carry_out, checked
+from engine.settings import SHIPPED_RULES
 from engine.store.opening import Store
 from engine.store.reading import Reading
 from engine.store.recalls import select_lots
 from engine.tasks import Tasks
+from rules.judge import TwoChannelJudge
+from rules.rulebook import RuleBook
+from tests.engine.conftest import Plant
 from tests.engine.test_genealogy import consume, produce, released
 
 BAD = ev.Reason(code="CRACKS", text="rings crack")
@@ -257,3 +263,52 @@ def test_what_is_made_of_recalled_lots_later_is_held_too(plant: Any, store: Stor
     assert consume(plant, "RAW-1", "MO-9").outcome == "refused"
     settle(plant, store, clock)
     assert [h.hold for h in Reading(store).lot("LATER").holds] == ["recall:R-1"]
+
+
+KEPT = """\
+rulefile: 1
+owner: QA
+reference: SOP-1
+effective: {from: 2020-01-01}
+rules:
+  - id: ORDER-KEEPS
+    title: What was made for the navy is released by it alone
+    gate: [lift_hold]
+    severity: block
+    rationale: SOP-1
+    applies_to: [lot.order is present]
+    require: [lot.order != NAVY]
+    message: "the navy lifts what is on {lot.id}"
+"""
+
+
+def test_a_lot_whose_hold_a_rule_keeps_is_told_once_and_the_recall_ends_when_somebody_lifts_it(
+    store: Store, clock: Any, tmp_path: Path
+) -> None:
+    shutil.copytree(SHIPPED_RULES, tmp_path / "rules")
+    (tmp_path / "rules" / "kept.yaml").write_text(KEPT)
+    book = RuleBook.load(tmp_path / "rules")
+    judge = TwoChannelJudge(book, channel="reference")
+    plant = Plant(store, judge, book, clock)
+    try:
+        plant.receive("FREE")
+        plant.receive("KEPT", order="NAVY")
+        recalls = Recalls(store, clock)
+        recalls.open(Selection(lots=["FREE", "KEPT"]), BAD, "pat", "R-1")
+        settle(plant, store, clock)
+        recalls.close("R-1", "pat", "they are good")
+        said = [carry_out(store, plant.pipeline, clock) for _ in range(5)]
+        assert said == [2, 0, 0, 0, 0], "nobody is asked again and again"
+        assert recalls.get("R-1").state == "closing"
+        assert Reading(store).lot("FREE").holds == ()
+        assert [hold.hold for hold in Reading(store).lot("KEPT").holds] == ["recall:R-1"]
+        refused = [entry for entry in Reading(store).journal("KEPT", after=0, limit=50) if entry.kind == "refusal"]
+        assert len(refused) == 1
+        with store.engine.begin() as connection:
+            # Somebody for whom the rule does not stand has lifted it.
+            connection.execute(text("UPDATE holds SET lifted_at = '2026-11-27T08:00:00Z' WHERE lot = 'KEPT'"))
+        settle(plant, store, clock)
+        assert recalls.get("R-1").state == "closed"
+    finally:
+        plant.pipeline.stop()
+        judge.close()
