@@ -29,6 +29,7 @@ from actors.pace import Helping, Rate, backoff_seconds
 from engine.clock import Clock, system_clock
 from engine.errors import LotgateError
 from engine.ledger import LONGEST_WAIT_SECONDS, Delivery, Ledger
+from engine.logs import about
 from engine.settings import Settings
 from engine.slow import SlowLog
 from engine.spans import Spans, proper, trace_of
@@ -208,7 +209,7 @@ class Deliverer:
     def _tell(self, unit: list[Delivery], errand: Errand, mail: "queue.SimpleQueue[Told | None]") -> None:
         """One call, in a thread of the pool: whatever happens, the breaker hears of it and the result is mailed."""
         began = time.perf_counter_ns()
-        with delivering(self._spans, self.name, unit) as part_of:
+        with about(target=self.name, delivery=unit[0].key), delivering(self._spans, self.name, unit) as part_of:
             try:
                 exchanges = self._target.deliver(unit, lambda: errand.may_call(unit))
             except Exception as error:
@@ -287,7 +288,8 @@ class Deliverer:
             if exchange.outcome == "superseded":
                 errand.settled += self._ledger.outdated(delivery, exchange.detail, exchange.kept())
             elif exchange.outcome not in AGREED:
-                errand.settled += self._failed(delivery, exchange)
+                with about(target=self.name, lot=delivery.lot, delivery=delivery.key):
+                    errand.settled += self._failed(delivery, exchange)
 
     def _failed(self, delivery: Delivery, exchange: Exchange) -> bool:
         failure, why = self._given_up(delivery, exchange)

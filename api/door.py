@@ -17,6 +17,7 @@ from urllib.parse import unquote
 
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from msgspec import Struct
+from structlog.contextvars import bind_contextvars
 
 from api.access import KeyRing, Principal
 from api.permits import Permits
@@ -119,6 +120,7 @@ class Door:
             # A copy: the server looks at its own scope to leave the body out.
             request = {**request, "method": "GET"}
         began = time.perf_counter_ns()
+        bind_contextvars(correlation_id=visit.request_id.decode(), principal=principal.name)
         await self._app(request, receive, _signing(send, visit.request_id))
         spent = time.perf_counter_ns() - began
         if self._slow.is_slow(spent) and request["method"] == "GET" and not raw_path.startswith(_WAITING):

@@ -199,7 +199,9 @@ def run(settings: "Settings") -> None:
     """Serve until SIGTERM or SIGINT."""
     # Imported here: the application pulls in everything, and the command line asks for little of it.
     from api.app import create_app
+    from engine.logs import log_to_stderr
 
+    log_to_stderr("web", settings.log_format)
     PatientProtocol.most = files_for(MAX_CONNECTIONS)
     application = create_app(settings)
     tune()

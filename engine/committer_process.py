@@ -20,6 +20,7 @@ from engine import wire
 from engine.answer import Answer
 from engine.errors import LotgateError
 from engine.inbox import IDLE_SECONDS, Waiting
+from engine.logs import log_to_stderr
 from engine.pipeline import MIN_BATCH, Pipeline
 from engine.runtime import Engine, open_engine
 from engine.settings import settings_from
@@ -153,8 +154,7 @@ def main(descriptor: int) -> None:
     # A Procfile runner signals the whole group; this process ends when its web process closes the socket.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    log_to_stderr("committer")
     connection = socket.socket(fileno=descriptor)
     inbox = SocketInbox(connection)
     opened = _open(connection, inbox)

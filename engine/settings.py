@@ -113,6 +113,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     otlp_endpoint: str = ""
     #: Decisions, deliveries and reads that take as many milliseconds are logged; 0: none are.
     slow_ms: Annotated[float, Meta(ge=0, le=3_600_000)] = 1_000.0
+    #: How logs are written: text for people, json for what collects them.
+    log_format: Literal["text", "json"] = "text"
     #: Key that the command line sends; empty: the administrator's in ``home``.
     api_key: str = ""
     #: Secrets that connector files name, by their name in lower case.

@@ -1,11 +1,11 @@
 """Commands that run here: the processes of the Procfile, migration, verification, rule files, settings."""
 
 import argparse
-import logging
 import sys
 from typing import TYPE_CHECKING
 
 from api.cli.main import DONE, FOUND, Failure, counted, print_json
+from engine.logs import log_to_stderr
 from engine.settings import Settings, shown
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 def web(_: argparse.Namespace, settings: Settings) -> int:
     """The web process."""
-    log_to_stderr()
     from api.web import run
     from rules.findings import RulePackError
 
@@ -27,7 +26,7 @@ def web(_: argparse.Namespace, settings: Settings) -> int:
 
 def worker(_: argparse.Namespace, settings: Settings) -> int:
     """A worker process."""
-    log_to_stderr()
+    log_to_stderr("worker", settings.log_format)
     if settings.redis_url == "none":
         raise Failure("LOTGATE_REDIS_URL is none: the web process delivers by itself, there is no worker to run")
     from actors.worker import main
@@ -37,7 +36,7 @@ def worker(_: argparse.Namespace, settings: Settings) -> int:
 
 def clock(_: argparse.Namespace, settings: Settings) -> int:
     """The clock process."""
-    log_to_stderr()
+    log_to_stderr("clock", settings.log_format)
     from actors.schedule import main
 
     return main(settings)
@@ -105,15 +104,6 @@ def existing_store(settings: Settings) -> "Store":
     store = open_store(settings.database_url, settings.home)
     check(store)
     return store
-
-
-def log_to_stderr() -> None:
-    """One line a record, for the process's supervisor."""
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
-    for name in ("httpx", "httpcore", "alembic", "dramatiq"):
-        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _progress(lots: int) -> None:

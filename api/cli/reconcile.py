@@ -4,12 +4,13 @@ import argparse
 import threading
 
 from actors.reconcile import Reconciler
-from api.cli.local import existing_store, log_to_stderr
+from api.cli.local import existing_store
 from api.cli.main import DONE, FOUND, Failure, counted, print_json
 from engine.clock import system_clock
 from engine.drift import Drift, DriftLine, Reading
 from engine.errors import LotgateError
 from engine.ledger import Ledger
+from engine.logs import log_to_stderr
 from engine.runtime import Engine, open_engine
 from engine.settings import Settings
 from engine.store.opening import Store
@@ -20,7 +21,7 @@ SHOWN = 200
 
 def reconcile(options: argparse.Namespace, settings: Settings) -> int:
     """Read one target back; 1 when something drifts or it could not be read."""
-    log_to_stderr()
+    log_to_stderr("reconcile", settings.log_format)
     store = existing_store(settings)
     engine: Engine | None = None
     try:
