@@ -26,10 +26,10 @@ _PROBLEMS: dict[str, tuple[str, ...]] = {
         "unsupported-media-type", "unsupported-content-encoding", "event-invalid", "trigger-unknown",
         "headers-too-large", "idempotency-key-reused", "outbound-refused",
     ),
-    _KEY: ("unauthenticated", "forbidden", "not-system-of-record"),
+    _KEY: ("unauthenticated", "forbidden", "not-system-of-record", "lift-role"),
     _STEP: (
         "transition-not-allowed", "lot-exists", "lot-closed", "hold-not-active", "precondition-failed",
-        "reference-conflict",
+        "reference-conflict", "preview-outdated",
     ),
     _GATE: ("gate-failed",),
     _FILES: (

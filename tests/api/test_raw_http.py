@@ -20,7 +20,7 @@ from typing import Any
 
 from api.web import HEAD_SECONDS
 
-SECONDS = int(os.environ.get("LOTGATE_FUZZ_SECONDS", "20"))
+SECONDS = int(os.environ.get("LOTGATE_FUZZ_SECONDS", "8"))
 SEED = int(os.environ.get("LOTGATE_FUZZ_SEED", "74"))
 #: Below this it has not really run.
 FEWEST_CASES = 300

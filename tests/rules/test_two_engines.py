@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(__file__).parent / "two_engines.py"
 #: LOTGATE_DIFFERENTIAL_CASES=20000 for a thorough run, LOTGATE_DIFFERENTIAL_SEED for another one.
-CASES = int(os.environ.get("LOTGATE_DIFFERENTIAL_CASES", "4000"))
+CASES = int(os.environ.get("LOTGATE_DIFFERENTIAL_CASES", "1500"))
 SEED = int(os.environ.get("LOTGATE_DIFFERENTIAL_SEED", "20261123"))
 LIMIT_SECONDS = 120 + CASES // 20
 
