@@ -37,3 +37,26 @@ def new_postgres() -> Iterator[Callable[[], str]]:
     yield database
     server.cleanup()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+#: Files whose tests mostly wait for processes. Each beside others that compute, they cost next to no time; left to the
+#: end, where xdist puts what has few tests, they would be all that is left.
+WAITING = (
+    "faults/", "tryton/", "journeys/", "demo/", "test_docs.py", "contracts/test_whole_installation.py", "test_clock_process",
+    "test_inbound_clock", "api/test_limits", "api/test_feed", "api/test_raw_http", "api/test_overload",
+    "api/test_foreign_fuzzer", "api/test_spool", "api/test_rates", "api/test_cli", "test_committer", "test_slow",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin one file that waits beside every two that compute, the largest first (with --no-loadscope-reorder)."""
+    files: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.nodeid.partition("::")[0], []).append(item)
+    waiting = [name for name in files if any(word in name for word in WAITING)]
+    rest = sorted((name for name in files if name not in waiting), key=lambda name: -len(files[name]))
+    order: list[str] = []
+    while waiting or rest:
+        order += [*waiting[:1], *rest[:2]]
+        waiting, rest = waiting[1:], rest[2:]
+    items[:] = [item for name in order for item in files[name]]
