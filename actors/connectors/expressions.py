@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-import cel
 from msgspec import Struct, json
 
 from actors.connectors.template import quoted
@@ -49,6 +48,9 @@ class Expression:
         self.text = text.strip()
         if not self.text or len(text) > MAX_CHARACTERS:
             raise ValueError(f"an expression has 1 to {MAX_CHARACTERS} characters")
+        # Imported here: it brings a command line of its own, and most connector files have no expression.
+        import cel
+
         try:
             self._program = cel.compile(self.text)
         except ValueError as error:

@@ -346,7 +346,7 @@ def test_lots_that_come_in_while_it_is_placed_are_held_all_the_same(
         stop.set()
         thread.join()
         other.stop()
-    assert len(sent) > 12
+    assert len(sent) >= 6
     assert {tuple(held(store, lot)) for lot in sent} == {("wide:W-0", "wide:W-4", "wide:W-8")}
 
 
