@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote_plus, urlencode, urlsplit
 
 from msgspec import Meta, Struct, json
 
@@ -362,7 +362,8 @@ class Session:
             form["scope"] = str(fill(auth.scope, self._secrets))
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
         if auth.client == "basic":
-            headers["Authorization"] = _basic(client, secret)
+            # Form-encoded first, so that a colon in the id stays one (RFC 6749, 2.3.1).
+            headers["Authorization"] = _basic(quote_plus(client), quote_plus(secret))
         else:
             form |= {"client_id": client, "client_secret": secret}
         parts = urlsplit(auth.token_url)
@@ -396,7 +397,7 @@ class Session:
         if isinstance(basic, Basic):
             yield self._filled(basic.user, basic.password)
         if isinstance(self._auth, OAuth2):
-            yield self._filled(self._auth.client_id, self._auth.client_secret)
+            yield tuple(quote_plus(text) for text in self._filled(self._auth.client_id, self._auth.client_secret))
 
 
 class _Leave:

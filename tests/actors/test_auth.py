@@ -72,7 +72,7 @@ def test_oauth_asks_for_a_token_as_the_standard_says_and_keeps_it(talker: Any, t
     assert [t.outcome for t in told] == ["applied"] * 3
     line, headers, _ = talker.heard[0]
     assert line == "POST /token"
-    assert headers["authorization"] == "Basic " + base64.b64encode(b"client:1:k3y/secret").decode()
+    assert headers["authorization"] == "Basic " + base64.b64encode(b"client%3A1:k3y%2Fsecret").decode()
     assert headers["content-type"] == "application/x-www-form-urlencoded"
     assert parse_qs(talker.bodies[0].decode()) == {"grant_type": ["client_credentials"], "scope": ["stock"]}
     assert [h["authorization"] for _, h, _ in talker.heard[1:]] == ["Bearer t0ken-1"] * 3
