@@ -42,7 +42,7 @@ def new_postgres() -> Iterator[Callable[[], str]]:
 #: Files whose tests mostly wait for processes. Each beside others that compute, they cost next to no time; left to the
 #: end, where xdist puts what has few tests, they would be all that is left.
 WAITING = (
-    "faults/", "tryton/", "journeys/", "demo/", "test_docs.py", "contracts/test_whole_installation.py", "test_clock_process",
+    "faults/", "tryton/", "journeys/", "test_two_engines", "demo/", "test_docs.py", "contracts/test_whole_installation.py", "test_clock_process",
     "test_inbound_clock", "api/test_limits", "api/test_feed", "api/test_raw_http", "api/test_overload",
     "api/test_foreign_fuzzer", "api/test_spool", "api/test_rates", "api/test_cli", "test_committer", "test_slow",
 )  # fmt: skip
