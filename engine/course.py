@@ -32,8 +32,9 @@ MAX_CONSEQUENCES = 16
 #: What may complete an inspection, and what may open the release gate of an inspected lot.
 _MAY_COMPLETE = frozenset({"record_inspection", "lift_hold", "state_fact", "record_certificate"})
 _MAY_RELEASE = frozenset({"inspect", "dock_to_stock", "state_fact", "record_certificate"})
-#: What a lot gets an inspection plan by, and of which kind.
+#: What a lot gets days of its shelf life by.
 _SETS_DAYS = BORN | {"open", "inspect"}
+#: What a lot gets an inspection plan by, and of which kind.
 _PLAN_KINDS = {"receive": "incoming", "produce": "final", "retest_due": "retest"}
 
 _encode = msgspec.json.Encoder().encode

@@ -4,6 +4,7 @@ Hypothesis chooses what is there, how large the pages are, and what is written b
 walked on both databases; ids hold what sorts differently in different collations.
 """
 
+import abc
 import base64
 import itertools
 import json
@@ -63,7 +64,7 @@ def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     running.stop()
 
 
-class Listing:
+class Listing(abc.ABC):
     """A list under test: where it is, what is asked of it, how one row more comes into it."""
 
     path = ""
@@ -79,11 +80,13 @@ class Listing:
     def begin(self) -> None:
         """What must be there before the first row."""
 
+    @abc.abstractmethod
     def write(self, number: int) -> None:
-        raise NotImplementedError
+        """One row more, or what changes one."""
 
+    @abc.abstractmethod
     def key(self, row: Row) -> Any:
-        raise NotImplementedError
+        """What a row is known by."""
 
     def fits(self, row: Row) -> bool:
         """Does ``row`` satisfy the filters that were asked for?"""

@@ -4,6 +4,7 @@ A contract server keeps to what is known of a real system and refuses everything
 gets a detail wrong fails here. It is no copy of the system: docs/connect-others.md says what each was made from.
 """
 
+import abc
 import argparse
 import json
 from collections.abc import Callable
@@ -41,16 +42,18 @@ class Answered:
         self.cookies = more
 
 
-class System:
+class System(abc.ABC):
     """A system: one call after the other. ``door`` is what tests may do to it by hand."""
 
     name = "system"
 
+    @abc.abstractmethod
     def answer(self, asked: Asked) -> Answered:
-        raise NotImplementedError
+        """What the system says to a caller."""
 
+    @abc.abstractmethod
     def door(self, verb: str, given: dict[str, Any]) -> Any:
-        raise NotImplementedError
+        """What somebody does there by hand; gives what the system has then."""
 
 
 def serve(make: Callable[[], System]) -> None:
