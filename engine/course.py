@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from engine import by_plan, decide, in_process, parts, production, stated, usage
 from engine import events as ev
+from engine.builtin import BUILT_IN
 from engine.chronicle import OURSELVES, Chronicle
 from engine.consequences import CONSEQUENCE_TYPES, RECORDS, Completed, Opened, PlanAssigned
 from engine.effects import disputed, must_be_told, same_words, status_for
@@ -498,7 +499,7 @@ class Course(Chronicle):
             return
         sub = self.submission
         judgement = self.judged[-1].judgement if self.judged else None
-        builtin = tuple(v for v in refusal.rules if v.file == decide.BUILT_IN)
+        builtin = tuple(v for v in refusal.rules if v.file == BUILT_IN)
         waited = any(v.rule == decide.TARGETS_AGREE for v in builtin)
         undelivered = self.around.undelivered.get(lot.id, ()) if waited else ()
         self.append(lot.id, "refusal", self.trigger, str(sub.event.__struct_config__.tag), lot.state,

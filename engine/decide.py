@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from engine import events as ev
 from engine import in_process, records, usage
+from engine.builtin import BUILT_IN, fails
 from engine.lifecycle import Situation
 from engine.lot import CONCESSION_ENDED, Lot, puts_off, stays_on_hold, used_of
 from engine.production import GAP_SECONDS
@@ -47,8 +48,6 @@ _OF_FINISHED_LOTS = _USES_IT | {
 HOLDER, ADMINISTRATOR = "hold", "admin"
 #: The rule that a lot is rejected by whose sample has too many nonconforming units.
 SAMPLE_ACCEPTED = "SAMPLE-ACCEPTED"
-#: Where built-in guards say they come from, in place of a rule file.
-BUILT_IN = "built-in"
 #: The guard of shipments that waits for the targets.
 TARGETS_AGREE = "TARGETS-AGREE"
 
@@ -381,11 +380,6 @@ def own_ancestor(lot: str) -> RuleVerdict:
 
 def _day(day: date | None) -> str:
     return "" if day is None else day.isoformat()
-
-
-def fails(rule: str, message: str) -> RuleVerdict:
-    """The verdict of a built-in guard that fails."""
-    return RuleVerdict(rule, Verdict.FAIL, Severity.BLOCK, message, BUILT_IN, 0, None)
 
 
 def unguarded(gate: str) -> RuleVerdict:

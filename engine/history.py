@@ -12,9 +12,9 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from engine import events as ev
+from engine.builtin import BUILT_IN
 from engine.clock import parse_instant
 from engine.consequences import decode_data
-from engine.decide import BUILT_IN
 from engine.evidence import Evidence, ResultsUsed
 from engine.gather import Fact, Facts, with_results
 from engine.lifecycle import is_fact

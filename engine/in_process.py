@@ -10,12 +10,12 @@ without a routing, nothing that has not been started. What may not enter: databa
 from collections.abc import Iterable
 
 from engine import events as ev
+from engine.builtin import fails
 from engine.consequences import RoutingAssigned
 from engine.inspection_plan import within
 from engine.lot import Lot
 from engine.production import OperationRun, PlannedOperation, PlannedParameter, assign
 from engine.surroundings import Surroundings
-from rules.compiled import Severity, Verdict
 from rules.rulebook import Judgement, RuleVerdict
 
 #: Most words of a deviation's text.
@@ -84,21 +84,21 @@ def shut(lot: Lot, operation: str) -> tuple[RuleVerdict, ...]:
     """Every reason why ``operation`` may not start now, but for operations that have to come first."""
     found: list[RuleVerdict] = []
     if lot.closed is not None:
-        found.append(_fails("LOT-LIVES", f"lot {lot.id} is closed ({lot.closed})"))
+        found.append(fails("LOT-LIVES", f"lot {lot.id} is closed ({lot.closed})"))
     if lot.holds:
-        found.append(_fails("NO-ACTIVE-HOLD", f"hold {', '.join(h.hold for h in lot.holds)} is active; lift it first"))
+        found.append(fails("NO-ACTIVE-HOLD", f"hold {', '.join(h.hold for h in lot.holds)} is active; lift it first"))
     if lot.routing is not None and lot.routing.step(operation) is None:
         known = ", ".join(step.operation for step in lot.routing.steps)
         words = f"{operation} is not in the routing {lot.routing.routing}: {known}"
-        found.append(_fails("OPERATION-ON-ROUTING", words))
+        found.append(fails("OPERATION-ON-ROUTING", words))
     if is_under_way(lot, operation):
-        found.append(_fails("OPERATION-NOT-UNDER-WAY", f"operation {operation} is under way already"))
+        found.append(fails("OPERATION-NOT-UNDER-WAY", f"operation {operation} is under way already"))
     for record in lot.records:
         if record.keeps_shut and record.operation is not None and _concerns(lot, record.operation, operation):
             found.append(_undecided(record.record, record.operation, record.status))
     for run in lot.operations:
         if run.status == "aborted" and run.operation != operation and _concerns(lot, run.operation, operation):
-            found.append(_fails("NOTHING-ABORTED", f"operation {run.operation} was aborted; it has to be completed"))
+            found.append(fails("NOTHING-ABORTED", f"operation {run.operation} was aborted; it has to be completed"))
     return tuple(found)
 
 
@@ -112,13 +112,13 @@ def _concerns(lot: Lot, cause: str, operation: str) -> bool:
 
 def _undecided(record: str, operation: str, status: str) -> RuleVerdict:
     words = f"deviation {record} at operation {operation} is {status}; it has to be decided"
-    return _fails("DEVIATION-DECIDED", words)
+    return fails("DEVIATION-DECIDED", words)
 
 
 def missing(lot: Lot, operation: str) -> tuple[RuleVerdict, ...]:
     """The reasons that are operations which have to come first."""
     return tuple(
-        _fails("OPERATIONS-BEFORE-IT", f"operation {name} has to be completed first")
+        fails("OPERATIONS-BEFORE-IT", f"operation {name} has to be completed first")
         for name in before_it(lot, operation)
     )
 
@@ -139,7 +139,7 @@ def uncleared(lot: Lot) -> tuple[RuleVerdict, ...]:
         ]  # fmt: skip
     if lacking:
         words = f"not completed: {', '.join(sorted(lacking))}; completed: {', '.join(sorted(done)) or 'none'}"
-        found.append(_fails("OPERATIONS-COMPLETED", words))
+        found.append(fails("OPERATIONS-COMPLETED", words))
     return tuple(found)
 
 
@@ -150,11 +150,11 @@ def guards(around: Surroundings, lot: Lot, data: ev.OperationReport) -> tuple[Ru
     """Every built-in reason why a report is refused."""
     found = list(shut(lot, data.operation)) if begins(lot, data) else []
     if data.order is not None and lot.order is not None and data.order != lot.order:
-        found.append(_fails("ORDER-OF-LOT", f"lot {lot.id} is of order {lot.order}, not of {data.order}"))
+        found.append(fails("ORDER-OF-LOT", f"lot {lot.id} is of order {lot.order}, not of {data.order}"))
     names = [one.parameter for one in data.parameters]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        found.append(_fails("PARAMETER-ONCE", f"{', '.join(twice)} is reported twice"))
+        found.append(fails("PARAMETER-ONCE", f"{', '.join(twice)} is reported twice"))
     planned = _planned(around, lot, data.operation)
     if planned is not None and data.status == "completed":
         found += _parameter_guards(planned, data)
@@ -177,15 +177,15 @@ def _parameter_guards(planned: PlannedOperation, data: ev.OperationReport) -> li
         one = known.get(measured.parameter)
         if one is None:
             words = f"{measured.parameter} is not measured at operation {planned.operation}: {', '.join(known)}"
-            found.append(_fails("PARAMETER-ON-ROUTING", words))
+            found.append(fails("PARAMETER-ON-ROUTING", words))
         elif one.unit != measured.unit:
             words = f"{one.parameter} is measured in {one.unit}, not in {measured.unit}"
-            found.append(_fails("UNIT-OF-ROUTING", words))
+            found.append(fails("UNIT-OF-ROUTING", words))
     there = {measured.parameter for measured in data.parameters}
     lacking = [one.parameter for one in planned.parameters if one.required and one.parameter not in there]
     if lacking:
         words = f"operation {planned.operation} is not completed without {', '.join(lacking)}"
-        found.append(_fails("PARAMETERS-COMPLETE", words))
+        found.append(fails("PARAMETERS-COMPLETE", words))
     return found
 
 
@@ -226,10 +226,7 @@ def completion_guards(lot: Lot, data: ev.Production) -> tuple[RuleVerdict, ...]:
     said = {name: getattr(data, name) for name in names} | {"unit": data.quantity.unit}
     began = {name: getattr(lot, name) for name in (*names, "unit")}
     return tuple(
-        _fails("COMPLETES-WHAT-BEGAN", f"{name} is {said[name]}; production began with {began[name]}")
+        fails("COMPLETES-WHAT-BEGAN", f"{name} is {said[name]}; production began with {began[name]}")
         for name in said if said[name] != began[name] and not (name == "plant" and said[name] is None)
     )  # fmt: skip
 
-
-def _fails(rule: str, message: str) -> RuleVerdict:
-    return RuleVerdict(rule, Verdict.FAIL, Severity.BLOCK, message, "built-in", 0, None)

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from engine import by_variables
 from engine import events as ev
+from engine.builtin import fails
 from engine.by_variables import Variables
 from engine.decoding import scaled
 from engine.quality import sampling, skip_lot
@@ -33,7 +34,6 @@ from engine.records import (
     VariablesOutcome,
 )
 from rules import units
-from rules.compiled import Severity as RuleSeverity
 from rules.compiled import Verdict
 from rules.rulebook import RuleVerdict
 
@@ -43,8 +43,6 @@ Unit = Annotated[str, Meta(min_length=1, max_length=16)]
 SampleSize = Annotated[int, Meta(ge=1, le=1_000_000)]
 #: Kinds of fact that come from here.
 KINDS = frozenset({"plan", "characteristic"})
-#: Where these guards say they come from.
-PLAN = "built-in"
 _SCALE = 1_000_000
 
 #: ISO 2859-3, clause 5.2.1: the smallest AQL, percent, with which lots are skipped.
@@ -365,7 +363,7 @@ def incomplete(found: Iterable[Found]) -> RuleVerdict | None:
     if not missing:
         return None
     names = ", ".join(f"{one.planned.characteristic} on {one.missing} more" for one in missing)
-    return _fails("PLAN-COMPLETE", f"the inspection plan asks for {names}", Verdict.UNKNOWN)
+    return fails("PLAN-COMPLETE", f"the inspection plan asks for {names}", Verdict.UNKNOWN)
 
 
 def outcome(plan: InspectionPlan, assigned: AssignedPlan, found: Sequence[Found]) -> SampleOutcome:
@@ -405,20 +403,20 @@ def guards(
         one = planned.get(m.characteristic)
         if one is None:
             words = f"{m.characteristic} is not on the plan {assigned.plan}: {', '.join(planned)}"
-            failing.append(_fails("CHARACTERISTIC-ON-PLAN", words))
+            failing.append(fails("CHARACTERISTIC-ON-PLAN", words))
             continue
         failing += _measurement_guards(one, wanted(one, assigned), m)
         if m.value is None and _estimated(one, assigned) is not None:
             words = f"{m.characteristic} is inspected by variables; say the value of each unit"
-            failing.append(_fails("RESULT-FITS-PLAN", words))
+            failing.append(fails("RESULT-FITS-PLAN", words))
         key = (m.characteristic, m.sample)
         if m.inspected is None:
             if m.corrects is None and key in there:
                 words = f"{m.characteristic} of sample {m.sample} is recorded already; to correct it, say why"
-                failing.append(_fails("SAMPLE-ONCE", words))
+                failing.append(fails("SAMPLE-ONCE", words))
             elif m.corrects is not None and key not in there:
                 words = f"{m.characteristic} of sample {m.sample} is not recorded yet; there is nothing to correct"
-                failing.append(_fails("SAMPLE-ONCE", words))
+                failing.append(fails("SAMPLE-ONCE", words))
             there.add(key)
     return tuple(failing)
 
@@ -426,27 +424,24 @@ def guards(
 def _measurement_guards(one: Characteristic, asked: int, m: ev.Measurement) -> list[RuleVerdict]:
     name, failing = m.characteristic, []
     if one.unit is None and m.value is not None:
-        failing.append(_fails("RESULT-FITS-PLAN", f"{name} is judged, not measured; say conforming"))
+        failing.append(fails("RESULT-FITS-PLAN", f"{name} is judged, not measured; say conforming"))
     elif one.unit is not None and m.value is None and m.inspected is None:
-        failing.append(_fails("RESULT-FITS-PLAN", f"{name} is measured in {one.unit}; say its value"))
+        failing.append(fails("RESULT-FITS-PLAN", f"{name} is measured in {one.unit}; say its value"))
     if m.value is not None and one.unit is not None:
         if m.unit != one.unit:
-            failing.append(_fails("UNIT-OF-PLAN", f"{name} is measured in {one.unit}, not in {m.unit or 'no unit'}"))
+            failing.append(fails("UNIT-OF-PLAN", f"{name} is measured in {one.unit}, not in {m.unit or 'no unit'}"))
         elif not within(m.value, one.plausible_from, one.plausible_to):
             limits = f"{_bound(one.plausible_from)} to {_bound(one.plausible_to)} {one.unit}"
-            failing.append(_fails("PLAUSIBLE", f"{name} = {m.value} {m.unit} is not plausible ({limits})"))
+            failing.append(fails("PLAUSIBLE", f"{name} = {m.value} {m.unit} is not plausible ({limits})"))
     if m.sample > asked or (m.inspected or 0) > asked:
         words = f"{name}: sample {max(m.sample, m.inspected or 0)} is beyond the {asked} of the plan"
-        failing.append(_fails("SAMPLE-IN-RANGE", words))
+        failing.append(fails("SAMPLE-IN-RANGE", words))
     return failing
 
 
 def _bound(value: Decimal | None) -> str:
     return "any" if value is None else str(value)
 
-
-def _fails(rule: str, message: str, verdict: Verdict = Verdict.FAIL) -> RuleVerdict:
-    return RuleVerdict(rule, verdict, RuleSeverity.BLOCK, message, PLAN, 0, None)
 
 
 # -- what rules see ----------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from engine import decide
 from engine import events as ev
+from engine.builtin import fails
 from engine.consequences import Merged, MergedInto
 from engine.genealogy import GENEALOGY, inherited
 from engine.lifecycle import Situation
@@ -81,32 +82,32 @@ def guards(event: ev.Event, known: Mapping[str, Lot]) -> tuple[RuleVerdict, ...]
     data, ids = event.data, [part.lot for part in event.data.parts]
     failing: list[RuleVerdict] = []
     if len(set(ids)) < len(ids) or event.subject in ids:
-        failing.append(decide.fails("PARTS-DIFFER", "a merge makes a new lot of different lots: each is named once"))
+        failing.append(fails("PARTS-DIFFER", "a merge makes a new lot of different lots: each is named once"))
     parts = [known[lot] for lot in ids if lot in known]
     for lot in parts:
         if lot.closed is not None:
-            failing.append(decide.fails("PART-IN-HOUSE", f"lot {lot.id} has ended ({lot.closed})"))
+            failing.append(fails("PART-IN-HOUSE", f"lot {lot.id} has ended ({lot.closed})"))
         if lot.in_production:
-            failing.append(decide.fails("PRODUCTION-COMPLETED", f"lot {lot.id} is in production by order {lot.order}"))
+            failing.append(fails("PRODUCTION-COMPLETED", f"lot {lot.id} is in production by order {lot.order}"))
     if len({lot.concession for lot in parts}) > 1:
         words = "what is used by a concession is put together only with what is used by the same one"
-        failing.append(decide.fails("ONE-CONCESSION", words))
+        failing.append(fails("ONE-CONCESSION", words))
     failing += _one_kind(parts)
     failing += _quantities(data, known)
     limited = [lot for lot in parts if lot.restrictions]
     if limited and not _permitted(parts):
         words = "no customer may have every part: " + "; ".join(f"{p.id} {', '.join(p.restrictions)}" for p in limited)
-        failing.append(decide.fails("CUSTOMERS-AGREE", words))
+        failing.append(fails("CUSTOMERS-AGREE", words))
     return tuple(failing)
 
 
 def _one_kind(parts: Sequence[Lot]) -> Iterable[RuleVerdict]:
     items = list(dict.fromkeys(f"{lot.item} rev {lot.revision}" for lot in parts))
     if len(items) > 1:
-        yield decide.fails("ONE-ITEM", f"the parts are of different items: {', '.join(items)}")
+        yield fails("ONE-ITEM", f"the parts are of different items: {', '.join(items)}")
     units = list(dict.fromkeys(lot.unit for lot in parts))
     if len(units) > 1:
-        yield decide.fails("ONE-UNIT", f"the parts are counted in {', '.join(units)}; repack them into one unit first")
+        yield fails("ONE-UNIT", f"the parts are counted in {', '.join(units)}; repack them into one unit first")
 
 
 def _quantities(data: ev.Merge, known: Mapping[str, Lot]) -> Iterable[RuleVerdict]:
@@ -118,17 +119,17 @@ def _quantities(data: ev.Merge, known: Mapping[str, Lot]) -> Iterable[RuleVerdic
             continue
         unit = unit or lot.unit
         if said is not None and said.unit != lot.unit:
-            yield decide.fails("UNIT-OF-LOT", f"the quantity of {lot.id} is in {said.unit}, the lot in {lot.unit}")
+            yield fails("UNIT-OF-LOT", f"the quantity of {lot.id} is in {said.unit}, the lot in {lot.unit}")
         elif said is not None and said.value > lot.quantity:
             words = f"{said.value} {lot.unit} of {lot.id} asked for, {lot.quantity} available"
-            yield decide.fails("QUANTITY-AVAILABLE", words)
+            yield fails("QUANTITY-AVAILABLE", words)
         total += lot.quantity if said is None else said.value
     counted = data.quantity
     if counted is not None and (counted.value, counted.unit) != (total, unit):
         words = f"the parts are {total} {unit or ''}; {counted.value} {counted.unit} is said of the whole".replace(
             "  ", " "
         )
-        yield decide.fails("QUANTITY-BALANCES", words)
+        yield fails("QUANTITY-BALANCES", words)
 
 
 def situation(event: ev.LotMerged, known: Mapping[str, Lot]) -> Situation:

@@ -13,9 +13,9 @@ from typing import Literal
 from msgspec import Struct
 
 from engine import events as ev
+from engine.builtin import fails
 from engine.decoding import scaled
 from engine.inspection_plan import Characteristic, InspectionPlan, within
-from rules.compiled import Severity, Verdict
 from rules.facts import Vocabulary
 from rules.rulebook import RuleVerdict
 
@@ -81,17 +81,17 @@ def guards(
     failing = []
     if data.supplier_lot not in own_names:
         words = f"the certificate is of the lot {data.supplier_lot}; this one is {' or '.join(own_names)}"
-        failing.append(_fails("CERTIFICATE-OF-LOT", words))
+        failing.append(fails("CERTIFICATE-OF-LOT", words))
     if data.issued_on.isoformat() > today:
-        failing.append(_fails("CERTIFICATE-DATES", f"it would be issued on {data.issued_on}, in the future"))
+        failing.append(fails("CERTIFICATE-DATES", f"it would be issued on {data.issued_on}, in the future"))
     if data.valid_until is not None and data.valid_until < data.issued_on:
-        failing.append(_fails("CERTIFICATE-DATES", f"it would end on {data.valid_until}, before it was issued"))
+        failing.append(fails("CERTIFICATE-DATES", f"it would end on {data.valid_until}, before it was issued"))
     known = any(other.number == data.certificate for other in there)
     if known != (data.corrects is not None):
         why = "is recorded already; to correct it, say why" if known else "is not recorded; there is nothing to correct"
-        failing.append(_fails("CERTIFICATE-ONCE", f"certificate {data.certificate} {why}"))
+        failing.append(fails("CERTIFICATE-ONCE", f"certificate {data.certificate} {why}"))
     names = [one.characteristic for one in data.values]
-    failing += [_fails("VALUE-ONCE", f"{n} is on it twice") for n in sorted({n for n in names if names.count(n) > 1})]
+    failing += [fails("VALUE-ONCE", f"{n} is on it twice") for n in sorted({n for n in names if names.count(n) > 1})]
     used = {str(r["characteristic"]): str(r["unit"]) for r in results if "unit" in r}
     for one in data.values:
         failing += _value_guards(one, plan, used.get(one.characteristic))
@@ -101,21 +101,21 @@ def guards(
 def _value_guards(one: ev.CertifiedValue, plan: InspectionPlan | None, used: str | None) -> list[RuleVerdict]:
     name = one.characteristic
     if (one.value is None) == (one.conforming is None):
-        return [_fails("RESULT-FITS-PLAN", f"{name}: say its value, or whether it conforms, one of the two")]
+        return [fails("RESULT-FITS-PLAN", f"{name}: say its value, or whether it conforms, one of the two")]
     planned = None if plan is None else _planned(plan, name)
     if plan is not None and planned is None:
         known = ", ".join(c.characteristic for c in plan.characteristics)
-        return [_fails("CHARACTERISTIC-ON-PLAN", f"{name} is not on the lot's plan: {known}")]
+        return [fails("CHARACTERISTIC-ON-PLAN", f"{name} is not on the lot's plan: {known}")]
     unit = used if planned is None else planned.unit
     if planned is not None and unit is None and one.value is not None:
-        return [_fails("RESULT-FITS-PLAN", f"{name} is judged, not measured; say conforming")]
+        return [fails("RESULT-FITS-PLAN", f"{name} is judged, not measured; say conforming")]
     if one.value is not None and unit is not None and one.unit != unit:
-        return [_fails("UNIT-OF-PLAN", f"{name} is measured in {unit}, not in {one.unit or 'no unit'}")]
+        return [fails("UNIT-OF-PLAN", f"{name} is measured in {unit}, not in {one.unit or 'no unit'}")]
     if planned is not None and one.value is not None:
         low, high = planned.plausible_from, planned.plausible_to
         if not within(one.value, low, high):
             words = f"{name} = {one.value} {one.unit} is not plausible ({low or 'any'} to {high or 'any'})"
-            return [_fails("PLAUSIBLE", words)]
+            return [fails("PLAUSIBLE", words)]
     return []
 
 
@@ -210,6 +210,3 @@ def _known(fact: Fact, kind: str, vocabulary: Vocabulary) -> Fact:
 def _ordinal(day: str) -> int:
     return date.fromisoformat(day).toordinal()
 
-
-def _fails(rule: str, message: str) -> RuleVerdict:
-    return RuleVerdict(rule, Verdict.FAIL, Severity.BLOCK, message, "built-in", 0, None)

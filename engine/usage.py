@@ -11,10 +11,10 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from engine import events as ev
+from engine.builtin import fails
 from engine.lot import Lot
 from engine.records import QualityRecord, concession_of, without_decision
 from engine.submission import lots_of_parts
-from rules.compiled import Severity, Verdict
 from rules.rulebook import RuleVerdict
 
 #: What may be decided of a part, by the state of the lot.
@@ -33,7 +33,7 @@ def guards(lot: Lot, event: ev.Event, today: int) -> tuple[RuleVerdict, ...]:
     if isinstance(event, ev.UsageDecided):
         names = lots_of_parts(event)
         same = len(set(names)) < len(names) or lot.id in names
-        differ = [_fails("CHILDREN-DIFFER", "every part needs a lot id of its own")] if same else []
+        differ = [fails("CHILDREN-DIFFER", "every part needs a lot id of its own")] if same else []
         return (*differ, *_usage_guards(lot, event.data, today))
     if isinstance(event, ev.LotDispositioned):
         found = [*_concession_guards(lot, [(event.data, lot.quantity)], today, event.data.record)]
@@ -49,22 +49,22 @@ def guards(lot: Lot, event: ev.Event, today: int) -> tuple[RuleVerdict, ...]:
 
 def _usage_guards(lot: Lot, data: ev.UsageDecision, today: int) -> list[RuleVerdict]:
     found = [
-        _fails("UNIT-OF-LOT", f"a part is in {part.quantity.unit}, the lot in {lot.unit}")
+        fails("UNIT-OF-LOT", f"a part is in {part.quantity.unit}, the lot in {lot.unit}")
         for part in data.parts if part.quantity.unit != lot.unit
     ]  # fmt: skip
     whole = sum((part.quantity.value for part in data.parts), Decimal(0))
     if not found and whole != lot.quantity:
         less = lot.quantity - whole
         rest = f"{less:f} {lot.unit} are not decided" if less > 0 else f"{-less:f} {lot.unit} are not there"
-        found.append(_fails("PARTS-BALANCE", f"the parts are {whole:f} {lot.unit}, the lot {lot.quantity:f}: {rest}"))
+        found.append(fails("PARTS-BALANCE", f"the parts are {whole:f} {lot.unit}, the lot {lot.quantity:f}: {rest}"))
     possible = _DECISIONS.get(lot.state, ())
     for decision in dict.fromkeys(part.decision for part in data.parts):
         if decision not in possible:
             words = f"{decision} is not possible of a lot that is {lot.state}: {', '.join(possible)}"
-            found.append(_fails("PART-POSSIBLE", words))
+            found.append(fails("PART-POSSIBLE", words))
         if decision in ("use_as_is", "rework", "repair") and lot.holds:
             names = ", ".join(h.hold for h in lot.holds)
-            found.append(_fails("NO-ACTIVE-HOLD", f"hold {names} is active; lift it before {decision}"))
+            found.append(fails("NO-ACTIVE-HOLD", f"hold {names} is active; lift it before {decision}"))
     found += _concession_guards(lot, [(part, part.quantity.value) for part in data.parts], today, data.record)
     if data.record is not None:
         found += _as_decided(lot, data.record, _amounts(data.parts))
@@ -83,20 +83,20 @@ def _as_decided(lot: Lot, name: str, amounts: Amounts) -> list[RuleVerdict]:
     """Is what is carried out that of which the record is, and as it was decided?"""
     record = next((r for r in lot.records if r.record == name and r.kind == "nonconformance"), None)
     if record is None:
-        return [_fails("RECORD-KNOWN", f"lot {lot.id} has no nonconformance {name}")]
+        return [fails("RECORD-KNOWN", f"lot {lot.id} has no nonconformance {name}")]
     whole, affected = sum(amounts.values(), Decimal(0)), _affected(lot, record)
     found = []
     if whole != affected:
         words = f"{name} is about {affected:f} {lot.unit}; {whole:f} {lot.unit} are decided"
-        found.append(_fails("QUANTITY-OF-RECORD", words))
+        found.append(fails("QUANTITY-OF-RECORD", words))
     disposed = {decision: amount for decision, amount in amounts.items() if decision != "block"}
     if not disposed:
         return found
     if record.undecided:
-        found.append(_fails("RECORD-DECIDED", record.undecided))
+        found.append(fails("RECORD-DECIDED", record.undecided))
     elif disposed != _amounts(record.dispositions):
         words = f"{name} decided {_words(_amounts(record.dispositions), lot.unit)}, not {_words(disposed, lot.unit)}"
-        found.append(_fails("DISPOSED-AS-DECIDED", words))
+        found.append(fails("DISPOSED-AS-DECIDED", words))
     return found
 
 
@@ -112,12 +112,12 @@ def _opening_guards(lot: Lot, data: ev.RecordOpening) -> list[RuleVerdict]:
     if data.quantity is None:
         return []
     if data.kind != "nonconformance":
-        return [_fails("QUANTITY-OF-NONCONFORMANCE", f"a {data.kind.replace('_', ' ')} is about no quantity")]
+        return [fails("QUANTITY-OF-NONCONFORMANCE", f"a {data.kind.replace('_', ' ')} is about no quantity")]
     if data.quantity.unit != lot.unit:
-        return [_fails("UNIT-OF-LOT", f"the quantity is in {data.quantity.unit}, the lot in {lot.unit}")]
+        return [fails("UNIT-OF-LOT", f"the quantity is in {data.quantity.unit}, the lot in {lot.unit}")]
     if data.quantity.value > lot.quantity:
         words = f"{data.quantity.value:f} {lot.unit} do not conform, {lot.quantity:f} are there"
-        return [_fails("QUANTITY-AVAILABLE", words)]
+        return [fails("QUANTITY-AVAILABLE", words)]
     return []
 
 
@@ -126,24 +126,24 @@ def _decision_guards(lot: Lot, data: ev.RecordStep, today: int) -> list[RuleVerd
     if record is None:
         return []
     if data.step == "close" and record.unsigned and record.status == "decided":
-        return [_fails("BOARD-SIGNED", record.undecided)]
+        return [fails("BOARD-SIGNED", record.undecided)]
     if data.step != "decide":
         said = data.dispositions or data.board
-        return [_fails("RECORD-STEP", "dispositions and a board go with the step decide")] if said else []
+        return [fails("RECORD-STEP", "dispositions and a board go with the step decide")] if said else []
     if len(set(data.board)) < len(data.board):
-        return [_fails("BOARD-ROLES-DIFFER", "each role of the board signs once")]
+        return [fails("BOARD-ROLES-DIFFER", "each role of the board signs once")]
     if not data.dispositions:
         return []
     if record.kind != "nonconformance":
-        return [_fails("QUANTITY-OF-NONCONFORMANCE", f"a {record.kind.replace('_', ' ')} has no dispositions")]
+        return [fails("QUANTITY-OF-NONCONFORMANCE", f"a {record.kind.replace('_', ' ')} has no dispositions")]
     found = [
-        _fails("UNIT-OF-LOT", f"a disposition is in {one.quantity.unit}, the lot in {lot.unit}")
+        fails("UNIT-OF-LOT", f"a disposition is in {one.quantity.unit}, the lot in {lot.unit}")
         for one in data.dispositions if one.quantity.unit != lot.unit
     ]  # fmt: skip
     whole = sum((one.quantity.value for one in data.dispositions), Decimal(0))
     if not found and whole != _affected(lot, record):
         words = f"{whole:f} {lot.unit} are disposed of, {_affected(lot, record):f} {lot.unit} do not conform"
-        found.append(_fails("DISPOSITIONS-BALANCE", words))
+        found.append(fails("DISPOSITIONS-BALANCE", words))
     return [*found, *_concession_guards(lot, [(one, one.quantity.value) for one in data.dispositions], today)]
 
 
@@ -162,7 +162,7 @@ def _concession_guards(
             continue
         if one.decision != "use_as_is":
             words = f"concession {concession.number} permits use as is, not {one.decision}"
-            found.append(_fails("CONCESSION-OF-USE", words))
+            found.append(fails("CONCESSION-OF-USE", words))
         found += ended(concession, today)
         used[concession.number] = used.get(concession.number, Decimal(0)) + amount
         found += _limit(lot, concession, used[concession.number])
@@ -175,10 +175,10 @@ def _limit(lot: Lot, concession: ev.Concession, used: Decimal) -> list[RuleVerdi
         return []
     if limit.unit != lot.unit:
         words = f"concession {concession.number} is in {limit.unit}, the lot in {lot.unit}"
-        return [_fails("UNIT-OF-LOT", words)]
+        return [fails("UNIT-OF-LOT", words)]
     if used > limit.value:
         words = f"concession {concession.number} permits {limit.value:f} {lot.unit}, not {used:f}"
-        return [_fails("CONCESSION-QUANTITY", words)]
+        return [fails("CONCESSION-QUANTITY", words)]
     return []
 
 
@@ -186,7 +186,7 @@ def ended(concession: ev.Concession | None, today: int) -> list[RuleVerdict]:
     """The verdict for a concession whose last day has passed."""
     if concession is None or today <= concession.valid_until.toordinal():
         return []
-    return [_fails("CONCESSION-VALID", f"concession {concession.number} ended on {concession.valid_until.isoformat()}")]
+    return [fails("CONCESSION-VALID", f"concession {concession.number} ended on {concession.valid_until.isoformat()}")]
 
 
 # -- parts ---------------------------------------------------------------------------------------------------------
@@ -219,6 +219,3 @@ def about_part(verdict: RuleVerdict, name: str, part: ev.LotPart) -> RuleVerdict
     words = f"{name} ({part.quantity.value:f} {part.quantity.unit}, {part.decision})"
     return replace(verdict, message=f"{words}: {verdict.message}")
 
-
-def _fails(rule: str, message: str) -> RuleVerdict:
-    return RuleVerdict(rule, Verdict.FAIL, Severity.BLOCK, message, "built-in", 0, None)

@@ -77,7 +77,7 @@ class Listing(abc.ABC):
         self.query: dict[str, str] = {}
         self.begin()
 
-    def begin(self) -> None:
+    def begin(self) -> None:  # noqa: B027 - most lists need nothing
         """What must be there before the first row."""
 
     @abc.abstractmethod
