@@ -4,6 +4,7 @@ Each block is closed (an unknown field is refused). Quantities and measured valu
 exactly from a JSON number or a decimal string, with at most six decimal places and twelve digits before the point; they
 never pass through a binary float. Dates are calendar days of the plant.
 """
+
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Literal
@@ -12,6 +13,7 @@ from msgspec import Meta, Struct
 
 #: Measurements one event may carry.
 MAX_MEASUREMENTS = 2000
+
 Code = Annotated[str, Meta(min_length=1, max_length=64)]
 LotId = Annotated[str, Meta(min_length=1, max_length=64)]
 Text = Annotated[str, Meta(max_length=500)]
