@@ -177,6 +177,7 @@ class Course(Chronicle):
         if isinstance(event, ev.LotMerged):
             return parts.situation(event, self.known)
         return decide.situation(self.before, event, self.trigger, gate_open)
+
     def _may_begin(
         self, lot: Lot, report: ev.OperationReport
     ) -> Generator[list[Case], list[Judgement], tuple[RuleVerdict, ...]]:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from engine import decide
+from engine import decide, in_process
 from engine import events as ev
 from engine.builtin import fails
 from engine.consequences import Merged, MergedInto
@@ -89,6 +89,8 @@ def guards(event: ev.Event, known: Mapping[str, Lot]) -> tuple[RuleVerdict, ...]
             failing.append(fails("PART-IN-HOUSE", f"lot {lot.id} has ended ({lot.closed})"))
         if lot.in_production:
             failing.append(fails("PRODUCTION-COMPLETED", f"lot {lot.id} is in production by order {lot.order}"))
+        # The whole has no operations of its own: what keeps a part shut would be forgotten in it.
+        failing += [replace(one, message=f"lot {lot.id}: {one.message}") for one in in_process.uncleared(lot)]
     if len({lot.concession for lot in parts}) > 1:
         words = "what is used by a concession is put together only with what is used by the same one"
         failing.append(fails("ONE-CONCESSION", words))
@@ -213,9 +215,8 @@ def _holds(lots: Sequence[Lot]) -> tuple[Hold, ...]:
     for lot in lots:
         for hold in lot.holds:
             order = inherited(lot.id, hold)
-            found.setdefault(
-                order.hold, Hold(order.hold, order.reason.code, GENEALOGY, order.scope, order.reason.text, order.owner)
-            )
+            said = (order.scope, order.reason.text, order.owner, order.lift_role)
+            found.setdefault(order.hold, Hold(order.hold, order.reason.code, GENEALOGY, *said))
     return tuple(found.values())
 
 

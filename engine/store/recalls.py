@@ -18,7 +18,11 @@ _MATCHES = {
     "supplier": lots.c.supplier, "item": lots.c.item, "revision": lots.c.revision, "order": lots.c.order_number,
     "plant": lots.c.plant,
 }  # fmt: skip
-_BORN = "SELECT lot, type, data FROM journal WHERE version = 1 AND kind <> 'refusal' AND {among}"
+#: What was started in production begins with what that made, once it did.
+_BORN = (
+    "SELECT lot, version, type, data FROM journal"
+    " WHERE (version = 1 OR \"trigger\" = 'produce') AND kind <> 'refusal' AND {among}"
+)
 _USED = "SELECT parent, quantity FROM links WHERE kind = 'consume' AND {among}"
 _KNOWN = "SELECT id FROM lots WHERE {among}"
 
@@ -155,7 +159,7 @@ def quantities(store: Store, ids: Sequence[str]) -> tuple[dict[str, Beginning], 
     begun: dict[str, Beginning] = {}
     used: dict[str, Decimal] = {}
     with store.reads.connect() as connection:
-        for row in read_among(connection, _BORN, "lot", ids):
+        for row in sorted(read_among(connection, _BORN, "lot", ids), key=lambda row: row.version):
             type_, block = current(row.type, row.data.encode())
             begun[row.lot] = _beginning(type_, json.decode(block))
         for row in read_among(connection, _USED, "parent", [f"lot:{lot}" for lot in ids]):

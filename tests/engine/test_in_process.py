@@ -20,6 +20,7 @@ from engine.pipeline import Pipeline
 from engine.reference import ReferenceConflict, References, Wanted
 from engine.store.opening import Store
 from engine.store.reading import Reading
+from engine.store.recalls import quantities
 from engine.tasks import Tasks, TaskState
 from engine.track_record import count
 from engine.upkeep import GAP, give_up_parked, tell_of_gaps
@@ -324,3 +325,24 @@ def test_in_whatever_order_reports_come_they_are_applied_in_theirs(
     else:
         assert set(entries) == set(OPERATIONS)
         assert state.records == ()
+
+
+def test_putting_lots_together_clears_no_gate_of_production(mes: Any, store: Store) -> None:
+    """What was not completed, or deviates undecided, is not lost in a lot that has no operations of its own."""
+    start(mes)
+    report(mes, "0010")
+    complete(mes)
+    assert mes.receive("OTHER").outcome == "applied"
+    answer = mes.send("lot.merged.v1", "M", {"parts": [{"lot": "L"}, {"lot": "OTHER"}]})
+    assert answer.outcome == "refused"
+    assert "OPERATIONS-COMPLETED" in failing(answer)
+    assert Reading(store).lot("L").closed is None
+
+
+def test_a_recall_counts_what_production_made_and_not_what_it_began_with(mes: Any, store: Store) -> None:
+    start(mes)
+    assert quantities(store, ["L"])[0]["L"].born == Reading(store).lot("L").quantity
+    for operation in ("0010", "0020", "0040"):
+        report(mes, operation, measured={"temperature": ("80", "degC")} if operation == "0020" else {})
+    complete(mes, quantity="98")
+    assert quantities(store, ["L"])[0]["L"].born == Reading(store).lot("L").quantity == 98

@@ -286,3 +286,12 @@ def test_what_a_rejected_part_went_into_is_decided_there(plant: Any, store: Stor
     assert plant.send("lot.dispositioned.v1", "M", accepted).outcome == "applied"
     plant.agree()
     assert ask(plant, store, rulebook, "M").readiness is Readiness.READY
+
+
+def test_a_hold_keeps_the_role_that_lifts_it_when_its_lot_is_put_together(plant: Any, store: Store) -> None:
+    plant.receive("A")
+    plant.receive("B")
+    data = {"hold": "H-1", "reason": {"code": "MRB"}, "lift_role": "release"}
+    assert plant.send("hold.applied.v1", "A", data).outcome == "applied"
+    assert merge(plant, "M", "A", "B").outcome == "applied"
+    assert [(h.hold, h.lift_role) for h in lot(store, "M").holds] == [("H-1@A", "release")]
