@@ -15,6 +15,7 @@ from engine.clock import parse_instant
 from engine.decide import TARGETS_AGREE
 from engine.quality.scorecard import Scorecard
 from engine.routing import is_unrouted
+from engine.upcasts import current
 
 #: Days that lead times and shipments are looked at, and the most of each.
 WINDOW_DAYS = 30
@@ -227,13 +228,13 @@ class _Refused(Struct):
 
 
 def delays(refused: Iterable[Any], shipped: Mapping[str, str]) -> Delays:
-    """Rows (lot, recorded_at, state_before, data, evidence) of refused shipments; when lots left after all."""
+    """Rows (lot, recorded_at, state_before, type, data, evidence) of refused shipments; when lots left after all."""
     found: dict[str, _Refused] = {}
     for row in refused:
         quality, interfaces, targets = _causes(row)
         if not quality and not interfaces:
             continue
-        name = str(msgspec.json.decode(row.data).get("shipment", ""))
+        name = str(msgspec.json.decode(current(row.type, row.data.encode())[1]).get("shipment", ""))
         one = found.setdefault(name, _Refused(row.recorded_at, set(), set()))
         one.since = min(one.since, row.recorded_at)
         one.lots.add(row.lot)

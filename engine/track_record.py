@@ -35,8 +35,6 @@ log = logging.getLogger("lotgate.track_record")
 _SCALE = 1_000_000
 #: Steps of lots that something is counted of.
 _COUNTED = ("inspect", "change_sampling", "dock_to_stock", "report_operation")
-#: CloudEvents type of a report of an operation.
-OPERATION = "operation.reported.v1"
 #: Journal entries that one round looks at.
 ROUND = 1_000
 
@@ -175,7 +173,7 @@ def count(store: Store) -> int:
             if row[4] == "inspect":
                 counting.add(next(inspections))
             elif row[4] == "report_operation":
-                counting.add_operation(pair, row[2], row[5], decode_data(OPERATION, row[8]))
+                counting.add_operation(pair, row[2], row[5], decode_data(row[9], row[8]))
             elif row[4] == "dock_to_stock":
                 counting.skipped(pair, row[5])
             else:

@@ -46,7 +46,7 @@ _INSPECTED_OF = (
     " AND kind <> 'refusal'"
 )
 _REFUSED = (
-    f"SELECT lot, recorded_at, state_before, data, evidence FROM journal WHERE {_KEPT} AND \"trigger\" = 'ship'"
+    f"SELECT lot, recorded_at, state_before, type, data, evidence FROM journal WHERE {_KEPT} AND \"trigger\" = 'ship'"
     " AND kind = 'refusal' AND recorded_at >= :since ORDER BY recorded_at DESC LIMIT :limit"
 )
 _SHIPPED = (
@@ -91,7 +91,7 @@ def read_releases(
 
 
 def read_refused_shipments(connection: Connection, since: str, limit: int) -> tuple[list[Row], dict[str, str]]:
-    """The newest refused shipments (lot, recorded_at, state_before, data, evidence), and when lots left after all."""
+    """The newest refused shipments (lot, recorded_at, state_before, type, data, evidence), and when lots left."""
     refused = list(connection.execute(text(_REFUSED), {"since": since, "limit": limit}))
     lots = sorted({str(row.lot) for row in refused})
     return refused, {str(lot): str(at) for lot, at in read_among(connection, _SHIPPED, "lot", lots)}

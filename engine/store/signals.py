@@ -10,6 +10,7 @@ from engine.store.opening import Store
 from engine.store.schema.delivery import deliveries
 from engine.store.schema.lots import journal
 from engine.store.schema.reference import signalled_orders
+from engine.upcasts import current
 
 _VERSIONS = "SELECT id, version FROM lots WHERE {among}"
 _REVISIONS = "SELECT kind, key, max(revision) AS revision FROM reference WHERE {among} GROUP BY kind, key"
@@ -62,5 +63,6 @@ def forget(store: Store, order: str) -> None:
 def shipments(connection: Connection, lots: Iterable[str]) -> dict[str, str]:
     """What was said when lots were shipped last: the data block of the newest shipment of each."""
     wanted = (journal.c.lot.in_(list(lots)), journal.c.trigger == "ship", journal.c.kind != "refusal")
-    query = select(journal.c.lot, journal.c.data).where(*wanted).order_by(journal.c.lot, journal.c.version)
-    return {str(lot): str(data) for lot, data in connection.execute(query)}
+    columns = (journal.c.lot, journal.c.type, journal.c.data)
+    query = select(*columns).where(*wanted).order_by(journal.c.lot, journal.c.version)
+    return {str(lot): current(type_, data.encode())[1].decode() for lot, type_, data in connection.execute(query)}

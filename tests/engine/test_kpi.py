@@ -166,18 +166,18 @@ def test_a_shipment_is_delayed_by_what_refused_it(plant: Any, store: Store, cloc
 
 
 def test_a_shipment_of_more_than_there_is_delays_nothing() -> None:
-    Row = namedtuple("Row", "lot recorded_at state_before data evidence")
+    Row = namedtuple("Row", "lot recorded_at state_before type data evidence")
     verdict = {"rule": "QUANTITY-AVAILABLE", "verdict": "fail", "severity": "block", "message": "too much"}
     evidence = msgspec.json.encode({"verdicts": [verdict]}).decode()
-    row = Row("L", "2026-11-23T08:00:00.000000Z", "released", '{"shipment": "S"}', evidence)
+    row = Row("L", "2026-11-23T08:00:00.000000Z", "released", "lot.shipped.v1", '{"shipment": "S"}', evidence)
     assert kpi.delays([row], {}).shipments == 0
 
 
 def test_an_interface_is_named_by_what_the_refusal_rested_on_not_by_its_words() -> None:
-    Row = namedtuple("Row", "lot recorded_at state_before data evidence")
+    Row = namedtuple("Row", "lot recorded_at state_before type data evidence")
     verdict = {"rule": "TARGETS-AGREE", "verdict": "fail", "severity": "block", "message": "other words"}
     evidence = msgspec.json.encode({"verdicts": [verdict], "undelivered": ["erp_and_more", "unrouted-wms"]}).decode()
-    row = Row("L", "2026-11-23T08:00:00.000000Z", "released", '{"shipment": "S"}', evidence)
+    row = Row("L", "2026-11-23T08:00:00.000000Z", "released", "lot.shipped.v1", '{"shipment": "S"}', evidence)
     seen = kpi.delays([row], {})
     assert (seen.by_interfaces, seen.interfaces) == (1, {"erp_and_more": 1})
 

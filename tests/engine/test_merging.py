@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from engine.family import pass_holds_on
 from engine.journal import verify
-from engine.lot import decode_lot
+from engine.lot import Lot, decode_lot
 from engine.parts import merged
 from engine.readiness import Readiness
 from engine.recalls import Recalls, Selection
@@ -295,3 +295,21 @@ def test_a_hold_keeps_the_role_that_lifts_it_when_its_lot_is_put_together(plant:
     assert plant.send("hold.applied.v1", "A", data).outcome == "applied"
     assert merge(plant, "M", "A", "B").outcome == "applied"
     assert [(h.hold, h.lift_role) for h in lot(store, "M").holds] == [("H-1@A", "release")]
+
+
+#: What a lot that was put together says, field by field: taken from its parts, or its own.
+FROM_ITS_PARTS = {
+    "item", "revision", "quantity", "unit", "supplier", "supplier_lot", "receipt", "order", "plant", "location",
+    "manufactured_on", "expires_on", "retest_on", "expires_by", "retest_by", "opened_on", "holds", "rejected",
+    "inspection_stands", "results_version", "results_after", "results_from", "retest", "plan", "sample", "disposition",
+    "concession", "restrictions", "parts", "inspectors", "records", "facts", "certificates",
+}  # fmt: skip
+ITS_OWN = {"id", "version", "state", "received_at", "changed_at", "head", "packaging", "handling_units", "sequences"}
+#: Nothing of them is said of a whole: that none of its parts may have them, or may lack them, is asked of each.
+ASKED_OF_EACH_PART = {"closed", "in_production", "routing", "operations"}
+ENDS_WITH_THE_PARTS = {"lifted", "recall_open", "shipment", "customer", "parent", "signatures", "disputes"}
+
+
+def test_of_every_field_of_a_lot_it_is_decided_what_a_merge_makes_of_it() -> None:
+    """A field that comes later is decided here, too, or what it guards would be lost when lots are put together."""
+    assert set(Lot.__struct_fields__) == FROM_ITS_PARTS | ITS_OWN | ASKED_OF_EACH_PART | ENDS_WITH_THE_PARTS
