@@ -49,12 +49,15 @@ def changed(around: Surroundings, lot: Lot, name: str) -> PlanAssigned | RuleVer
     return PlanAssigned(assigned=around.assign(lot, found, found.content))
 
 
-def assigned(around: Surroundings, lot: Lot, kind: str) -> PlanAssigned | None:
-    """The plan of ``kind`` that fits ``lot`` best; None: there is none, and the lot keeps what it has."""
+def assigned(around: Surroundings, lot: Lot, kind: str, *, arriving: bool) -> PlanAssigned | None:
+    """The plan of ``kind`` that fits ``lot`` best; None: there is none, and the lot keeps what it has.
+
+    Only a lot that is ``arriving`` may be skipped: what was put together of others had its chance with each of them.
+    """
     found = around.reference.plan_for(lot.item, lot.revision, lot.supplier, kind, around.day)
     if found is None:
         return None
-    return PlanAssigned(assigned=around.assign(lot, *found, arriving=kind == "incoming"))
+    return PlanAssigned(assigned=around.assign(lot, *found, arriving=arriving))
 
 
 def sampling_changed(reaction: Reaction) -> SamplingChanged:

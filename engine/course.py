@@ -251,7 +251,8 @@ class Course(Chronicle):
     def _assign(self, plan: PlanAssigned | None, kind: str) -> None:
         """Give the lot ``plan``, or the plan of ``kind`` that fits it best."""
         lot = self.lot
-        plan = plan if plan is not None or lot is None else by_plan.assigned(self.around, lot, kind)
+        if plan is None and lot is not None:
+            plan = by_plan.assigned(self.around, lot, kind, arriving=self.trigger == "receive")
         if plan is not None:
             self.consequence("assign_plan", None, plan)
 

@@ -106,6 +106,21 @@ def test_a_lot_that_chance_has_chosen_is_inspected(plant: Any, store: Store, ref
     assert (found.state, found.plan.skip.skipped, found.plan.sample_size) == ("quarantined", False, 80)
 
 
+def test_lots_that_chance_has_chosen_do_not_get_another_chance_by_being_put_together(
+    plant: Any, store: Store, references: References
+) -> None:
+    put(references, PLAN)
+    earn(plant, store)
+    chosen = fated(store, skipped=False)
+    plant.receive(chosen, quantity="500")
+    plant.receive("OTHER", quantity="500")
+    lucky = fated(store, skipped=True)
+    answer = plant.send("lot.merged.v1", lucky, {"parts": [{"lot": chosen}, {"lot": "OTHER"}]})
+    assert answer.outcome == "applied"
+    found = lot_of(store, lucky)
+    assert (found.state, found.plan.skip) == ("quarantined", None)
+
+
 def test_before_it_is_earned_nothing_is_skipped(plant: Any, store: Store, references: References) -> None:
     put(references, PLAN)
     for number in range(12):
