@@ -8,19 +8,17 @@ neither a database nor a clock. It works on copies: a course that fails leaves n
 from collections.abc import Generator, Mapping
 
 import msgspec
-from msgspec.structs import replace
 
 from engine import by_plan, decide, in_process, parts, production, stated, usage
 from engine import events as ev
 from engine.builtin import BUILT_IN
-from engine.chronicle import OURSELVES, Chronicle
-from engine.consequences import CONSEQUENCE_TYPES, RECORDS, Completed, Opened, PlanAssigned
+from engine.consequences import RECORDS, Completed, Opened, PlanAssigned
 from engine.effects import disputed, must_be_told, same_words, status_for
 from engine.evidence import Judged, ResultsUsed, expected_lot, gate_detail
 from engine.gather import Fact, Facts, event_fact, with_results
 from engine.lifecycle import ABSENT, Situation, allowed, follow, gate_of, is_fact
-from engine.lot import Lot, used_of
-from engine.records import QualityRecord
+from engine.lot import Lot
+from engine.making import Making
 from engine.scopes import BRINGS
 from engine.submission import Submission, lots_of_parts
 from engine.surroundings import BORN, Surroundings
@@ -43,13 +41,10 @@ Judging = Generator[list[Case], list[Judgement], None]
 Taking = Generator[list[Case], list[Judgement], str | None]
 
 
-class Course(Chronicle):
+class Course(Making):
     """One submission's way; what became of it is in the attributes when :meth:`run` is exhausted."""
 
-    __slots__ = (
-        "_ahead", "_asked", "_parts", "early", "loop", "records", "refusal", "results", "telling", "trigger",
-        "unchanged",
-    )  # fmt: skip
+    __slots__ = ("_ahead", "_asked", "early", "loop", "refusal", "results", "telling", "unchanged")
 
     def __init__(
         self, submission: Submission, lots: Mapping[str, Lot], results: list[Fact], around: Surroundings
@@ -57,12 +52,8 @@ class Course(Chronicle):
         super().__init__(submission, lots, around)
         #: Result facts of the lot's present inspection.
         self.results = results
-        #: (lot, version, inspection, measurements JSON) to be kept as results.
-        self.records: list[tuple[str, int, str, str]] = []
         #: Judgements asked for ahead of their turn, by gate; used only if the facts turn out as expected.
         self._ahead: dict[str, tuple[Case, Judgement]] = {}
-        #: What was judged of the parts of a usage decision, by lot.
-        self._parts: dict[str, Judgement | None] = {}
         self._asked = event_fact(submission.event, submission.principal)
         self.refusal: decide.Refusal | None = None
         self.early: decide.Early | None = None
@@ -71,7 +62,6 @@ class Course(Chronicle):
         self.loop = False
         #: What targets must be told.
         self.telling = Telling()
-        self.trigger = decide.trigger_of(submission.event)
 
     def run(self) -> Judging:
         """Decide. Yields cases to judge; everything else is left in the attributes."""
@@ -103,7 +93,7 @@ class Course(Chronicle):
         if before is None or same is not None:
             self.unchanged = same or decide.Unchanged("stale", f"There is no lot {event.subject}.")
             return
-        self._event_entry(before.state, None)
+        self.event_entry(before.state, None)
         after = self.lots[before.id]
         # Who refuses itself is not told anew: its dead letter is what it has to take.
         refusing = {d.target for d in after.disputes}
@@ -118,7 +108,7 @@ class Course(Chronicle):
         if before is None:
             self.unchanged = decide.Unchanged("stale", f"There is no lot {event.subject}.")
             return
-        self._event_entry(before.state, None)
+        self.event_entry(before.state, None)
         self.telling.tell(self.lots[before.id], only=(event.data.target,))
 
     # -- the event itself --------------------------------------------------------------------------------------
@@ -209,21 +199,23 @@ class Course(Chronicle):
     def _carry_out(self, after: str, judgement: Judgement | None, plan: PlanAssigned | None) -> Judging:
         event = self.submission.event
         if isinstance(event, ev.LotSplit):
-            self._event_entry(after, judgement)
+            self.event_entry(after, judgement)
             for child in event.data.children:
                 self.split_off(child.lot, child.quantity.value)
         elif isinstance(event, ev.LotRepacked):
-            self._repack(event.data, after)
+            self.repack(event.data, after)
         elif isinstance(event, ev.LotMerged):
-            self._merge(event, after)
+            self.merge(event, after)
+            if after == "quarantined":
+                self._assign(None, "incoming" if self.lots[event.subject].supplier is not None else "final")
         elif isinstance(event, ev.UsageDecided):
-            self._decide_parts(event, after)
+            self.decide_parts(event, after)
         elif (part := parts.part_of(event, self.before)) is not None:
-            self._take_a_part(*part, after, judgement)
+            self.take_a_part(*part, after, judgement)
         elif isinstance(event, ev.LotDispositioned) and event.data.decision == "regrade":
             self._regrade(event, after, judgement)
         else:
-            self._event_entry(after, judgement)
+            self.event_entry(after, judgement)
             self._set_shelf_life()
             if plan is not None or self.trigger in _PLAN_KINDS:
                 self._assign(plan, _PLAN_KINDS.get(self.trigger, ""))
@@ -231,15 +223,6 @@ class Course(Chronicle):
                 self._assign_routing()
         return
         yield  # a generator like its callers, so that a later step may judge
-
-    def _event_entry(self, after: str, judgement: Judgement | None) -> None:
-        sub = self.submission
-        self.append(sub.event.subject, "event", self.trigger, str(sub.event.__struct_config__.tag), after,
-                     sub.event.data, sub.data.decode(), judgement)  # type: ignore[attr-defined]  # fmt: skip
-        if isinstance(sub.event, ev.InspectionRecorded):
-            entry = self.entries[-1]
-            text = _encode(sub.event.data.measurements).decode()
-            self.records.append((entry.lot, entry.version, sub.event.data.inspection, text))
 
     def _set_shelf_life(self, trigger: str = "") -> None:
         """Give the lot the days that follow from reference data."""
@@ -272,42 +255,12 @@ class Course(Chronicle):
 
     # -- lots that a lot makes ---------------------------------------------------------------------------------
 
-    def _repack(self, data: ev.Repack, after: str) -> None:
-        self._event_entry(after, None)
-        for pack in data.into:
-            used = used_of(pack) if pack.used is not None and pack.used.unit != pack.quantity.unit else None
-            self.split_off(pack.lot, pack.quantity.value, "repack", used, **parts.repacked(pack))
-
-    def _merge(self, event: ev.LotMerged, after: str) -> None:
-        whole = parts.merged(event, self.known, after, self.around.now)
-        for lot, given in parts.given(whole, event.subject):
-            self.lots[lot] = self.known[lot]
-            self.append(lot, "consequence", "merge_into", CONSEQUENCE_TYPES["merge_into"], self.lots[lot].state, given,
-                        _encode(given).decode(), None)  # fmt: skip
-        self.append(event.subject, "event", "merge", str(event.__struct_config__.tag), after, whole,
-                    _encode(whole).decode(), None)  # fmt: skip
-        if after == "quarantined":
-            self._assign(None, "incoming" if self.lots[event.subject].supplier is not None else "final")
-
-    def _take_a_part(self, child: str, quantity: ev.Quantity, after: str, judgement: Judgement | None) -> None:
-        """A part is split off, and what was asked for happens to it."""
-        event, state = self.submission.event, self.lots[self.submission.event.subject].state
-        split = ev.Split(children=[ev.Child(lot=child, quantity=quantity)])
-        self.append(event.subject, "event", "split", CONSEQUENCE_TYPES["split"], state, split,
-                    _encode(split).decode(), judgement)  # fmt: skip
-        self.split_off(child, quantity.value)
-        if isinstance(event, ev.HoldApplied):
-            self.place(child, replace(event.data, quantity=None, child=None))
-        elif isinstance(event, ev.LotShipped):
-            self.append(child, "consequence", "ship", CONSEQUENCE_TYPES["ship"], after, event.data,
-                        self.submission.data.decode(), None)  # fmt: skip
-
     def _regrade(self, event: ev.LotDispositioned, after: str, judgement: Judgement | None) -> None:
         data, lot = event.data, self.before
         if lot is None or data.item is None or data.revision is None or data.child is None:
             self._refuse(decide.Refusal("gate-failed", "A regrade names the new item, its revision and the child lot."))
             return
-        self._event_entry(after, judgement)
+        self.event_entry(after, judgement)
         self.split_off(data.child, lot.quantity, **parts.regraded(data.item, data.revision))
 
     def _parts_fail(self, lot: Lot | None) -> Generator[list[Case], list[Judgement], tuple[RuleVerdict, ...]]:
@@ -322,33 +275,11 @@ class Course(Chronicle):
             child = usage.part_as_lot(lot, name, event.data, part)
             gate = gate_of(part.decision)
             judgement = yield from self._judge(gate, child)
-            self._parts[name] = judgement
+            self.parts_judged[name] = judgement
             reasons = (*decide.standing(child, part.decision, self.around.today),
                        *self._gate_reasons(gate, judgement, fact=False))  # fmt: skip
             found += [usage.about_part(one, name, part) for one in reasons]
         return tuple(found)
-
-    def _decide_parts(self, event: ev.UsageDecided, after: str) -> None:
-        lot, data = self.lots[event.subject], event.data
-        born: list[tuple[str, ev.LotPart, tuple[QualityRecord, ...]]] = [
-            (name, part, usage.records_of(lot, data, part))
-            for name, part in zip(lots_of_parts(event), data.parts, strict=True)
-        ]
-        self._event_entry(after, None)
-        for name, part, records in born:
-            self.split_off(name, part.quantity.value, records=records)
-            judgement = self._parts.get(name)
-            if part.decision == "release":
-                if lot.state != "released":
-                    self.follow_on(name, "release", ev.Release(reason=data.reason), judgement)
-            elif part.decision == "block":
-                if lot.state != "blocked":
-                    order = ev.HoldOrder(hold="usage-decision", reason=data.reason, owner=OURSELVES)
-                    self.follow_on(name, "hold", order, None)
-            else:
-                if lot.state == "inspected":
-                    self.follow_on(name, "reject", Completed(), None)
-                self.follow_on(name, part.decision, usage.disposition_of(lot, data, part), judgement)
 
     # -- what follows by itself --------------------------------------------------------------------------------
 
