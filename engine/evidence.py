@@ -65,15 +65,6 @@ def evidence(
     ).decode()  # fmt: skip
 
 
-def asked_next(case: Case) -> list[Case]:
-    """What will be asked next if all goes well, so that the batch makes one trip to the judge, not three."""
-    lot = case.facts["lot"][0]
-    if case.gate != "record_inspection" or lot["state"] != "quarantined":
-        return []
-    after = {**lot, "state": "inspected", "inspection_complete": True}
-    return [Case("inspect", case.facts, case.today), Case("release", {**case.facts, "lot": [after]}, case.today)]
-
-
 def expected_lot(event: ev.Event, now: str) -> Lot:
     """The lot as the event says it will be, for the gate that lets it in."""
     data: Any = event.data  # type: ignore[attr-defined]  # every event type has data

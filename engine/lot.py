@@ -11,7 +11,6 @@ import msgspec
 from msgspec import Struct
 
 from engine import events as ev
-from engine.lifecycle import ABSENT
 from engine.production import AssignedRouting, OperationRun
 from engine.records import (
     AssignedPlan,
@@ -167,11 +166,6 @@ _snapshot = msgspec.json.Decoder(Lot)
 def decode_lot(snapshot: str | bytes) -> Lot:
     """A stored snapshot as a Lot."""
     return _snapshot.decode(snapshot)
-
-
-def state_of(lot: Lot | None) -> str:
-    """The lifecycle state, ABSENT for a lot that does not exist."""
-    return ABSENT if lot is None else lot.state
 
 
 def stays_on_hold(lot: Lot, without: str | None = None) -> bool:
