@@ -12,9 +12,12 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from api.turns import Turns, looks_urgent
 
 if TYPE_CHECKING:
     from engine.settings import Settings
@@ -34,6 +37,8 @@ HEAD_SECONDS = 15.0
 MAX_HEAD_BYTES = 256 * 1024
 #: Bytes thrown away behind a request that was answered early (413), before the connection is cut.
 MAX_DISCARD_BYTES = 16 * 1024 * 1024
+#: What begins so submits events: api.events.PATH and api.batch.PATH.
+EVENTS = b"/v1/events"
 
 
 class PatientProtocol(HttpToolsProtocol):
@@ -47,6 +52,13 @@ class PatientProtocol(HttpToolsProtocol):
     most: ClassVar[int] = MAX_CONNECTIONS
     #: Connections that have been answered and ask nothing, longest first.
     _idle: ClassVar[dict["PatientProtocol", None]] = {}
+    #: Of each server, what came and was not begun.
+    _turns: ClassVar[WeakKeyDictionary[object, Turns]] = WeakKeyDictionary()
+
+    @staticmethod
+    def full() -> bool:
+        """True while no more events are taken."""
+        return False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base class
         super().connection_made(transport)
@@ -56,6 +68,8 @@ class PatientProtocol(HttpToolsProtocol):
         #: Requests of this connection that may not be answered yet.
         self._open: list[RequestResponseCycle] = []
         self._watch = self.loop.call_later(HEAD_SECONDS, self._look)
+        #: Does what came last look like a hold?
+        self._urgent = False
         if len(self.connections) > self.most:
             self._make_room()
 
@@ -102,7 +116,18 @@ class PatientProtocol(HttpToolsProtocol):
             cycle.message_event.set()
         self._open = []
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        begin = functools.partial(super()._start_asgi_task, cycle, app)
+        if self._urgent:
+            begin()
+            return
+        turns = self._turns.get(self.server_state)
+        if turns is None:
+            turns = self._turns[self.server_state] = Turns(self.loop, self.full)
+        turns.take(begin, event=cycle.scope["raw_path"].startswith(EVENTS))
+
     def data_received(self, data: bytes) -> None:
+        self._urgent = looks_urgent(data)
         super().data_received(data)
         cycle = self.cycle
         if cycle is not self._begun:
@@ -147,14 +172,14 @@ def files_for(connections: int) -> int:
     return max(1, min(connections, soft - OTHER_FILES))
 
 
-def configuration(app: Any, host: str, port: int) -> uvicorn.Config:
-    """How uvicorn runs ``app``."""
+def configuration(app: Any, host: str, port: int, full: Callable[[], bool] = PatientProtocol.full) -> uvicorn.Config:
+    """How uvicorn runs ``app``; ``full``: no more events are taken now."""
     return uvicorn.Config(
         app,
         host=host,
         port=port,
         loop="uvloop",
-        http=PatientProtocol,
+        http=type("Protocol", (PatientProtocol,), {"full": staticmethod(full)}),
         ws="none",
         lifespan="on",
         # 47 us a request; the journal is the record of what was asked and answered.
@@ -205,7 +230,8 @@ def run(settings: "Settings") -> None:
     PatientProtocol.most = files_for(MAX_CONNECTIONS)
     application = create_app(settings)
     tune()
-    config = configuration(application.door, settings.host, settings.port)
+    committer = application.engine.committer
+    config = configuration(application.door, settings.host, settings.port, lambda: committer.is_full)
     Server(config, application.health.start_draining).run()
 
 

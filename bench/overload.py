@@ -5,7 +5,8 @@ event when the last is answered. Then four times that is offered for a minute, o
 answers: a sender whose last event is not answered when its next is due has met a queue, and the event counts as
 offered and not sent. Meanwhile somebody else holds lots, twenty a second. Reported are what was accepted and refused,
 how long holds took beside the flood, the memory of all processes together, how soon the service is itself again, and
-whether everything that was acknowledged is in the journal. Sender and service share the machine's cores.
+whether everything that was acknowledged is in the journal. Sender and service share the machine's cores, and the
+service goes first.
 """
 
 import argparse
@@ -229,6 +230,8 @@ async def overload(
         return loop.run_in_executor(process, holding, port, key, seconds, lots)
 
     await elsewhere(0, [])  # the process is there before anything is measured
+    # In a plant senders have machines of their own: here they may not take the service's share of this one.
+    os.nice(10)
     held = [f"HELD-{number}" for number in range(int((warm_seconds + seconds) * HOLDS_PER_SECOND) + 50)]
     connection = Connection(port, key)
     for lot in held:

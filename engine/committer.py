@@ -84,6 +84,15 @@ class Committer:
         return len(self._waiting)
 
     @property
+    def is_full(self) -> bool:
+        """True when no more events are taken, but for holds."""
+        return self._has_no_room(0, 0)
+
+    def _has_no_room(self, more: int, more_bytes: int) -> bool:
+        full = len(self._waiting) >= self._max_waiting + more
+        return full or self._waiting_bytes >= self._max_waiting_bytes + more_bytes
+
+    @property
     def pid(self) -> int | None:
         """The committer process, None when it does not run."""
         return self._process.pid if self._process.poll() is None else None
@@ -96,8 +105,7 @@ class Committer:
         if self._stopping:
             raise Overloaded("Lotgate is shutting down; send the event again.", retry_after_seconds=5)
         more, more_bytes = (RESERVED_EVENTS, RESERVED_BYTES) if is_urgent(event) else (0, 0)
-        full = len(self._waiting) >= self._max_waiting + more
-        if full or self._waiting_bytes >= self._max_waiting_bytes + more_bytes:
+        if self._has_no_room(more, more_bytes):
             raise Overloaded(f"{len(self._waiting)} events are waiting already; send the event again.")
         loop = asyncio.get_running_loop()
         self._number = number = self._number + 1
