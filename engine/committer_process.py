@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -21,11 +21,12 @@ from engine.answer import Answer
 from engine.errors import LotgateError
 from engine.inbox import IDLE_SECONDS, Waiting
 from engine.logs import log_to_stderr
-from engine.pipeline import MIN_BATCH, Pipeline
+from engine.pipeline import Pipeline
 from engine.runtime import Engine, open_engine
 from engine.settings import settings_from
 from engine.slow import SlowLog
 from engine.spans import Spans, open_spans
+from engine.store.folding import Folding
 from engine.submission import submission
 from engine.urgency import UrgentFirst
 from engine.watch import Watch
@@ -35,6 +36,8 @@ from rules.judge import JudgeStatus, TwoChannelJudge
 log = logging.getLogger("lotgate.committer")
 
 _RECEIVE_BYTES = 256 * 1024
+#: Events that are taken between two looks at what else has come.
+LOOK_AFTER = 4
 #: Looking for cycles among the thousands of objects of a batch in flight is waste: nearly all go by reference counts.
 _GC_THRESHOLDS = (200_000, 50, 50)
 
@@ -52,6 +55,8 @@ class SocketInbox:
         self._judge_told: JudgeStatus | None = None
         self._rules_told = ""
         self.pipeline: Pipeline | None = None
+        #: Called behind each batch that was answered.
+        self.answered: Callable[[], None] = lambda: None
 
     def take(self, wait: bool) -> Waiting | None:
         self._look()
@@ -67,7 +72,7 @@ class SocketInbox:
 
         The web process bounds what may wait, and so what this holds.
         """
-        if self._since_look < MIN_BATCH or self._ended:
+        if self._since_look < LOOK_AFTER or self._ended:
             return
         self._since_look = 0
         with contextlib.suppress(queue.Empty):
@@ -113,6 +118,7 @@ class SocketInbox:
         report = wire.Report(settled, failed, self._told, figures, changed, other)
         self._told, self._judge_told, self._rules_told = False, judge, rule_set
         self._send(wire.frame(report))
+        self.answered()
 
     def hello(self, hello: wire.Hello) -> None:
         """The first frame."""
@@ -164,7 +170,10 @@ def main(descriptor: int) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
+    folding = Folding(engine.store)
+    inbox.answered = folding.written
     engine.pipeline.run(inbox)
+    folding.close()
     engine.close()
     if spans is not None:
         spans.close()

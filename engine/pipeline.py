@@ -32,6 +32,7 @@ from engine.routing import USUAL_ROUTES, Routes
 from engine.store import writing
 from engine.submission import Submission, claims, submission
 from engine.surroundings import Surroundings
+from engine.urgency import is_urgent
 from engine.watch import Watch
 from rules.judge import TwoChannelJudge
 from rules.rulebook import RuleBook
@@ -41,8 +42,11 @@ log = logging.getLogger("lotgate.pipeline")
 #: Events decided in one transaction at the most: bounds the memory and the latency of a batch.
 MAX_BATCH = 256
 #: ... and as many as are decided and written in this time, for a hold waits for what is under way; but so many always.
-BATCH_SECONDS = 0.05
+BATCH_SECONDS = 0.02
 MIN_BATCH = 16
+#: While holds come in, a batch has less time, at some cost for everything else: where one is, more will follow.
+HURRIED_BATCH_SECONDS = 0.008
+HURRIED_SECONDS = 1.0
 #: Events that may wait; beyond that a sender is told to come back (503).
 MAX_WAITING = 10_000
 #: Times a batch is decided again when another process committed the same lot or event meanwhile.
@@ -130,6 +134,8 @@ class Pipeline:
         #: Events that the next batch may have, and seconds that the last one spent in its commit.
         self._most = MAX_BATCH
         self._committing = 0.0
+        #: Until when holds are expected, on the monotonic clock.
+        self._hurried_until = 0.0
         #: The last one that flew without company.
         self._alone: Flight | None = None
         #: Looks at what has landed, where somebody wants that.
@@ -189,12 +195,20 @@ class Pipeline:
             if flying is not None and not landed:
                 self._settle(flying.waiting)
             flying = decided
+            if flying is not None and any(is_urgent(w.submission.event) for w in flying.waiting):
+                # A hold does not wait until the next batch is under way.
+                self._hurried_until = time.monotonic() + HURRIED_SECONDS
+                if not self._land(flying):
+                    self._settle(flying.waiting)
+                flying = None
             self._fit(len(batch), time.monotonic() - began - self._committing)
 
     def _fit(self, number: int, seconds: float) -> None:
         """Let batches be as large as their time allows; a commit does not count, it takes few as long as many."""
-        if number >= MIN_BATCH and seconds > 0:
-            self._most = max(MIN_BATCH, min(MAX_BATCH, int((self._most + number * BATCH_SECONDS / seconds) / 2)))
+        if number < MIN_BATCH or seconds <= 0:
+            return
+        most = HURRIED_BATCH_SECONDS if time.monotonic() < self._hurried_until else BATCH_SECONDS
+        self._most = max(MIN_BATCH, min(MAX_BATCH, int((self._most + number * most / seconds) / 2)))
 
     def _change_over(self) -> None:
         """Go on by the next rule set, if one is due. Between two batches: no batch is judged by two sets."""
@@ -212,6 +226,7 @@ class Pipeline:
         held, self._held = self._held, []
         for waiting in held:
             self._sort(waiting, claimed, batch)
+        hurried = False
         while len(batch) < self._most and len(self._held) < MAX_BATCH:
             idle = flying is None and not batch and not self._held
             try:
@@ -221,6 +236,10 @@ class Pipeline:
             if taken is None:
                 return batch, True
             self._sort(taken, claimed, batch)
+            urgent = is_urgent(taken.submission.event)
+            if hurried and not urgent:
+                break  # holds come first, and what is none would make them wait
+            hurried = hurried or urgent
         return batch, False
 
     def _sort(self, waiting: Waiting, claimed: set[str], batch: list[Waiting]) -> None:
@@ -249,7 +268,7 @@ class Pipeline:
         """Commit and answer; False when the batch has to be decided again."""
         try:
             seconds, told = flying.flight.land(self._clock().timestamp())
-            self._committing = seconds
+            self._committing += seconds
         except Exception as error:
             self._failed(flying.flight, error)
             return False

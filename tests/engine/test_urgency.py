@@ -1,15 +1,25 @@
 """Holds go first, and the order of each lot is kept all the same."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
+from engine.answer import Answer
+from engine.clock import Clock
 from engine.decoding import decode_event
+from engine.errors import LotgateError
+from engine.events import Event
+from engine.inbox import Waiting
+from engine.pipeline import Pipeline
+from engine.store.opening import Store
 from engine.submission import Submission, submission
 from engine.urgency import UrgentFirst
+from rules.judge import TwoChannelJudge
+from rules.rulebook import RuleBook
 
 DATA: dict[str, dict[str, Any]] = {
     "hold.applied.v1": {"hold": "H", "reason": {"code": "R"}},
@@ -65,3 +75,42 @@ def test_events_that_share_a_lot_are_never_swapped_and_none_is_lost(sent: list[A
         for other in taken[at + 1 :]:
             if set(one.submission.touched) & set(other.submission.touched):
                 assert one.number < other.number
+
+
+class Line:
+    """What a committer finds waiting, and in which batches it answers."""
+
+    def __init__(self, events: list[Event]) -> None:
+        self._queue: UrgentFirst[Waiting] = UrgentFirst()
+        for number, event in enumerate(events):
+            self._queue.put(Waiting(submission(event, "me"), None, number))
+        self.batches: list[list[str]] = []
+        self.taken = 0
+        #: How many had been taken when the first batch was answered.
+        self.taken_before = 0
+
+    def take(self, wait: bool) -> Waiting | None:
+        self.taken += 1
+        return self._queue.take() if len(self._queue) else None
+
+    def answer(self, answers: Sequence[tuple[Waiting, Answer | LotgateError]]) -> None:
+        assert not any(isinstance(answer, LotgateError) for _, answer in answers)
+        self.taken_before = self.taken_before or self.taken
+        self.batches.append([str(w.submission.event.__struct_config__.tag) for w, _ in answers])
+
+
+def test_a_hold_is_committed_in_a_small_batch_that_waits_for_no_other(
+    store: Store, judge: TwoChannelJudge, rulebook: RuleBook, clock: Clock, plant: Any
+) -> None:
+    plant.receive("HELD")
+    plant.pipeline.stop()
+    data = {"item": "RING-74", "revision": "A", "quantity": {"value": "1", "unit": "ea"}, "supplier": "ACME"}
+    receipts = [plant.event("lot.received.v1", f"L{n}", data | {"receipt": f"GR-{n}"}) for n in range(200)]
+    hold = plant.event("hold.applied.v1", "HELD", {"hold": "H", "reason": {"code": "R"}})
+    line = Line([*receipts, hold])
+    Pipeline(store, judge, rulebook, clock).run(line)
+    first, *others = line.batches
+    assert first[0] == "hold.applied.v1"
+    assert len(first) <= 2, "nothing that could make it wait came along, but for the one that ended its batch"
+    assert line.taken_before == len(first), "it was committed before another batch was taken"
+    assert len(first) + sum(map(len, others)) == 201
