@@ -2,7 +2,10 @@
 
 import argparse
 import json
+import sys
+import time
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -15,14 +18,16 @@ from engine.settings import Settings
 
 
 def audit(options: argparse.Namespace, settings: Settings) -> int:
-    """Export a lot, sign its head, show the public key, or verify an archive; 1 when something in it does not hold."""
-    if options.action != "key" and not options.what:
+    """Export a lot, sign it or everything, show the public key, or verify an archive; 1 when that does not hold."""
+    if options.action not in ("key", "checkpoint") and not options.what:
         raise Failure("say which archive" if options.action == "verify" else "say which lot", WRONG)
     if options.action == "verify":
         return _verify(options)
     client = Client(options, settings)
     if options.action == "key":
         return _put(options, client.json(client.call("GET", "/v1/checkpoints/key"))["public_key"].rstrip())
+    if options.action == "checkpoint" and not options.what:
+        return _put(options, json.dumps(_everything(client), indent=2))
     if options.action == "checkpoint":
         found = client.json(client.call("GET", f"/v1/lots/{quote(options.what, safe='')}/checkpoint"))
         return _put(options, json.dumps(found, indent=2))
@@ -36,6 +41,17 @@ def audit(options: argparse.Namespace, settings: Settings) -> int:
         raise Failure(f"{file} cannot be written: {error}", WRONG) from None
     print(f"{file}: {len(answer.content)} bytes")
     return DONE
+
+
+def _everything(client: Client) -> Any:
+    """A checkpoint of everything, when it is made."""
+    while True:
+        answer = client.call("POST", "/v1/checkpoints")
+        found = client.json(answer)
+        if answer.status_code != 202:
+            return found
+        sys.stderr.write("a checkpoint over a long history is being made …\n")
+        time.sleep(1.0)
 
 
 def _put(options: argparse.Namespace, text: str) -> int:

@@ -138,7 +138,7 @@ def test_others_verify_it_by_what_the_handbook_says(plant: Any, signed: Installa
     assert said == signed_bytes(one)
     assert is_signed(one.signature, said, KEY.public_key())
     assert digest_of(one) == hashlib.sha256(said).hexdigest()
-    lines = [f'["lotgate.line.v1",{l.position},"{l.lot}",{l.version},"{l.hash}"]'.encode() for l in signed.lines(1)]
+    lines = [f'["lotgate.line.v1",{o.position},"{o.lot}",{o.version},"{o.hash}"]'.encode() for o in signed.lines(1)]
     assert lines[0] == line_bytes(*[getattr(signed.lines(1)[0], f) for f in ("position", "lot", "version", "hash")])
     assert defined(lines).hex() == one.root
     pages = signed.lines(1, limit=3)
