@@ -34,10 +34,12 @@ LINE_FORMAT = "lotgate.line.v1"
 GENESIS = "0" * 64
 #: Leaves a row of checkpoint_blocks: a power of two, so that a block is a branch of the tree.
 BLOCK = 256
-#: Blocks that one transaction writes: short, for on SQLite decisions wait for it.
-_TOGETHER = 16
+#: Blocks that one transaction writes: half a megabyte, for 16,384 entries.
+_TOGETHER = 64
 #: After each page of lines so much rest: whoever decides goes before.
 REST_SECONDS = 0.002
+#: On SQLite decisions wait while it writes: it rests so many times as long as that took, but no longer than this.
+_WRITING_RESTS, _MOST_REST_SECONDS = 20, 0.5
 
 
 class InstallationCheckpoint(Struct, frozen=True):
@@ -256,8 +258,10 @@ class InstallationCheckpoints:
         return True
 
     def _write_blocks(self, blocks: list[dict[str, Any]]) -> None:
+        began = time.monotonic()
         with self._store.engine.begin() as connection:
             _put_blocks(connection, blocks)
+        time.sleep(min(_MOST_REST_SECONDS, _WRITING_RESTS * (time.monotonic() - began)))
 
 
 #: What another process wrote is the same: the range says what is in it.
