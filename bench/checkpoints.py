@@ -1,9 +1,9 @@
 """``python -m bench.checkpoints``: what the first checkpoint over a long history costs, and who waits for it.
 
 Fills a database with entries of the size that decisions leave, signs them, holds them against the signature, and prints
-entries a second, the memory that grew, and what one more checkpoint costs. Then one caller after the other receives lots,
-without and while another process signs all of it, and the times until the answer are set beside each other. Writes
-var/bench-checkpoints.json.
+entries a second, the memory that grew, and what one more checkpoint costs. Then one caller after the other receives
+lots, without and while another process signs all of it, and the times until the answer are set beside each other.
+Writes var/bench-checkpoints.json.
 """
 
 import argparse
@@ -86,7 +86,8 @@ def answers(store: Store, number: int, mark: str, other: subprocess.Popen[bytes]
         if other is not None and other.poll() is not None:
             break
         event = decode_event(json.dumps({
-            "specversion": "1.0", "id": f"{mark}{n}", "source": "bench", "type": "lot.received.v1", "subject": f"{mark}{n}",
+            "specversion": "1.0", "id": f"{mark}{n}", "source": "bench", "type": "lot.received.v1",
+            "subject": f"{mark}{n}",
             "data": {"item": "RING-74", "revision": "A", "quantity": {"value": "1", "unit": "ea"}, "supplier": "ACME",
                      "receipt": f"{mark}{n}"},
         }).encode())  # fmt: skip

@@ -285,10 +285,16 @@ def read_page(store: Store, *, before: int | None = None, limit: int = 100) -> l
         return [_of(row) for row in connection.execute(query)]
 
 
+def read_from(connection: Connection, number: int) -> list[InstallationCheckpoint]:
+    """A checkpoint and those that followed, oldest first."""
+    query = select(*_COLUMNS).where(checkpoints.c.number >= number).order_by(checkpoints.c.number)
+    return [_of(row) for row in connection.execute(query)]
+
+
 def read_all(store: Store) -> list[InstallationCheckpoint]:
     """Every one, oldest first: a few hundred bytes each, some thousand in ten years of days."""
     with store.reads.connect() as connection:
-        return [_of(row) for row in connection.execute(select(*_COLUMNS).order_by(checkpoints.c.number))]
+        return read_from(connection, 0)
 
 
 def _of(row: Any) -> InstallationCheckpoint:

@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,6 +15,7 @@ from api.cli.client import Client
 from api.cli.main import DONE, FOUND, WRONG, Failure, counted, print_json
 from engine.audit import MAX_BYTES, ArchiveInvalid, verify_archive
 from engine.checkpoints import Checkpoint, key_id_of, read_public
+from engine.installation_checkpoints import InstallationCheckpoint
 from engine.settings import Settings
 
 
@@ -66,9 +68,13 @@ def _put(options: argparse.Namespace, text: str) -> int:
     return DONE
 
 
-def _kept(file: str) -> Checkpoint:
+def _kept(file: str) -> Checkpoint | InstallationCheckpoint:
+    content = Path(file).read_bytes()
     try:
-        return msgspec.json.decode(Path(file).read_bytes(), type=Checkpoint)
+        # Which of the two it is shows by what it has; what is neither is named as the one of a lot.
+        with suppress(msgspec.ValidationError):
+            return msgspec.json.decode(content, type=InstallationCheckpoint)
+        return msgspec.json.decode(content, type=Checkpoint)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Failure(f"{file} is no checkpoint: {error}", WRONG) from None
 
@@ -80,7 +86,9 @@ def _verify(options: argparse.Namespace) -> int:
             raise Failure(f"{file} is no archive of Lotgate: it is larger than any", WRONG)
         key = Path(options.key).read_bytes() if options.key else None
         kept = [_kept(name) for name in options.checkpoint or ()]
-        report = verify_archive(file.read_bytes(), key, kept)
+        of_lot = [one for one in kept if isinstance(one, Checkpoint)]
+        everything = [one for one in kept if isinstance(one, InstallationCheckpoint)]
+        report = verify_archive(file.read_bytes(), key, of_lot, everything)
         if options.certificate and report.certificate is not None:
             Path(options.certificate).write_text(report.certificate, encoding="utf-8")
     except OSError as error:
@@ -99,6 +107,9 @@ def _verify(options: argparse.Namespace) -> int:
         entries, files = counted(report.entries, "entry", "entries"), counted(report.files, "file", "files")
         print(f"lot {report.lot}: {entries}, {files}, " + ("broken" if report.problems else "everything holds"))
         print(f"head {report.head}")
+        if report.included and not report.problems:
+            newest = "" if report.checkpoint == report.newest_checkpoint else f" (newest: {report.newest_checkpoint})"
+            print(f"in checkpoint {report.checkpoint} of everything{newest}, up to version {report.included}")
         if key is not None and not report.problems:
             print(f"signed by the key {key_id_of(read_public(key))}")
     return FOUND if report.problems else DONE

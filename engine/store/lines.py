@@ -1,7 +1,7 @@
 """The journal as lines in commit order: (place, lot, version, hash) of every entry. What checkpoints are signed over.
 
 The order is that of the feed (engine/store/feed.py). Reads are short and in pages: nobody waits for them. Whatever
-moves entries elsewhere keeps their lines, and :func:`read_lines` gives them from there too: nobody else asks for them.
+moves entries elsewhere keeps their lines, and this room gives them from there too: nobody else asks for lines.
 """
 
 from collections.abc import Iterator
@@ -55,6 +55,23 @@ def read_lines(connection: Connection, dialect: str, after: Place | None, upto: 
         values |= {"after_position": after[1]} | ({"after_order": after[0]} if dialect == "postgresql" else {})
     query = _LINES[dialect].format(after=_AFTER[dialect] if after is not None else "")
     return [Line(*row) for row in connection.execute(text(query), values)]
+
+
+_LAST = {
+    "sqlite": "SELECT 0, position, lot, version, hash FROM journal WHERE lot = :lot AND version <= :version"
+    " AND position <= :position ORDER BY version DESC LIMIT 1",
+    "postgresql": "SELECT commit_order, position, lot, version, hash FROM journal WHERE lot = :lot"
+    " AND version <= :version AND (commit_order, position) <= (:order, :position) ORDER BY version DESC LIMIT 1",
+}
+
+
+def read_last_line(connection: Connection, dialect: str, lot: str, version: int, upto: Place) -> Line | None:
+    """The newest line of a lot up to a version and a place."""
+    values: dict[str, str | int] = {"lot": lot, "version": version, "position": upto[1]}
+    if dialect == "postgresql":
+        values["order"] = upto[0]
+    row = connection.execute(text(_LAST[dialect]), values).first()
+    return None if row is None else Line(*row)
 
 
 def lines_between(store: Store, after: Place | None, upto: Place) -> Iterator[list[Line]]:

@@ -109,3 +109,16 @@ def test_one_that_was_kept_shows_on_the_command_line_what_an_operator_took_away(
                   ["--key", "nowhere"], ["--lot", gone, "--checkpoint", "kept-1.json"]):  # fmt: skip
         wrong = run(own, "verify", *words)
         assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1), wrong.stderr
+
+
+def test_an_archive_is_held_against_a_checkpoint_of_everything(own: Service, receipt: Receipt) -> None:
+    lot = own.submit(receipt()).json()["lot"]
+    assert run(own, "audit", "checkpoint", "--out", "kept.json").returncode == 0
+    assert run(own, "audit", "export", lot, "--out", "a.zip").returncode == 0
+    good = run(own, "audit", "verify", "a.zip", "--checkpoint", "kept.json")
+    assert (good.returncode, good.stdout.splitlines()[-1]) == (0, "in checkpoint 1 of everything, up to version 2")
+    other = json.loads((own.home / "kept.json").read_text()) | {"lots": 9}
+    (own.home / "other.json").write_text(json.dumps(other))
+    bad = run(own, "audit", "verify", "a.zip", "--checkpoint", "other.json")
+    assert bad.returncode == 1
+    assert "kept checkpoint 1" in bad.stdout
