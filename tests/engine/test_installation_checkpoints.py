@@ -1,7 +1,10 @@
 """Checkpoints of the whole journal: whatever is taken away, put in or rewritten shows, and only one process makes each."""
 
 import hashlib
+import subprocess
+import sys
 import threading
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from engine import installation_checkpoints as made_by
@@ -33,6 +36,7 @@ from engine.settings import Settings
 from engine.store.opening import Store
 from engine.store.reading import Reading
 
+ROOT = Path(__file__).resolve().parents[2]
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 KEYS = {Signer(KEY).public.key_id: KEY.public_key()}
 
@@ -191,6 +195,66 @@ def test_whoever_dies_in_the_middle_leaves_nothing_that_is_in_the_way(
     assert signed.get(1).entries == 280, "it goes as far as was said when it was begun"
     assert found(store) == []
     assert not signed.is_due(timedelta(0))
+
+
+def write(connection: Connection, *lots: str) -> None:
+    """Journal entries; what is in them is not looked at here."""
+    connection.execute(text(
+        'INSERT INTO journal (lot, version, kind, "trigger", type, source, event_id, recorded_at, principal, state_before,'
+        " state_after, rule_set, data, evidence, prev_hash, hash) VALUES (:lot, 1, 'event', 'receive', 'lot.received.v1',"
+        " 's', :lot, '2026-11-23T08:00:00.000000Z', 'p', 'absent', 'received', 'r', '{}', '{}', '0', :lot)"
+    ), [{"lot": lot} for lot in lots])  # fmt: skip
+
+
+def test_what_commits_late_is_in_one_all_the_same(store: Store, signed: InstallationCheckpoints) -> None:
+    """On PostgreSQL an entry may become visible behind one that has a higher position."""
+    if store.dialect == "sqlite":
+        pytest.skip("SQLite has one writer")
+    with store.engine.begin() as early:
+        write(early, "EARLY")
+        with store.engine.begin() as late:
+            write(late, "LATE")
+        assert signed.make() is None, "EARLY may still come before it"
+    one = made(signed)
+    assert [line.lot for line in signed.lines(1)] == ["EARLY", "LATE"]
+    assert (one.entries, found(store)) == (2, [])
+
+
+_STUCK = """
+import sys, time
+from pathlib import Path
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from engine.checkpoints import Signer
+from engine.clock import system_clock
+from engine.installation_checkpoints import InstallationCheckpoints
+from engine.store.opening import open_store
+key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+store = open_store(sys.argv[1], Path(sys.argv[2]))
+InstallationCheckpoints(store, Signer(key), system_clock).make(lambda read: time.sleep(600) if read > 17_000 else None)
+"""
+
+
+def test_a_process_that_is_killed_while_it_makes_one_leaves_it_to_the_next(
+    store: Store, signed: InstallationCheckpoints, database_url: str, tmp_path: Path
+) -> None:
+    with store.engine.begin() as connection:
+        write(connection, *(f"L{number}" for number in range(18_000)))
+    with subprocess.Popen([sys.executable, "-c", _STUCK, database_url, str(tmp_path)], cwd=ROOT) as process:
+        deadline = time.monotonic() + 60
+        with store.reads.connect() as connection:
+            blocks = text("SELECT count(*) FROM checkpoint_blocks")
+            while not connection.execute(blocks).scalar():
+                connection.rollback()
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+        process.kill()
+    with store.engine.begin() as connection:
+        write(connection, "MEANWHILE")
+    last = made(signed)
+    assert (signed.get(1).entries, last.number, last.entries) == (18_000, 2, 1)
+    assert found(store) == []
+    with store.reads.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM checkpoint_blocks WHERE number = 1")).scalar() == 71
 
 
 def test_it_is_due_by_time(plant: Any, signed: InstallationCheckpoints, clock: Any) -> None:
