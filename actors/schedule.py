@@ -221,13 +221,18 @@ def inlets(engine: Engine, deciding: threading.Lock, stop: threading.Event) -> l
     return [Inlet(path, around) for path in files_of(engine.settings)]
 
 
-def keeper_of(engine: Engine, stop: threading.Event) -> Keeper:
-    """Who makes checkpoints and hands them out."""
-    settings = engine.settings
-    checkpoints = InstallationCheckpoints(engine.store, signer_of(settings), engine.clock)
-    return Keeper(
-        checkpoints, engine.ledger.tasks, settings.checkpoint_hours, settings.checkpoint_dir, stop.is_set
-    )  # fmt: skip
+def keep_checkpoints(engine: Engine, stop: threading.Event) -> Callable[[], None]:
+    """Makes checkpoints and hands them out. A key that cannot be used stops nothing else: it is said every round."""
+    settings, made = engine.settings, list[Keeper]()
+
+    def look() -> None:
+        if not made:
+            checkpoints = InstallationCheckpoints(engine.store, signer_of(settings), engine.clock)
+            hours, folder = settings.checkpoint_hours, settings.checkpoint_dir
+            made.append(Keeper(checkpoints, engine.ledger.tasks, hours, folder, stop.is_set))
+        made[0].look()
+
+    return look
 
 
 def _plan(teller: Teller) -> None:
@@ -268,11 +273,10 @@ def main(settings: Settings) -> int:
     # What waits for other systems has threads of its own: the sweeper must never wait for a mail server.
     teller = Teller(ledger.tasks, Notices(engine.store, now), channels(settings, now), settings.notify_repeat_s)
     reading = Reconciler(settings, Drift(engine.store, now), ledger, now, engine.pipeline, deciding, stop.is_set)
-    keeper = keeper_of(engine, stop)
     asides = [
         [Task("notices", NOTICE_SECONDS, lambda: _plan(teller))],
         # Only reads entries, and may read very many.
-        [Task("checkpoints", CHECKPOINT_SECONDS, keeper.look)],
+        [Task("checkpoints", CHECKPOINT_SECONDS, keep_checkpoints(engine, stop))],
         [Task("targets", ONCE_SECONDS, lambda: greet_targets(engine))],
         # Only reads lots: however many orders are watched, holds pass to families in the meantime.
         [Task("orders", SIGNAL_SECONDS, lambda: watch_orders(signals, engine))],
