@@ -27,6 +27,7 @@ _ROUND = 500
 class NotKept(LotgateError):
     """A checkpoint could not be written where it is to be kept."""
 
+    code = "checkpoint-not-kept"
     title = "A checkpoint could not be kept"
 
 

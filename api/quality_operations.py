@@ -134,7 +134,8 @@ QUALITY: tuple[Operation, ...] = (
     reading("/v1/lots/{lot}/checkpoint", "checkpoint", "The head of a lot's journal, signed by this installation.",
             Checkpoint, LOT),
     Operation(
-        method="post", path="/v1/checkpoints", id="make_checkpoint", role="sign", problems=(404, 503),
+        method="post", path="/v1/checkpoints", id="make_checkpoint", role="sign",
+        problems=(404, 409, 503),
         answers={201: InstallationCheckpoint, 200: InstallationCheckpoint, 202: UnderWay},
         summary="Sign every entry that no checkpoint is over yet; the newest where there is none.",
     ),

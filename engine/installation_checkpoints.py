@@ -108,7 +108,9 @@ class Made(Struct, frozen=True):
 class JournalBehind(LotgateError):
     """The journal ends before what was signed: entries were taken away."""
 
+    code = "journal-behind"
     title = "The journal ends before what was signed"
+    status = 409
 
 
 _COLUMNS = tuple(checkpoints.c)
