@@ -30,7 +30,7 @@ from engine.runtime import Front
 log = logging.getLogger("lotgate.api")
 
 #: Whoever asks for a checkpoint waits so long; the first one over a long history is made in the background.
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 5.0
 
 
 class SignedLine(Struct, frozen=True):

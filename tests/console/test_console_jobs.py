@@ -151,10 +151,12 @@ def test_a_result_that_another_release_wrote_is_said_to_be_one(store: Store, clo
 # -- two real web processes ------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def two(tmp_path: Path, new_postgres: Callable[[], str]) -> Iterator[tuple[Service, Service, str]]:
+@pytest.fixture(scope="module")
+def two(
+    tmp_path_factory: pytest.TempPathFactory, new_postgres: Callable[[], str]
+) -> Iterator[tuple[Service, Service, str]]:
     """Two web processes on one PostgreSQL, as behind a balancer."""
-    url, made = new_postgres(), []
+    url, made, tmp_path = new_postgres(), list[Service](), tmp_path_factory.mktemp("two")
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         shared = {"webhook_key": "x" * 32, "database_url": url, "channel": "reference"}
@@ -173,6 +175,20 @@ def until(what: Callable[[], bool], seconds: float = 30) -> None:
     while not what():
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_a_checkpoint_that_takes_long_is_promised_and_comes(
+    two: tuple[Service, Service, str], receipt: Callable[..., dict[str, Any]]
+) -> None:
+    one, other, url = two
+    assert one.submit(receipt()).status_code == 201
+    with psycopg.connect(url) as database:
+        database.execute("LOCK TABLE checkpoint_blocks IN ACCESS EXCLUSIVE MODE")
+        promised = one.http.post("/v1/checkpoints")
+        assert (promised.status_code, promised.headers["retry-after"]) == (202, "5")
+        assert other.http.get("/v1/checkpoints").json()["data"] == []
+        database.rollback()
+    until(lambda: [c["number"] for c in other.http.get("/v1/checkpoints").json()["data"]] == [1])
 
 
 def test_a_killed_web_process_takes_its_work_with_it_and_the_other_says_so(
