@@ -49,10 +49,10 @@ def verify(options: argparse.Namespace, settings: Settings) -> int:
             print(f"lot {broken.lot}, version {broken.version}: {broken.problem}")
         for words in [*wrong, *(signed.problems if signed else ())]:
             print(words)
-        words = "every chain holds and every fold equals its lot" if report.intact else "see above"
-        print(f"{counted(report.lots, 'lot', 'lots')}, {counted(report.entries, 'entry', 'entries')}: {words}.")
         if signed is not None:
             _say(signed)
+        words = "every chain holds and every fold equals its lot" if report.intact else "see above"
+        print(f"{counted(report.lots, 'lot', 'lots')}, {counted(report.entries, 'entry', 'entries')}: {words}.")
     whole = report.intact and not wrong and not (signed and signed.problems)
     return DONE if whole else FOUND
 
