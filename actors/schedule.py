@@ -16,12 +16,15 @@ from actors.broker import Doorbell
 from actors.inbound.format import files_of
 from actors.inbound.sink import OwnSink
 from actors.inbound.watch import Around, Inlet
+from actors.keeping import Keeper
 from actors.notify import Channel, Teller, channels
 from actors.reconcile import Reconciler, reconcile_due
+from engine.checkpoints import signer_of
 from engine.clock import instant
 from engine.drift import Drift
 from engine.errors import LotgateError
 from engine.family import pass_holds_on
+from engine.installation_checkpoints import InstallationCheckpoints
 from engine.ledger import Ledger
 from engine.notices import Notices
 from engine.processes import Processes
@@ -53,6 +56,8 @@ COUNT_PATIENCE_SECONDS = 1.0
 NOTICE_SECONDS = 1.0
 READ_BACK_SECONDS = 2.0
 MAKE_UP_SECONDS = 15.0
+#: How soon a checkpoint that is due is begun, and one that was made is handed out.
+CHECKPOINT_SECONDS = 10.0
 #: An inbound file says itself how often it is due.
 INBOUND_SECONDS = 0.2
 #: Routes change when the process starts anew.
@@ -216,6 +221,20 @@ def inlets(engine: Engine, deciding: threading.Lock, stop: threading.Event) -> l
     return [Inlet(path, around) for path in files_of(engine.settings)]
 
 
+def keep_checkpoints(engine: Engine, stop: threading.Event) -> Callable[[], None]:
+    """Makes checkpoints and hands them out. A key that cannot be used stops nothing else: it is said every round."""
+    settings, made = engine.settings, list[Keeper]()
+
+    def look() -> None:
+        if not made:
+            checkpoints = InstallationCheckpoints(engine.store, signer_of(settings), engine.clock)
+            hours, folder = settings.checkpoint_hours, settings.checkpoint_dir
+            made.append(Keeper(checkpoints, engine.ledger.tasks, hours, folder, stop.is_set))
+        made[0].look()
+
+    return look
+
+
 def _plan(teller: Teller) -> None:
     teller.plan()
 
@@ -256,6 +275,8 @@ def main(settings: Settings) -> int:
     reading = Reconciler(settings, Drift(engine.store, now), ledger, now, engine.pipeline, deciding, stop.is_set)
     asides = [
         [Task("notices", NOTICE_SECONDS, lambda: _plan(teller))],
+        # Only reads entries, and may read very many.
+        [Task("checkpoints", CHECKPOINT_SECONDS, keep_checkpoints(engine, stop))],
         [Task("targets", ONCE_SECONDS, lambda: greet_targets(engine))],
         # Only reads lots: however many orders are watched, holds pass to families in the meantime.
         [Task("orders", SIGNAL_SECONDS, lambda: watch_orders(signals, engine))],

@@ -106,6 +106,8 @@ def create_app(settings: Settings) -> Application:
     health = Health(engine, bell.state)
     tail = Tail(Feed(engine.store), lambda: health.draining)
     lookup = Lookup(settings, engine.store, engine.clock)
+    processes = Processes(engine.store, engine.clock)
+    identity = processes.name("web")
 
     @contextlib.asynccontextmanager
     async def life(_: Litestar) -> AsyncIterator[None]:
@@ -118,7 +120,7 @@ def create_app(settings: Settings) -> Application:
             run_in_threads(settings, engine.ledger, bell, spans) if settings.redis_url == WITHOUT_REDIS else None
         )
         here = contextlib.ExitStack()
-        here.enter_context(Processes(engine.store, engine.clock).alive("web"))
+        here.enter_context(processes.alive("web", identity))
         try:
             yield
         finally:
@@ -164,7 +166,7 @@ def create_app(settings: Settings) -> Application:
             *rule_set_routes(engine, patience),
             *subscription_routes(engine, patience),
             *health_routes(health, engine),
-            console(engine, patience, permits, keys, sessions, provider, tail, health, bell.ring, check_hold),
+            console(engine, patience, permits, keys, sessions, provider, tail, health, bell.ring, check_hold, identity),
             healthz,
             openapi_document,
             *schema_routes(),

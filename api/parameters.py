@@ -87,6 +87,7 @@ TARGET_NAME = Parameter("target", "Its name, such as erp or wms.", place="path",
 TASK = Parameter("task", "Number of the task.", {"type": "integer", "minimum": 1}, "path", True)
 SUBSCRIPTION = Parameter("subscription", "Its id: `hook-` and 8 digits.", place="path", required=True)
 HOLD = Parameter("hold", "Its id.", place="path", required=True)
+NUMBER = Parameter("number", "Its number.", {"type": "integer", "minimum": 1}, "path", True)
 RECALL = Parameter("recall", "Its id.", place="path", required=True)
 KIND = Parameter(
     "kind", "inspection-plan, fact, order, allocation, customer, calendar, routing, hold-reason or shelf-life.",

@@ -117,6 +117,13 @@ _ROWS = (
         "Do what `detail` says. `lotgate rules show` lists what stands between a set and its approval.",
     ),
     ProblemType(
+        "journal-behind",
+        "The journal ends before what was signed",
+        409,
+        "Entries that a checkpoint was signed over are not in the journal any more: nothing can be signed behind them.",
+        "Keep the database as it is and run `lotgate verify`; somebody with access to it has to say what was done.",
+    ),
+    ProblemType(
         "transition-not-allowed",
         TITLES["transition-not-allowed"],
         409,
@@ -270,6 +277,13 @@ _ROWS = (
         500,
         "The service was started with a setting that it cannot use.",
         "The log names the variable, its value and the form it should have.",
+    ),
+    ProblemType(
+        "checkpoint-not-kept",
+        "A checkpoint could not be kept",
+        500,
+        "A checkpoint could not be written to the folder of `LOTGATE_CHECKPOINT_DIR`; it is written again later.",
+        "The log of the clock process and a task say why; mend the folder.",
     ),
     ProblemType(
         "notice-not-sent",

@@ -5,6 +5,7 @@ from typing import Any
 from msgspec import Raw
 
 from actors.lookup import Elsewhere
+from api.audit import SignedLine, UnderWay
 from api.epcis import Capture
 from api.holds import HeldLots, LiftHold
 from api.parameters import (
@@ -17,6 +18,7 @@ from api.parameters import (
     KIND,
     LIMIT,
     LOT,
+    NUMBER,
     OPERATION,
     ORDER,
     RECALL,
@@ -33,6 +35,7 @@ from api.signing import Sign
 from api.views import Page
 from engine.answer import Decision
 from engine.checkpoints import Checkpoint, PublicKey
+from engine.installation_checkpoints import InstallationCheckpoint
 from engine.kpi import Kpi
 from engine.operation_gate import OperationGate, OperationLine, OrderGate
 from engine.quality_lists import RecordLine
@@ -130,6 +133,18 @@ QUALITY: tuple[Operation, ...] = (
     ),
     reading("/v1/lots/{lot}/checkpoint", "checkpoint", "The head of a lot's journal, signed by this installation.",
             Checkpoint, LOT),
+    Operation(
+        method="post", path="/v1/checkpoints", id="make_checkpoint", role="sign",
+        problems=(404, 409, 503),
+        answers={201: InstallationCheckpoint, 200: InstallationCheckpoint, 202: UnderWay},
+        summary="Sign every entry that no checkpoint is over yet; the newest where there is none.",
+    ),
+    reading("/v1/checkpoints", "checkpoints", "Checkpoints of everything, newest first.",
+            Page[InstallationCheckpoint], CURSOR, LIMIT),
+    reading("/v1/checkpoints/{number}", "one_checkpoint", "A checkpoint of everything.", InstallationCheckpoint,
+            NUMBER),
+    reading("/v1/checkpoints/{number}/lines", "checkpoint_lines", "The entries that a checkpoint is over, in order.",
+            Page[SignedLine], NUMBER, CURSOR, LIMIT),
     reading("/v1/checkpoints/key", "checkpoint_key", "The public key that verifies checkpoints.", PublicKey),
     reading("/v1/lots/{lot}/systems", "ask_systems", "What ERP, WMS and the others say of a lot now.", Elsewhere, LOT,
             more=(404, 503)),

@@ -14,7 +14,7 @@ ROLES: dict[str, str] = {
     "inspect": "inspection results, reinspections, stated facts; holds",
     "hold": "holds, and lifting them",
     "release": "releasing lots, dispositions, shelf life; holds",
-    "sign": "electronic signatures",
+    "sign": "electronic signatures; checkpoints of the whole record",
     "edit-reference": "reference data: inspection plans, facts of items and suppliers, orders, allocations",
     "edit-rules": "staging rule sets, control limits",
     "approve-rules": "approving, activating, withdrawing and rolling back rule sets; sampling by order",

@@ -39,6 +39,8 @@ _PROBLEMS: dict[str, tuple[str, ...]] = {
     _LATER: ("rate-limited", "overloaded", "store-unavailable", "store-not-migrated"),
     _FAULT: ("internal-error",),
     "lotgatenoticeswaiting": ("notice-not-sent",),
+    "task-journal-behind": ("journal-behind",),
+    "task-checkpoint-not-kept": ("checkpoint-not-kept",),
     "lotgatereadbackold": ("target-not-read",),
 }  # fmt: skip
 _BY_CODE = {code: section for section, codes in _PROBLEMS.items() for code in codes}

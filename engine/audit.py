@@ -3,8 +3,8 @@
 A zip file: the lot, its journal, results, holds, deliveries, where it came from, every rule set that judged it, a
 certificate for people, and ``manifest.json`` with the SHA-256 of each of these. Verification needs no database: the
 sums, the hash chain, the fold of the journal, the holds against that fold, each result against the journal entry that
-recorded it, each signature against the entry that was signed, the checkpoint
-against the head and the key that signed it, each rule set against its digest, the certificate
+recorded it, each signature against the entry that was signed, the checkpoint against the head and the key that signed
+it, the proof of inclusion against the checkpoints of everything, each rule set against its digest, the certificate
 against what is made of all this. What may not enter: HTTP, changes of anything.
 """
 
@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from engine import events as ev
 from engine.certificate import certificate
@@ -25,6 +26,8 @@ from engine.checkpoints import Checkpoint, PublicKey, Signer, contradiction, pro
 from engine.clock import Clock, instant
 from engine.consequences import decode_data
 from engine.holds import HoldLine, lines_of
+from engine.inclusion import Inclusion, contradictions, prove
+from engine.installation_checkpoints import InstallationCheckpoint
 from engine.journal import Entry, verify_lot
 from engine.ledger import DeliveryLine, Ledger
 from engine.lot import Lot
@@ -38,6 +41,7 @@ FORMAT = "lotgate.audit.v1"
 MANIFEST = "manifest.json"
 CERTIFICATE = "certificate.html"
 CHECKPOINT = "checkpoint.json"
+INCLUSION = "inclusion.json"
 #: Rows that are read at a time.
 PAGE = 500
 #: A larger archive is not read: nothing of ours comes near it.
@@ -78,6 +82,11 @@ class AuditReport(Struct, frozen=True):
     notes: list[str]
     #: The certificate made anew of the evidence; None where that does not hold.
     certificate: str | None
+    #: Up to which version the journal is in a checkpoint of everything; 0: none is shown to be.
+    included: int = 0
+    #: That checkpoint's number, and the newest in the archive; 0: there is none.
+    checkpoint: int = 0
+    newest_checkpoint: int = 0
 
 
 class Audits:
@@ -85,6 +94,7 @@ class Audits:
 
     def __init__(self, store: Store, clock: Clock, sets: RuleSets, signer: Signer) -> None:
         self._signer = signer
+        self._store = store
         self._reading = Reading(store)
         self._ledger = Ledger(store, clock)
         self._genealogy = Genealogy(store)
@@ -120,6 +130,9 @@ class Audits:
         }
         made_at, release = instant(self._clock()), release_of("lotgate")
         files[CHECKPOINT] = _encode(self._signer.sign(lot.id, lot.version, lot.head, made_at))
+        proof = prove(self._store, lot.id, lot.version)
+        if proof is not None:
+            files[INCLUSION] = _encode(proof)
         for digest in sorted({entry.rule_set for entry in entries}):
             for name, text in self._sets.files(digest).items():
                 files[f"rules/{digest.removeprefix('sha256:')}/{name}"] = text.encode()
@@ -176,11 +189,14 @@ class _Evidence(Struct, frozen=True):
     genealogy: Trace
 
 
-def verify_archive(content: bytes, key: bytes | None = None, kept: Sequence[Checkpoint] = ()) -> AuditReport:
+def verify_archive(
+    content: bytes, key: bytes | None = None, kept: Sequence[Checkpoint] = (),
+    everything: Sequence[InstallationCheckpoint] = (),
+) -> AuditReport:  # fmt: skip
     """Everything that can be held against each other in an archive. Raises ArchiveInvalid for what is none.
 
     ``key``: public key (PEM) that has to have signed its checkpoint, ValueError for what is none; ``kept``: checkpoints
-    that somebody kept, of this lot as it was before.
+    that somebody kept, of this lot as it was before; ``everything``: kept checkpoints of everything.
     """
     files = _unzipped(content)
     try:
@@ -190,6 +206,7 @@ def verify_archive(content: bytes, key: bytes | None = None, kept: Sequence[Chec
     if manifest.format != FORMAT:
         raise ArchiveInvalid(f"its format is {manifest.format}; this release reads {FORMAT}")
     problems, notes, page, entries = list(_sums(manifest, files)), [], None, 0
+    proof: Inclusion | None = None
     try:
         evidence = _typed(files)
     except msgspec.DecodeError as error:
@@ -199,6 +216,8 @@ def verify_archive(content: bytes, key: bytes | None = None, kept: Sequence[Chec
         problems += _contradictions(manifest, evidence)
         problems += _rule_sets(evidence.entries, files)
         problems += _checkpoints(manifest, evidence.entries, files.get(CHECKPOINT), key, kept)
+        proof, found = _inclusion(manifest, evidence.entries, files.get(INCLUSION), key, everything)
+        problems += found
         if not problems:
             page = certificate(evidence.lot, evidence.entries, evidence.holds, evidence.deliveries)
             if files.get(CERTIFICATE) == page.encode():
@@ -207,7 +226,11 @@ def verify_archive(content: bytes, key: bytes | None = None, kept: Sequence[Chec
                 problems.append(f"{CERTIFICATE} does not say what the evidence says")
             else:
                 notes.append(f"{CERTIFICATE} is of release {manifest.release}, whose words this one does not know")
-    return AuditReport(manifest.lot, entries, len(files), manifest.head, problems, notes, page)
+    report = AuditReport(manifest.lot, entries, len(files), manifest.head, problems, notes, page)
+    if proof is None:
+        return report
+    numbers = [one.number for one in proof.checkpoints]
+    return replace(report, included=proof.version, checkpoint=numbers[0], newest_checkpoint=numbers[-1])
 
 
 def _read(content: bytes, kind: type[T]) -> T:
@@ -326,6 +349,23 @@ def _checkpoints(
         unsigned = None if public is None else problem_of(one, public)
         if unsigned is not None:
             yield unsigned
+
+
+def _inclusion(
+    manifest: Manifest, entries: list[Entry], file: bytes | None, key: bytes | None,
+    everything: Sequence[InstallationCheckpoint],
+) -> tuple[Inclusion | None, list[str]]:  # fmt: skip
+    """The proof that the journal is in a checkpoint of everything, where it is one, and what is wrong with it."""
+    if file is None:
+        none = f"there is no {INCLUSION}: that the lot is in a checkpoint of everything is not shown"
+        return None, [none] if everything else []
+    try:
+        proof = _read(file, Inclusion)
+    except msgspec.DecodeError as error:
+        return None, [f"{INCLUSION} cannot be read: {error}"]
+    by_version, public = {entry.version: entry for entry in entries}, None if key is None else read_public(key)
+    found = list(contradictions(proof, manifest.lot, by_version.get, public, everything))
+    return (None if found else proof), found
 
 
 def _rule_sets(entries: list[Entry], files: dict[str, bytes]) -> Iterator[str]:

@@ -10,7 +10,7 @@ import base64
 import binascii
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,6 +34,8 @@ from engine.settings import Settings
 FORMAT = "lotgate.checkpoint.v1"
 #: Name of the file in LOTGATE_HOME that holds the key.
 KEY_FILE = "signing.key"
+#: Beside it: the public keys (PEM) that signed before the key was changed, one after the other.
+FORMER_FILE = "signing.former"
 
 
 class Checkpoint(Struct, frozen=True):
@@ -75,10 +77,14 @@ class Signer:
         pem = self._key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         return PublicKey(self._id, "Ed25519", pem.decode())
 
+    def signature(self, said: bytes) -> str:
+        """The signature over ``said``, Base64."""
+        return base64.b64encode(self._key.sign(said)).decode()
+
     def sign(self, lot: str, version: int, head: str, now: str) -> Checkpoint:
         """A checkpoint of a lot's journal."""
-        signature = self._key.sign(signed_bytes(lot, version, head, now, self._id))
-        return Checkpoint(FORMAT, lot, version, head, now, self._id, base64.b64encode(signature).decode())
+        signature = self.signature(signed_bytes(lot, version, head, now, self._id))
+        return Checkpoint(FORMAT, lot, version, head, now, self._id, signature)
 
 
 def signer_of(settings: Settings) -> Signer:
@@ -134,6 +140,31 @@ def read_public(pem: bytes) -> Ed25519PublicKey:
     return key
 
 
+def known_keys(settings: Settings, more: Iterable[bytes] = ()) -> dict[str, Ed25519PublicKey]:
+    """The public keys that may have signed here, by their id: this installation's, those before it, and ``more`` (PEM).
+
+    None is made for asking. Raises SettingInvalid for what cannot be used, ValueError for what of ``more`` is none.
+    """
+    found: list[Ed25519PublicKey] = []
+    if settings.signing_key or (settings.home / KEY_FILE).exists():
+        found.append(read_public(signer_of(settings).public.public_key.encode()))
+    former = settings.home / FORMER_FILE
+    if former.exists():
+        try:
+            found += [read_public(pem) for pem in _several(former.read_bytes())]
+        except (OSError, ValueError) as error:
+            raise SettingInvalid(f"The keys of before in {former} cannot be used: {error}.") from None
+    for pems in more:
+        found += [read_public(pem) for pem in _several(pems)]
+    return {key_id_of(key): key for key in found}
+
+
+def _several(pems: bytes) -> list[bytes]:
+    """PEM blocks that lie one after the other; what is none stays whole, to be named as such."""
+    end = b"-----END PUBLIC KEY-----"
+    return [part + end for part in pems.split(end) if part.strip()] if end in pems else [pems]
+
+
 def key_id_of(key: Ed25519PublicKey) -> str:
     """Short name of a key."""
     return hashlib.sha256(key.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()[:16]
@@ -144,14 +175,21 @@ def signed_bytes(lot: str, version: int, head: str, signed_at: str, key_id: str)
     return msgspec.json.encode([FORMAT, lot, version, head, signed_at, key_id])
 
 
+def is_signed(signature: str, said: bytes, key: Ed25519PublicKey) -> bool:
+    """Did the holder of ``key`` make the signature (Base64) over ``said``?"""
+    try:
+        key.verify(base64.b64decode(signature, validate=True), said)
+    except (InvalidSignature, binascii.Error, ValueError):
+        return False
+    return True
+
+
 def problem_of(checkpoint: Checkpoint, key: Ed25519PublicKey) -> str | None:
     """Why the holder of ``key`` did not make the checkpoint; None: the holder did."""
     if checkpoint.format != FORMAT:
         return f"the checkpoint is of the format {checkpoint.format}; this release reads {FORMAT}"
     said = signed_bytes(checkpoint.lot, checkpoint.version, checkpoint.head, checkpoint.signed_at, checkpoint.key_id)
-    try:
-        key.verify(base64.b64decode(checkpoint.signature, validate=True), said)
-    except (InvalidSignature, binascii.Error, ValueError):
+    if not is_signed(checkpoint.signature, said, key):
         return f"the checkpoint was not signed by the key {key_id_of(key)}, or was changed"
     return None if checkpoint.key_id == key_id_of(key) else "the checkpoint names another key than signed it"
 

@@ -62,12 +62,16 @@ class Processes:
         """Has it said a word lately?"""
         return (self._clock() - parse_instant(process.seen_at)).total_seconds() < UNSEEN_SECONDS
 
+    def name(self, role: str) -> str:
+        """An id for this process, which no other has or had."""
+        return f"{role}/{socket.gethostname()}/{os.getpid()}/{instant(self._clock())}"
+
     @contextmanager
-    def alive(self, role: str) -> Iterator[None]:
-        """This process is alive meanwhile."""
+    def alive(self, role: str, identity: str = "") -> Iterator[None]:
+        """This process is alive meanwhile; ``identity``: what :meth:`name` gave, where others are to know it."""
         host, stop = socket.gethostname(), threading.Event()
         began = instant(self._clock())
-        identity = f"{role}/{host}/{os.getpid()}/{began}"
+        identity = identity or self.name(role)
         row: dict[str, str | int] = {
             "id": identity, "role": role, "host": host, "pid": os.getpid(), "release": version("lotgate"),
             "began_at": began,

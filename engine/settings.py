@@ -93,6 +93,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     webhook_key: str = ""
     #: Ed25519 key (PEM, PKCS #8) that signs checkpoints of journals; empty: a file in ``home``, made at the first run.
     signing_key: str = ""
+    #: A checkpoint of the whole journal is signed as often, where something is new; 0: only when somebody asks.
+    checkpoint_hours: Annotated[float, Meta(ge=0, le=8_760)] = 24.0
+    #: Directory that a copy of each is written to, for somebody else to keep; empty: none.
+    checkpoint_dir: str = ""
     #: A task that nobody has acknowledged is told again after this long.
     notify_repeat_s: Annotated[float, Meta(ge=1, le=604_800)] = 3600.0
     #: OpenID Connect provider whose tokens are accepted, as it calls itself; empty: API keys only.

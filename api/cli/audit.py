@@ -2,7 +2,11 @@
 
 import argparse
 import json
+import sys
+import time
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -11,18 +15,21 @@ from api.cli.client import Client
 from api.cli.main import DONE, FOUND, WRONG, Failure, counted, print_json
 from engine.audit import MAX_BYTES, ArchiveInvalid, verify_archive
 from engine.checkpoints import Checkpoint, key_id_of, read_public
+from engine.installation_checkpoints import InstallationCheckpoint
 from engine.settings import Settings
 
 
 def audit(options: argparse.Namespace, settings: Settings) -> int:
-    """Export a lot, sign its head, show the public key, or verify an archive; 1 when something in it does not hold."""
-    if options.action != "key" and not options.what:
+    """Export a lot, sign it or everything, show the public key, or verify an archive; 1 when that does not hold."""
+    if options.action not in ("key", "checkpoint") and not options.what:
         raise Failure("say which archive" if options.action == "verify" else "say which lot", WRONG)
     if options.action == "verify":
         return _verify(options)
     client = Client(options, settings)
     if options.action == "key":
         return _put(options, client.json(client.call("GET", "/v1/checkpoints/key"))["public_key"].rstrip())
+    if options.action == "checkpoint" and not options.what:
+        return _put(options, json.dumps(_everything(client), indent=2))
     if options.action == "checkpoint":
         found = client.json(client.call("GET", f"/v1/lots/{quote(options.what, safe='')}/checkpoint"))
         return _put(options, json.dumps(found, indent=2))
@@ -38,6 +45,17 @@ def audit(options: argparse.Namespace, settings: Settings) -> int:
     return DONE
 
 
+def _everything(client: Client) -> Any:
+    """A checkpoint of everything, when it is made."""
+    while True:
+        answer = client.call("POST", "/v1/checkpoints")
+        found = client.json(answer)
+        if answer.status_code != 202:
+            return found
+        sys.stderr.write("a checkpoint over a long history is being made …\n")
+        time.sleep(1.0)
+
+
 def _put(options: argparse.Namespace, text: str) -> int:
     if not options.out:
         print(text)
@@ -50,9 +68,13 @@ def _put(options: argparse.Namespace, text: str) -> int:
     return DONE
 
 
-def _kept(file: str) -> Checkpoint:
+def _kept(file: str) -> Checkpoint | InstallationCheckpoint:
+    content = Path(file).read_bytes()
     try:
-        return msgspec.json.decode(Path(file).read_bytes(), type=Checkpoint)
+        # Which of the two it is shows by what it has; what is neither is named as the one of a lot.
+        with suppress(msgspec.ValidationError):
+            return msgspec.json.decode(content, type=InstallationCheckpoint)
+        return msgspec.json.decode(content, type=Checkpoint)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Failure(f"{file} is no checkpoint: {error}", WRONG) from None
 
@@ -64,7 +86,9 @@ def _verify(options: argparse.Namespace) -> int:
             raise Failure(f"{file} is no archive of Lotgate: it is larger than any", WRONG)
         key = Path(options.key).read_bytes() if options.key else None
         kept = [_kept(name) for name in options.checkpoint or ()]
-        report = verify_archive(file.read_bytes(), key, kept)
+        of_lot = [one for one in kept if isinstance(one, Checkpoint)]
+        everything = [one for one in kept if isinstance(one, InstallationCheckpoint)]
+        report = verify_archive(file.read_bytes(), key, of_lot, everything)
         if options.certificate and report.certificate is not None:
             Path(options.certificate).write_text(report.certificate, encoding="utf-8")
     except OSError as error:
@@ -83,6 +107,9 @@ def _verify(options: argparse.Namespace) -> int:
         entries, files = counted(report.entries, "entry", "entries"), counted(report.files, "file", "files")
         print(f"lot {report.lot}: {entries}, {files}, " + ("broken" if report.problems else "everything holds"))
         print(f"head {report.head}")
+        if report.included and not report.problems:
+            newest = "" if report.checkpoint == report.newest_checkpoint else f" (newest: {report.newest_checkpoint})"
+            print(f"in checkpoint {report.checkpoint} of everything{newest}, up to version {report.included}")
         if key is not None and not report.problems:
             print(f"signed by the key {key_id_of(read_public(key))}")
     return FOUND if report.problems else DONE

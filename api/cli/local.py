@@ -1,10 +1,9 @@
-"""Commands that run here: the processes of the Procfile, migration, verification, rule files, settings."""
+"""Commands that run here: the processes of the Procfile, migration, settings."""
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
-from api.cli.main import DONE, FOUND, Failure, counted, print_json
+from api.cli.main import DONE, Failure, print_json
 from engine.logs import log_to_stderr
 from engine.settings import Settings, shown
 
@@ -54,33 +53,6 @@ def migrate(_: argparse.Namespace, settings: Settings) -> int:
     return DONE
 
 
-def verify(options: argparse.Namespace, settings: Settings) -> int:
-    """The journal of every lot, or of one, and the rule sets that judged."""
-    from engine.clock import system_clock
-    from engine.journal import verify as verify_journals
-    from engine.readiness_record import ReadinessRecords
-    from engine.rulesets import RuleSets
-    from engine.store.reading import Reading
-
-    store = existing_store(settings)
-    report = verify_journals(Reading(store).journals(options.lot), _progress if sys.stderr.isatty() else None)
-    wrong = RuleSets(store, system_clock).verify() if options.lot is None else []
-    wrong += [] if options.lot is not None else ReadinessRecords(store, system_clock).breaks()
-    store.close()
-    if options.lot is not None and report.lots == 0:
-        raise Failure(f"there is no lot {options.lot}", FOUND)
-    if options.json:
-        print_json({"lots": report.lots, "entries": report.entries, "breaks": report.breaks, "rule_sets": wrong})
-    else:
-        for broken in report.breaks:
-            print(f"lot {broken.lot}, version {broken.version}: {broken.problem}")
-        for words in wrong:
-            print(words)
-        words = "every chain holds and every fold equals its lot" if report.intact else "see above"
-        print(f"{counted(report.lots, 'lot', 'lots')}, {counted(report.entries, 'entry', 'entries')}: {words}.")
-    return DONE if report.intact and not wrong else FOUND
-
-
 def config(options: argparse.Namespace, settings: Settings) -> int:
     """The settings in force."""
     values = shown(settings)
@@ -105,7 +77,3 @@ def existing_store(settings: Settings) -> "Store":
     check(store)
     return store
 
-
-def _progress(lots: int) -> None:
-    if lots % 1000 == 0:
-        sys.stderr.write(f"\r{lots} lots\r")

@@ -222,15 +222,19 @@ def parser() -> argparse.ArgumentParser:
     connectors.add_argument("lot", nargs="?", help="the lot's id; with check: only reads are sent")
     audit = add("audit", "the evidence of a lot as one archive, and its verification without a service")
     audit.add_argument("action", choices=("export", "verify", "checkpoint", "key"))
-    audit.add_argument("what", nargs="?", help="export, checkpoint: the lot; verify: the archive")
+    audit.add_argument("what", nargs="?", help="export: the lot; checkpoint: one (everything); verify: the archive")
     audit.add_argument("--out", metavar="FILE", help="export: where to (<lot>.zip); checkpoint, key: (standard output)")
     audit.add_argument("--checkpoint", action="append", metavar="FILE",
                        help="verify: a checkpoint of the lot that was kept; several times")  # fmt: skip
     audit.add_argument("--certificate", metavar="FILE", help="verify: write the certificate, made anew of the evidence")
     audit.add_argument("--url", help="where Lotgate answers (LOTGATE_HOST, LOTGATE_PORT)")
     audit.add_argument("--key", help="verify: a file with the public key that has to have signed it; else your API key")
-    verify = add("verify", "verify the journal: hash chain, versions, and that folding it gives the stored state")
+    verify = add("verify", "verify the journal: hash chains, versions, that it gives the lots, and what was signed")
     verify.add_argument("--lot", help="only this lot")
+    verify.add_argument("--checkpoint", nargs="+", action="extend", metavar="FILE",
+                        help="checkpoints of everything that were kept elsewhere")  # fmt: skip
+    verify.add_argument("--key", action="append", metavar="FILE",
+                        help="a public key (PEM) that may have signed, besides this installation's")  # fmt: skip
     from api.cli.rules import add_words
 
     rules = add("rules", "rule files and rule sets: lint, test, backtest, stage, approve, activate …", json=False)
@@ -285,7 +289,7 @@ _ANSWERS = {
     "sampling": "sampling.sampling", "spc": "spc.spc", "quality": "quality.quality",
     "reference": "reference.reference", "inbox": "inbox.inbox",
     "pull": "pull.pull",
-    "connectors": "connectors.connectors", "verify": "local.verify", "audit": "audit.audit",
+    "connectors": "connectors.connectors", "verify": "verify.verify", "audit": "audit.audit",
     "rules": "rules.rules", "keys": "keys.keys",
     "config": "local.config",
 }  # fmt: skip

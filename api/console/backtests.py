@@ -4,10 +4,12 @@ What may not enter: judging (engine/backtesting.py).
 """
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 
 from litestar import Response, post
 from litestar.handlers import HTTPRouteHandler
+from msgspec.structs import replace
 
 from api.answers import require, visit_of
 from api.body import Patience
@@ -20,10 +22,13 @@ from engine.backtesting import backtest
 from engine.clock import instant
 from engine.history import extent
 from engine.runtime import Front
+from rules.backtest import Report
 
 KIND = "backtest"
 #: How far back, in days; all: everything there is.
 SPANS = ("7", "30", "90", "365", "all")
+#: Lines of each table that the page shows, and examples.
+TALLIES, EXAMPLES = 20, 50
 
 
 def backtest_pages(engine: Front, patience: Patience, jobs: Jobs) -> list[HTTPRouteHandler]:
@@ -40,14 +45,24 @@ def backtest_pages(engine: Front, patience: Patience, jobs: Jobs) -> list[HTTPRo
         since = None if days == "all" else instant(engine.clock() - timedelta(days=int(days)))
         whole = await asyncio.to_thread(sets.find, path_part(digest))
         total, work = await asyncio.to_thread(prepared, whole, since)
-        jobs.start(KIND, whole, visit.principal.name, total, work)
+        await asyncio.to_thread(jobs.start, KIND, whole, visit.principal.name, total, work)
         return to(f"/console/rules/{part(path_part(digest))}#backtest")
 
     def prepared(digest: str, since: str | None) -> tuple[int, Work]:
         """Places of the journal to go through, and the work."""
         book, (first, last) = sets.book(digest), extent(engine.store, since)
-        return max(1, last - first), lambda progress: backtest(
-            engine.store, engine.timezone, book, engine.today(), since=since, progress=lambda at: progress(at - first)
-        )
+
+        def work(progress: Callable[[int], None]) -> Report:
+            found = backtest(
+                engine.store, engine.timezone, book, engine.today(), since=since,
+                progress=lambda at: progress(at - first),
+            )  # fmt: skip
+            # As much as the page shows: it is kept.
+            return replace(
+                found, by_rule=found.by_rule[:TALLIES], by_item=found.by_item[:TALLIES], by_supplier=(),
+                examples=found.examples[:EXAMPLES],
+            )  # fmt: skip
+
+        return max(1, last - first), work
 
     return [begin]

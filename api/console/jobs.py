@@ -1,7 +1,7 @@
 """Work that takes minutes, asked for in the console: one of a kind at a time, in a thread, with progress.
 
-It reads and writes nothing, takes rests so that requests and decisions go before it, and ends with its process: nothing
-is lost by that. What may not enter: what the work is.
+It takes rests so that requests and decisions go before it, and ends with its process; how far it is and what it found
+is in the database (engine/jobs.py), so that every web process shows it. What may not enter: what the work is.
 """
 
 import logging
@@ -10,33 +10,34 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from msgspec import Struct
+from sqlalchemy.exc import SQLAlchemyError
 
-from api.problems import Refused
-from engine.clock import Clock, instant
+from engine import jobs as kept
 from engine.errors import LotgateError
 
 log = logging.getLogger("lotgate.console")
 
 #: After so much work, so much rest.
 _WORK_SECONDS, _REST_SECONDS = 0.02, 0.005
-#: Results that a process remembers.
-_KEPT = 20
+#: How often it is written down how far it is.
+_TOLD_SECONDS = 0.5
+#: When the database is away at the end of a piece of work, it is tried again after this long.
+_AGAIN_SECONDS = 2.0
 
 
-class Job(Struct):
-    """One piece of work."""
+class Shown(Struct, frozen=True):
+    """One piece of work, for a page."""
 
-    kind: str
-    #: What it is about: a digest, or empty.
-    about: str
     by: str
     begun_at: str
+    ended_at: str | None
     total: int
-    done: int = 0
-    ended_at: str | None = None
-    result: Any = None
-    problem: str = ""
+    done: int
+    problem: str
+    #: What it found; None: nothing, or nothing yet.
+    result: Any
 
     @property
     def running(self) -> bool:
@@ -48,46 +49,74 @@ class Job(Struct):
 Work = Callable[[Callable[[int], None]], Any]
 
 
+class _GivenUp(Exception):
+    """Others thought that this process is dead: somebody may have begun the same anew."""
+
+
 class Jobs:
-    """Those of one web process."""
+    """Those that this web process does and shows."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._jobs: dict[tuple[str, str], Job] = {}
+    def __init__(self, rows: kept.Jobs) -> None:
+        self._rows = rows
 
-    def of(self, kind: str, about: str = "") -> Job | None:
-        """The last one of that kind about that."""
-        return self._jobs.get((kind, about))
+    def of(self, kind: str, about: str = "", *, found: type[Any]) -> Shown | None:
+        """The last one of that kind about that, by whichever process; ``found``: the type of its result."""
+        job = self._rows.of(kind, about)
+        if job is None:
+            return None
+        result, problem = None, job.problem
+        if job.result is not None:
+            try:
+                result = msgspec.json.decode(job.result, type=found)
+            except msgspec.DecodeError:
+                problem = "Another release of Lotgate did it, whose result this one cannot show. Begin it again."
+        return Shown(job.by, job.begun_at, job.ended_at, job.total, job.done, problem, result)
 
-    def start(self, kind: str, about: str, by: str, total: int, work: Work) -> Job:
-        """Begin. Raises Refused while another of that kind is under way."""
-        with self._lock:
-            if any(job.kind == kind and job.running for job in self._jobs.values()):
-                raise Refused("overloaded", "One is under way already; look again when it is done.")
-            job = Job(kind, about, by, instant(self._clock()), total)
-            self._jobs.pop((kind, about), None)
-            self._jobs[kind, about] = job
-            while len(self._jobs) > _KEPT:
-                self._jobs.pop(next(iter(self._jobs)))
-        threading.Thread(target=self._run, args=(job, work), name=f"console-{kind}", daemon=True).start()
-        return job
+    def start(self, kind: str, about: str, by: str, total: int, work: Work) -> threading.Thread:
+        """Begin. Raises Overloaded while another of that kind is under way anywhere."""
+        job = self._rows.begin(kind, about, by, total)
+        thread = threading.Thread(target=self._run, args=(job, work), name=f"console-{kind}", daemon=True)
+        thread.start()
+        return thread
 
-    def _run(self, job: Job, work: Work) -> None:
-        rested = time.monotonic()
+    def _run(self, job: kept.Job, work: Work) -> None:
+        rested = told = time.monotonic()
 
         def progress(done: int) -> None:
-            nonlocal rested
-            job.done = done
-            if time.monotonic() - rested > _WORK_SECONDS:
+            nonlocal rested, told
+            now = time.monotonic()
+            if now - told > _TOLD_SECONDS:
+                told = now
+                self._tell(job, done)
+            if now - rested > _WORK_SECONDS:
                 time.sleep(_REST_SECONDS)
                 rested = time.monotonic()
 
+        result, problem = None, ""
         try:
-            job.result = work(progress)
+            result = msgspec.json.encode(work(progress)).decode()
+        except _GivenUp:
+            log.warning("%s was given up: for too long nobody saw that this process is alive", job.kind)
+            return
         except LotgateError as error:
-            job.problem = error.detail
+            problem = error.detail
         except Exception as error:  # shown to whoever asked, with the rest in the log
             log.exception("%s could not be finished", job.kind)
-            job.problem = f"It ended early: {type(error).__name__}. The log has the cause."
-        job.ended_at = instant(self._clock())
+            problem = f"It ended early: {type(error).__name__}. The log has the cause."
+        while True:
+            try:
+                self._rows.end(job.id, result, problem)
+            except SQLAlchemyError as error:
+                log.warning("the end of %s cannot be written: %s; tried again", job.kind, type(error).__name__)
+                time.sleep(_AGAIN_SECONDS)
+            else:
+                return
+
+    def _tell(self, job: kept.Job, done: int) -> None:
+        try:
+            stands = self._rows.progress(job.id, done)
+        except SQLAlchemyError as error:  # the next one is told
+            log.warning("how far %s is cannot be written: %s", job.kind, type(error).__name__)
+            return
+        if not stands:
+            raise _GivenUp

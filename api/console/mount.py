@@ -34,6 +34,7 @@ from api.health import Health
 from api.permits import Permits
 from api.sessions import SessionRing
 from api.single_sign_on import SingleSignOn
+from engine.jobs import Jobs as Rows
 from engine.runtime import Front
 
 
@@ -48,10 +49,11 @@ def console(
     health: Health,
     ring: Callable[[Sequence[str]], None],
     check_hold: Callable[[str], None],
+    process: str,
 ) -> Router:
-    """The routes, for Litestar."""
+    """The routes, for Litestar; ``process``: the id under which this one says that it is alive."""
     pages = Pages(engine)
-    lots, jobs = LotPages(engine, pages), Jobs(engine.clock)
+    lots, jobs = LotPages(engine, pages), Jobs(Rows(engine.store, engine.clock, process))
 
     def problem(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
         return pages.problem(request, error)

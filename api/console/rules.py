@@ -23,6 +23,7 @@ from api.queries import read_query
 from api.rulesets import instant_of
 from engine.rulesets import RuleSets, RuleSetView
 from engine.runtime import Front
+from rules.backtest import Report
 from rules.lint.drafts import Draft, look_at
 from rules.lint.remark import Level
 from rules.versions import Change
@@ -87,7 +88,7 @@ def _reading(engine: Front, pages: Pages, jobs: Jobs) -> list[HTTPRouteHandler]:
             if file and file not in view.files:
                 raise Refused("not-found", f"There is no file {file} in this set.")
             return {"view": view, "changes": _changes(sets, view), "file": file, "text": view.files.get(file, ""),
-                    "job": jobs.of(KIND, view.line.digest), "spans": SPANS}  # fmt: skip
+                    "job": jobs.of(KIND, view.line.digest, found=Report), "spans": SPANS}  # fmt: skip
 
         return pages.page(request, "rule_set.html", done=asked.get("done"), **await asyncio.to_thread(look))
 

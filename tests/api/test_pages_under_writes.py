@@ -337,10 +337,38 @@ class Epcis(Listing):
         return bool(row["type"] == "ObjectEvent" and row["recordTime"] >= self.query["GE_recordTime"])
 
 
+class Checkpoints(Listing):
+    """Newest first, so that what is written meanwhile comes before the page that one reads."""
+
+    path = "/v1/checkpoints"
+    most = 4
+
+    def write(self, number: int) -> None:
+        self.house.events(self.receipt(self.name(number)))
+        answer = self.house.http.post("/v1/checkpoints")
+        assert answer.status_code == 201, answer.text
+
+    def key(self, row: Row) -> Any:
+        return row["number"]
+
+
+class CheckpointLines(Checkpoints):
+    """Those of one checkpoint never change."""
+
+    def begin(self) -> None:
+        self.house.events(*(self.receipt(f"{self.tag}-{number}") for number in range(3)))
+        made = self.house.http.post("/v1/checkpoints").json()
+        self.path = f"/v1/checkpoints/{made['number']}/lines"
+
+    def key(self, row: Row) -> Any:
+        return row["position"]
+
+
 LISTINGS = {
     "lots": Lots, "lots in a state": LotsInAState, "journal": Journal, "results": Results, "deliveries of a lot": LotDeliveries,
     "deliveries": Deliveries, "parked": Parked, "tasks": TaskList, "drift": DriftList, "answers": Answers,
     "quality records": QualityRecords, "reference": References, "epcis": Epcis,
+    "checkpoints": Checkpoints, "lines of a checkpoint": CheckpointLines,
 }  # fmt: skip
 
 
@@ -392,7 +420,7 @@ def test_every_call_that_takes_a_cursor_is_walked_here() -> None:
     paths = {
         "/v1/lots", "/v1/lots/{lot}/journal", "/v1/lots/{lot}/results", "/v1/lots/{lot}/deliveries", "/v1/deliveries",
         "/v1/parked", "/v1/tasks", "/v1/targets/{target}/drift", "/v1/shipments/{order}/answers", "/v1/quality/records",
-        "/v1/reference/{kind}", "/v1/epcis/events",
+        "/v1/reference/{kind}", "/v1/epcis/events", "/v1/checkpoints", "/v1/checkpoints/{number}/lines",
     }  # fmt: skip
     marks = {"cursor", "nextPageToken"}
     assert {one.path for one in OPERATIONS if marks & {p.name for p in one.parameters}} == paths

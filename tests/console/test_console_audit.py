@@ -2,18 +2,13 @@
 
 import io
 import sqlite3
-import threading
 import zipfile
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
-import pytest
 from playwright.sync_api import expect
 
-from api.console.jobs import Jobs
 from api.console.render import thousands
-from api.problems import Refused
 from engine.audit import verify_archive
 from engine.store.opening import open_store
 from engine.store.reading import Reading
@@ -70,38 +65,22 @@ def test_the_evidence_of_a_lot_is_taken_away_and_holds(service: Any, visitor: An
     assert "There is no lot NOBODY" in missing.text
 
 
-def test_one_verification_at_a_time_with_progress_and_an_end_whatever_happens() -> None:
-    jobs = Jobs(lambda: datetime.now(UTC))
-
-    go, seen = threading.Event(), threading.Event()
-
-    def work(progress: Any) -> str:
-        progress(3)
-        seen.set()
-        assert go.wait(10)
-        return "done"
-
-    job = jobs.start("verify", "", "anna", 10, work)
-    assert seen.wait(10)
-    assert (job.running, job.done, job.total) == (True, 3, 10)
-    with pytest.raises(Refused, match="under way"):
-        jobs.start("verify", "other", "bela", 1, work)
-    go.set()
-    while job.running:
-        pass
-    assert (jobs.of("verify"), job.result, job.problem) == (job, "done", "")
-
-    def broken(progress: Any) -> None:
-        raise KeyError("secret")
-
-    job = jobs.start("verify", "", "anna", 1, broken)
-    while job.running:
-        pass
-    assert job.result is None
-    assert "KeyError" in job.problem
-    assert "secret" not in job.problem
-    for number in range(50):
-        one = jobs.start("backtest", str(number), "x", 1, lambda progress: None)
-        while one.running:
-            pass
-    assert jobs.of("backtest", "0") is None, "a process remembers the last ones only"
+def test_checkpoints_are_shown_and_held_against_the_journal(own: Any, visitor: Any, receipt: Make) -> None:
+    for number in range(5):
+        submit(own, receipt(str(number), receipt=f"GR-{number}"))
+    assert own.http.post("/v1/checkpoints").status_code == 201
+    person = visitor(reader(own, "auditor", '["read"]'))
+    person.service = own
+    page = person.open("/console/audit")
+    assert person.offences() == []
+    expect(page.locator("#checkpoints tbody tr")).to_have_count(1)
+    page.get_by_role("button", name="Hold against the journal").click()
+    expect(page.locator("#checkpoints .state")).to_have_text("as signed")
+    with sqlite3.connect(own.home / "lotgate.db", timeout=10) as database:
+        database.execute("DROP TRIGGER journal_no_delete")
+        database.execute("DELETE FROM journal WHERE version = 2")
+    page.get_by_role("button", name="Hold against the journal again").click()
+    expect(page.locator("#checkpoints .state")).to_have_text("differs")
+    expect(page.locator("#checkpoints li")).to_contain_text("10 entries were signed, there are 5")
+    assert person.offences() == []
+    assert person.transferred() < MAX_PAGE_BYTES

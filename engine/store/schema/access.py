@@ -1,6 +1,6 @@
 """Who may do what, and by which rules it is judged."""
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Integer, Table, Text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, Table, Text, text
 
 from engine.store.schema.base import Identity, metadata
 
@@ -70,3 +70,29 @@ rule_set_steps = Table(
     Column("effective_at", Text),
     Column("comment", Text, nullable=False),
 )
+
+#: Work that takes minutes, asked for in the console (engine/jobs.py).
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Identity, primary_key=True, autoincrement=True),
+    Column("kind", Text, nullable=False),
+    #: What it is about: a digest, or empty.
+    Column("about", Text, nullable=False),
+    Column("by_whom", Text, nullable=False),
+    #: The process that does it: its id in ``processes``.
+    Column("process", Text, nullable=False),
+    Column("begun_at", Text, nullable=False),
+    #: How much there is to do and how much is done, in the kind's own unit.
+    Column("total", BigInteger, nullable=False),
+    Column("done", BigInteger, nullable=False),
+    Column("ended_at", Text),
+    #: JSON of what it found; NULL: nothing, or nothing yet.
+    Column("result", Text),
+    #: Why it did not get to its end; empty: it did.
+    Column("problem", Text, nullable=False),
+    Index("jobs_by_kind", "kind", "about", "id"),
+)
+#: Of each kind one at a time, whichever process does it.
+Index("jobs_running", jobs.c.kind, unique=True,
+      sqlite_where=text("ended_at IS NULL"), postgresql_where=text("ended_at IS NULL"))  # fmt: skip
