@@ -82,10 +82,16 @@ class Teller:
         self._do(found["recorded"], "open-record", record | {"due_on": "2026-01-31", "owner": "QE-1"})
         self._do(found["scrapped"], "hold", {"hold": "H-2", "reason": {"code": "SUSPECT"}})
         self._do(found["scrapped"], "dispose", {"decision": "scrap", "reason": {"code": "BENT"}, "reference": "CC-1"})
-        with self._store.engine.begin() as connection:
-            connection.execute(text("UPDATE deliveries SET state = 'delivered' WHERE lot LIKE 'TEMPLATE-%'"))
+        self._agreed()
         self._say("lot.shipped.v1", found["shipped"], {"shipment": "S-1", "customer": "CUST"})
+        self._agreed()
         return found
+
+    def _agreed(self) -> None:
+        """Every system agrees to all of it."""
+        with self._store.engine.begin() as connection:
+            connection.execute(text("UPDATE deliveries SET state = 'delivered', last_error = NULL"
+                                    " WHERE lot LIKE 'TEMPLATE-%'"))  # fmt: skip
 
     def _inspect(self, lot: str, name: str, value: str) -> None:
         values = [{"characteristic": name, "value": value, "unit": "mm", "sample": n} for n in range(1, 6)]

@@ -88,11 +88,15 @@ class Genealogy:
 
     def trace(
         self, lots: Sequence[str], direction: Direction, *, depth: int = MAX_DEPTH, nodes: int = DEFAULT_NODES,
-        seconds: float = PATIENCE_SECONDS, connection: Connection | None = None,
+        seconds: float = PATIENCE_SECONDS, connection: Connection | None = None, beyond: bool = True,
     ) -> Trace:  # fmt: skip
-        """Walk from ``lots``. Raises NotFound for one that nobody has ever named."""
+        """Walk from ``lots``. Raises NotFound for one that nobody has ever named.
+
+        ``beyond``: look whether there is more behind ``depth``, which may be very much.
+        """
         with self._store.reading(connection) as reads:
-            found, rows, truncated = _walk(reads, lots, direction, depth, nodes, time.monotonic() + seconds)
+            until = time.monotonic() + seconds
+            found, rows, truncated = _walk(reads, lots, direction, depth, nodes, until, beyond=beyond)
             known = _lots(reads, found)
         near = {(row.parent if direction == "forward" else row.child) for row in rows}
         for lot in lots:
@@ -108,7 +112,8 @@ class Genealogy:
 
 
 def _walk(
-    connection: Connection, lots: Sequence[str], direction: Direction, depth: int, most: int, until: float
+    connection: Connection, lots: Sequence[str], direction: Direction, depth: int, most: int, until: float, *,
+    beyond: bool,
 ) -> tuple[dict[str, int], list[Any], str | None]:
     """Ends that can be reached with their depth, the links on the way, and what cut it short."""
     near, far = ("parent", "child") if direction == "forward" else ("child", "parent")
@@ -126,6 +131,8 @@ def _walk(
         found |= dict.fromkeys(level[:room], step)
         if len(level) > room:
             return found, rows, "nodes"
+        if step == depth and not beyond:
+            return found, rows, None
         if time.monotonic() >= until:
             return found, rows, "time"
     raise AssertionError("the last step always returns")

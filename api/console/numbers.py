@@ -9,7 +9,7 @@ from msgspec import Struct
 from api.console.render import AnyRequest, Pages, amount, plural, thousands
 from api.queries import read_query
 from api.slowly import slowly
-from engine.business import Business
+from engine.business import Business, Remembered
 from engine.kpi import Age, Kpi
 from engine.runtime import Front
 
@@ -43,7 +43,8 @@ class Chart(Struct, frozen=True):
 
 def number_pages(engine: Front, pages: Pages) -> list[HTTPRouteHandler]:
     """The route, for Litestar."""
-    business = Business(engine.store, engine.clock)
+    # Shared by whoever looks, for the page looks again every second.
+    business = Remembered(Business(engine.store, engine.clock))
 
     @get(_HOME)
     async def show(request: AnyRequest) -> Response[bytes]:

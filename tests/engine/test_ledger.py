@@ -228,7 +228,7 @@ def test_looking_for_work_costs_the_same_however_much_was_ever_delivered(
     for plan in plans:
         assert (
             "deliveries_open" in plan
-            or "deliveries_dead" in plan
+            or "deliveries_unsettled" in plan
             or "deliveries_lot_target" in plan
             or ("sqlite_autoindex_deliveries_1 (lot=?" in plan)
         ), plan
