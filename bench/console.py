@@ -134,7 +134,7 @@ def addresses(lots: int, many: int, active: str, delivery: int) -> dict[str, lis
             "/console/reference?kind=fact&item=ITEM-00100", "/console/reference?kind=order&key=nothing", "/console/reference?kind=fact&on=2020-01-01",
         ],
         "/console/reference/{kind:str}/{key:str}": [
-            "/console/reference/inspection-plan/INSPECTION-PLAN-00100", "/console/reference/order/ORDER-00100",
+            f"/console/reference/inspection-plan/INSPECTION-PLAN-{many // 2:05}", f"/console/reference/order/ORDER-{many // 2:05}",
             f"/console/reference/customer/CUSTOMER-{many + 1:05}",
         ],
         "/console/audit": ["/console/audit"],
