@@ -169,8 +169,8 @@ def _thinned(values: list[Decimal], most: int) -> list[Decimal]:
     return [ordered[place * (len(ordered) - 1) // (most - 1)] for place in range(most)]
 
 
-def _drawing(values: list[Decimal], limits: _Limits | None, most: int) -> Drawing | None:
-    if most < _LEAST_POINTS or not values or limits is None or (limits.lower is None and limits.upper is None):
+def _drawing(values: list[Decimal], limits: _Limits | None, shown: int) -> Drawing | None:
+    if shown < _LEAST_POINTS or not values or limits is None or (limits.lower is None and limits.upper is None):
         return None
     edges = [v for v in (limits.lower, limits.upper) if v is not None]
     least, most = min(*values, *edges), max(*values, *edges)
@@ -182,7 +182,7 @@ def _drawing(values: list[Decimal], limits: _Limits | None, most: int) -> Drawin
     # Equal values are drawn above each other, so that many look like many.
     seen: dict[str, int] = {}
     points = []
-    for value in _thinned(values, most):
+    for value in _thinned(values, shown):
         at = x(value)
         level = seen[at] = seen.get(at, -1) + 1
         points.append(Point(at, f"{HEIGHT / 2 - (level % 4) * 4:.0f}", _inside(value, limits)))

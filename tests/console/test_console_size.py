@@ -5,17 +5,26 @@ made by the benchmark's generator (bench/plant.py): one that is usual, and one w
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from playwright.sync_api import Page, expect
-from sqlalchemy import text
+from sqlalchemy import event, text
 
+from api.console import measured
 from bench.console import FILES, NO_PAGES, addresses, routes
-from bench.plant import GIANT, RECALL, WIDE, Teller, fill
+from bench.plant import Teller, fill
+from bench.plant_lists import GIANT, RECALL, WIDE, lists, put
+from engine.clock import system_clock
+from engine.reference import References
+from engine.store.migrate import migrate
 from engine.store.opening import open_store
 from tests.api.conftest import Service
 from tests.console.conftest import MAX_PAGE_BYTES
@@ -164,3 +173,32 @@ def test_paper_is_light_whatever_the_screen_is(plant: Plant, visitor: Callable[.
     clipped = "[...document.querySelectorAll('.scroll')].filter(one => getComputedStyle(one).overflowX !== 'visible').length"
     assert page.evaluate(clipped) == 0
     page.emulate_media(media="screen")
+
+
+@given(st.lists(st.decimals(-1000, 1000, places=3), min_size=1, max_size=900), st.integers(10, 200))
+def test_of_many_results_the_smallest_and_the_largest_are_drawn(values: list[Decimal], most: int) -> None:
+    drawn = measured._thinned(values, most)
+    assert len(drawn) == min(most, len(values))
+    assert (min(drawn), max(drawn)) == (min(values), max(values))
+    assert not Counter(drawn) - Counter(values)
+
+
+def test_a_page_of_reference_data_asks_once_for_all_of_it(tmp_path: Path) -> None:
+    """However many records are on a page, and however many revisions they have."""
+    store = open_store("", tmp_path)
+    migrate(store)
+    asked: list[str] = []
+    event.listen(store.engine, "before_cursor_execute", lambda c, cursor, sql, *_: asked.append(sql))
+    for _, columns, rows in filter(lambda one: one[0] == "reference", lists(50, 40, "2026-01-01T00:00:00.000000Z")):
+        put(store, "reference", columns, rows)
+    references = References(store, system_clock, dict, {})
+    asked.clear()
+    found, following = references.page("customer", "2026-06-01", None, "", 30)
+    assert [row.key for row in found] == [f"CUSTOMER-{n:05}" for n in range(30)]
+    assert following == "CUSTOMER-00029"
+    assert len([sql for sql in asked if sql.startswith("SELECT")]) == 2
+    (newest,), _ = references.page("customer", "2026-06-01", None, "CUSTOMER-00039", 30)
+    assert (newest.key, newest.revision) == ("CUSTOMER-00041", 1_000)
+    assert references.page("customer", "2025-06-01", None, "", 30)[0] == []
+    store.close()
+
