@@ -23,6 +23,8 @@ MAX_DEPTH = 1_000
 DEFAULT_NODES, MAX_NODES = 10_000, 100_000
 #: Seconds after which a trace is cut short.
 PATIENCE_SECONDS = 20.0
+#: Ends of a level whose links are read first; then twice as many, and so on.
+FIRST_LOOK = 8
 
 
 class Node(Struct, frozen=True):
@@ -88,15 +90,11 @@ class Genealogy:
 
     def trace(
         self, lots: Sequence[str], direction: Direction, *, depth: int = MAX_DEPTH, nodes: int = DEFAULT_NODES,
-        seconds: float = PATIENCE_SECONDS, connection: Connection | None = None, beyond: bool = True,
+        seconds: float = PATIENCE_SECONDS, connection: Connection | None = None,
     ) -> Trace:  # fmt: skip
-        """Walk from ``lots``. Raises NotFound for one that nobody has ever named.
-
-        ``beyond``: look whether there is more behind ``depth``, which may be very much.
-        """
+        """Walk from ``lots``. Raises NotFound for one that nobody has ever named."""
         with self._store.reading(connection) as reads:
-            until = time.monotonic() + seconds
-            found, rows, truncated = _walk(reads, lots, direction, depth, nodes, until, beyond=beyond)
+            found, rows, truncated = _walk(reads, lots, direction, depth, nodes, time.monotonic() + seconds)
             known = _lots(reads, found)
         near = {(row.parent if direction == "forward" else row.child) for row in rows}
         for lot in lots:
@@ -112,15 +110,14 @@ class Genealogy:
 
 
 def _walk(
-    connection: Connection, lots: Sequence[str], direction: Direction, depth: int, most: int, until: float, *,
-    beyond: bool,
+    connection: Connection, lots: Sequence[str], direction: Direction, depth: int, most: int, until: float
 ) -> tuple[dict[str, int], list[Any], str | None]:
     """Ends that can be reached with their depth, the links on the way, and what cut it short."""
     near, far = ("parent", "child") if direction == "forward" else ("child", "parent")
     found = dict.fromkeys(map(lot_node, lots), 0)
     level, rows = list(found), []
     for step in range(1, depth + 2):
-        below = read_links(connection, near, level)
+        below = _below(connection, (near, far), level, found, 0 if step > depth else most - len(found))
         rows += below
         level = [end for end in dict.fromkeys(getattr(row, far) for row in below) if end not in found]
         if not level:
@@ -131,11 +128,30 @@ def _walk(
         found |= dict.fromkeys(level[:room], step)
         if len(level) > room:
             return found, rows, "nodes"
-        if step == depth and not beyond:
-            return found, rows, None
         if time.monotonic() >= until:
             return found, rows, "time"
     raise AssertionError("the last step always returns")
+
+
+def _below(
+    connection: Connection, sides: tuple[str, str], level: list[str], found: dict[str, int], room: int
+) -> list[Any]:
+    """Links of a level's ends: all of them where they lead to ``room`` new ends or fewer.
+
+    Else no more than lead to one too many, and whatever else leads from the level to an end that was found: one end
+    may have ten thousand links, and a drawing has room for twenty of them.
+    """
+    near, far = sides
+    rows: list[Any] = []
+    start, step = 0, FIRST_LOOK
+    while start < len(level):
+        rows += read_links(connection, near, level[start : start + step])
+        start, step = start + step, 2 * step
+        new = list(dict.fromkeys(end for row in rows if (end := getattr(row, far)) not in found))
+        if len(new) > room:
+            rest, kept = set(level[start:]), [*found, *new[:room]]
+            return rows + [row for row in read_links(connection, far, kept) if getattr(row, near) in rest]
+    return rows
 
 
 def _lots(connection: Connection, found: Iterable[str]) -> dict[str, Node]:

@@ -36,7 +36,7 @@ ENTRIES = 50
 GLIMPSE, FAMILY, MOST_FAMILY = 24, 100, 250
 _WAYS: tuple[Direction, Direction] = ("backward", "forward")
 #: Records of results that one page shows, relatives on either side, deliveries, and holds that ended.
-_RECORDS, _RELATIVES, _DELIVERIES, _ENDED = 100, 50, 20, 20
+_RECORDS, _RELATIVES, _DELIVERIES, _ENDED = 50, 50, 20, 20
 _SEVERAL = "This key is limited to plants, and a family may be of several."
 #: Roles in which a hold may have to be lifted, but the usual one.
 LIFT_ROLES = tuple(role for role in get_args(LiftRole) if role != "hold")
@@ -100,7 +100,7 @@ class LotPages:
 
     def _relatives(self, name: str, direction: Direction) -> list[Any]:
         # One more than is listed, besides the lot itself: then there are others.
-        return _others(self._genealogy.trace([name], direction, depth=1, nodes=_RELATIVES + 2, beyond=False), name)
+        return _others(self._genealogy.trace([name], direction, depth=1, nodes=_RELATIVES + 2), name)
 
 
 def lot_routes(engine: Front, lots: LotPages) -> list[HTTPRouteHandler]:

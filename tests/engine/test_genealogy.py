@@ -2,17 +2,19 @@
 
 import importlib.util
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
+from sqlalchemy import StaticPool, create_engine, insert, text
 
 from engine.errors import NotFound
 from engine.store.migrate import migrate
 from engine.store.opening import Store, open_store
+from engine.store.schema import lots as schema
 from engine.tracing import Genealogy
 
 _INTO = text("INSERT INTO links VALUES (:lot, 1, :number, 'input', :parent, :child, '1', 'ea')")
@@ -158,3 +160,42 @@ def test_links_of_old_journals_are_made_up_as_they_would_have_been_made(plant: A
     }  # fmt: skip
     assert made_up == stored
     assert len(stored) == 4
+
+
+_SOME = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)).filter(lambda pair: pair[0] < pair[1]), max_size=120)
+
+
+@settings(max_examples=60, deadline=None)
+@given(_SOME, st.integers(1, 40), st.sampled_from(["forward", "backward"]))
+def test_a_trace_that_is_cut_short_has_every_link_between_what_it_shows(
+    pairs: list[tuple[int, int]], most: int, direction: Any
+) -> None:
+    """However little of the links below a level is read for it."""
+    links = [(f"lot:{parent}", f"lot:{child}") for parent, child in pairs]
+    store = Store(create_engine("sqlite://", poolclass=StaticPool), None)
+    with store.engine.begin() as connection:
+        schema.links.create(connection)
+        schema.lots.create(connection)
+        rows = [{"lot": "x", "version": 1, "number": n, "kind": "input", "parent": parent, "child": child,
+                 "quantity": "1", "unit": "ea"} for n, (parent, child) in enumerate([*links, ("lot:0", "lot:30")])]  # fmt: skip
+        connection.execute(insert(schema.links), rows)
+    start = "0" if direction == "forward" else "30"
+    trace = Genealogy(store).trace([start], direction, nodes=most)
+    everything = [(row["parent"], row["child"]) for row in rows]
+    ahead: dict[str, set[str]] = {}
+    for parent, child in everything:
+        near, far = (parent, child) if direction == "forward" else (child, parent)
+        ahead.setdefault(near, set()).add(far)
+    reached, level = {f"lot:{start}"}, {f"lot:{start}"}
+    while level := {far for near in level for far in ahead.get(near, ())} - reached:
+        reached |= level
+    depths = {f"lot:{node.id}": node.depth for node in trace.nodes}
+    assert len(depths) == min(most, len(reached))
+    assert (trace.truncated == "nodes") == (len(reached) > most)
+    shown = Counter((edge.parent, edge.child) for edge in trace.links)
+    inside = Counter(pair for pair in everything if pair[0] in depths and pair[1] in depths)
+    deepest = max(depths.values()) + (trace.truncated is None)
+    side = 0 if direction == "forward" else 1
+    assert not shown - inside
+    assert not Counter({pair: n for pair, n in inside.items() if depths[pair[side]] < deepest}) - shown
+    store.close()
