@@ -25,7 +25,7 @@ _EDGE = 10.0
 #: Points of one drawing, where more would be one blot, and of all of them; of too many there is none.
 _MAX_POINTS, _ALL_POINTS, _LEAST_POINTS = 200, 600, 10
 #: Results that are written out, of all characteristics together.
-_WRITTEN = 300
+_WRITTEN = 200
 
 
 class Measured(Struct, frozen=True):
