@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import msgspec
 from litestar import Response
 
+from api.problems import Refused
 from api.queries import cursor_after
 from api.views import Page
 
@@ -25,6 +26,16 @@ def selected(body: Any, fields: frozenset[str] | None) -> Any:
     if isinstance(body, Page):
         return Page([selected(row, fields) for row in body.data], body.next)
     return {name: getattr(body, name) for name in body.__struct_fields__ if name in fields}
+
+
+def moment_place(position: str | None) -> tuple[str, str] | None:
+    """(instant, id) of a cursor made from ``instant id``; raises Refused for another."""
+    if position is None:
+        return None
+    at, gap, identity = position.partition(" ")
+    if not gap:
+        raise Refused("parameter-invalid", "The cursor is not one that an earlier page gave.", "cursor")
+    return at, identity
 
 
 def page_of(rows: Sequence[Row], limit: int, position: Callable[[Row], str | int]) -> Page[Row]:

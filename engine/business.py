@@ -42,7 +42,7 @@ class Business:
             waiting = stored.read_waiting(connection, edges)
             blocked = stored.read_blocked(connection, edges)
             orders = stored.read_orders(connection)
-            costs = costs_of(stored.read_costs(connection), today)
+            costs = costs_of(stored.read_costs(connection, sorted({row.item for row in blocked})), today)
             released, inspected, received = stored.read_releases(connection, since, kpi.MAX_RELEASES)
             refused, shipped = stored.read_refused_shipments(connection, since, kpi.MAX_SHIPMENTS)
         cards = [(row.supplier, card_of(row.content)) for row in track_record.list_scorecards(self._store, None, None)]

@@ -22,6 +22,9 @@ from engine.tracks import Track, pair_of
 from rules.explain import RuleExplanation
 from rules.rulebook import Case, RuleBook, RuleVerdict
 
+#: A lot with its results, undelivered targets, tracks and reference data.
+Loaded = tuple[Lot, list[Fact], tuple[str, ...], dict[str, Track], Reference]
+
 
 class UnknownTrigger(LotgateError):
     """There is no such trigger; the message lists those there are."""
@@ -56,7 +59,12 @@ def explain(store: Store, rulebook: RuleBook, clock: Clock, lot_id: str, trigger
     """
     if trigger not in TRIGGERS:
         raise UnknownTrigger(f"There is no trigger {trigger!r}; there are {', '.join(TRIGGERS)}.")
-    lot, facts, undelivered, tracks, reference = load(store, lot_id)
+    return explained(load(store, lot_id), rulebook, clock, trigger, today)
+
+
+def explained(loaded: Loaded, rulebook: RuleBook, clock: Clock, trigger: str, today: int) -> Explanation:
+    """As :func:`explain`, of what was loaded already: whoever asks about many steps loads once."""
+    lot, facts, undelivered, tracks, reference = loaded
     gate = gate_of(trigger)
     around = Surroundings(instant(clock()), today, rulebook, {lot.id: undelivered}, tracks, reference)
     guards = _guards(lot, trigger, today, undelivered)
@@ -92,7 +100,7 @@ def certificates(store: Store, lot_id: str) -> Certificates:
     return Certificates(list(lot.certificates), compare(lot.certificates, plan, facts))
 
 
-def load(store: Store, lot_id: str) -> tuple[Lot, list[Fact], tuple[str, ...], dict[str, Track], Reference]:
+def load(store: Store, lot_id: str) -> Loaded:
     """A lot with its results, undelivered targets, tracks and reference data. Raises NotFound."""
     statements = writing.Statements(store.dialect)
     with store.reads.connect() as connection:

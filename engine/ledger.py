@@ -127,7 +127,11 @@ _CLAIMED = (
 )  # fmt: skip
 #: Written out, not as parameters: SQLite takes a partial index only where the text of its condition is the same.
 _OPEN = deliveries.c.state.in_([literal_column("'pending'"), literal_column("'sending'")])
-_DEAD = deliveries.c.state == literal_column("'dead'")
+_UNSETTLED = deliveries.c.state != literal_column("'delivered'")
+_DEAD = and_(deliveries.c.state == literal_column("'dead'"), _UNSETTLED)
+_OWED = and_(deliveries.c.state.in_([literal_column(f"'{s}'") for s in ("pending", "sending", "dead")]), _UNSETTLED)
+#: Not the column itself: SQLite would go through every delivery in its order to find the first few.
+_IN_ORDER = deliveries.c.id + 0
 _NOT_PAUSED = (
     ~select(targets.c.name).where(targets.c.name == deliveries.c.target, targets.c.paused_at.is_not(None)).exists()
 )
@@ -375,11 +379,10 @@ class Ledger:
     def counts(self) -> dict[str, dict[str, int]]:
         """Deliveries by target and state, of those that are owed: pending, sending, dead. Settled ones are history."""
         found: dict[str, dict[str, int]] = {}
+        by = (deliveries.c.state, deliveries.c.target)
         with self._store.reads.connect() as connection:
-            for kind in (_OPEN, _DEAD):
-                by = (deliveries.c.target, deliveries.c.state)
-                for target, state, number in connection.execute(select(*by, func.count()).where(kind).group_by(*by)):
-                    found.setdefault(str(target), {})[str(state)] = int(number)
+            for state, target, number in connection.execute(select(*by, func.count()).where(_OWED).group_by(*by)):
+                found.setdefault(str(target), {})[str(state)] = int(number)
         return found
 
     def oldest_open(self) -> dict[str, str]:
@@ -406,10 +409,25 @@ class Ledger:
         limit: int = 100,
     ) -> list[DeliveryLine]:
         """Deliveries in order of their id, from ``after`` on."""
-        query = select(*_LINE).where(deliveries.c.id > after, *_filters(state, target, lot))
+        wanted = _filters(state, target, lot)
+        query = select(*_LINE).where(deliveries.c.id > after, *wanted).limit(limit)
+        unsettled = state not in (None, DeliveryState.DELIVERED.value)
+        if lot is not None or unsettled:
+            wanted += [_UNSETTLED] if unsettled else []
+            # Looked for by index first, whole rows read afterwards.
+            ids = select(deliveries.c.id).where(after < _IN_ORDER, *wanted).order_by(_IN_ORDER).limit(limit)
+            query = select(*_LINE).where(deliveries.c.id.in_(ids))
         with self._store.reads.connect() as connection:
-            rows = connection.execute(query.order_by(deliveries.c.id).limit(limit)).all()
+            rows = connection.execute(query.order_by(deliveries.c.id)).all()
         return [_line(row) for row in rows]
+
+    def newest(self, lot: str, limit: int) -> tuple[list[DeliveryLine], int]:
+        """The newest deliveries of a lot, the newest first, and how many there are."""
+        ids = select(deliveries.c.id).where(deliveries.c.lot == lot).order_by(_IN_ORDER.desc()).limit(limit)
+        query = select(*_LINE).where(deliveries.c.id.in_(ids)).order_by(deliveries.c.id.desc())
+        count = select(func.count()).select_from(deliveries).where(deliveries.c.lot == lot)
+        with self._store.reads.connect() as connection:
+            return [_line(row) for row in connection.execute(query)], int(connection.execute(count).scalar_one())
 
     def get(self, identity: int) -> DeliveryLine:
         """One delivery; raises NotFound."""
@@ -443,22 +461,23 @@ class Ledger:
 
     def acknowledged(self, lot: str) -> list[Acknowledged]:
         """Per target, the newest status sent and the newest it agreed to."""
-        rows = [row for row in self.lines(lot=lot, limit=10_000) if not is_subscription(row.target)]
-        # What nobody took and somebody takes now is past.
-        rows = [row for row in rows if not is_unrouted(row.target) or row.state != "superseded"]
+        table = deliveries.c
+        newest = select(table.target, table.state, func.max(table.version).label("version")).where(table.lot == lot)
+        newest = newest.group_by(table.target, table.state)
+        with self._store.reads.connect() as connection:
+            rows = [row for row in connection.execute(newest) if not is_subscription(row.target)]
+            # What nobody took and somebody takes now is past.
+            rows = [row for row in rows if not is_unrouted(row.target) or row.state != "superseded"]
+            whole = select(table.target, table.version, table.payload).where(table.lot == lot)
+            whole = whole.where(table.version.in_({row.version for row in rows}))
+            told = {(row.target, row.version): _status(row).state for row in connection.execute(whole)}
         found = []
         for target in sorted({row.target for row in rows}):
-            mine = [row for row in rows if row.target == target]
-            agreed = [row for row in mine if row.state == "delivered"]
-            sent = max(mine, key=lambda row: row.version)
-            newest = max(agreed, key=lambda row: row.version) if agreed else None
-            found.append(
-                Acknowledged(
-                    target, sent.version, _decode(sent.status).state,
-                    None if newest is None else newest.version,
-                    None if newest is None else _decode(newest.status).state,
-                )
-            )  # fmt: skip
+            sent = max(row.version for row in rows if row.target == target)
+            taken = [row.version for row in rows if (row.target, row.state) == (target, "delivered")]
+            agreed = max(taken, default=None)
+            state = None if agreed is None else told[target, agreed]
+            found.append(Acknowledged(target, sent, told[target, sent], agreed, state))
         return found
 
 

@@ -137,19 +137,23 @@ class Recalls:
         nodes = [node for node in lots_of(trace.nodes) if node.known]
         return self._extent(len(roots), nodes, trace.truncated or cut)
 
-    def lots(self, identity: str) -> list[Node]:
-        """Every lot that carries the recall's hold, or carried it."""
+    def lots(self, identity: str, *, after: str = "", limit: int | None = None) -> list[Node]:
+        """The lots that carry the recall's hold, or carried it, by id, from ``after`` on."""
         self.get(identity)
-        return self._genealogy.known(stored.held(self._store, hold_of(identity)))
+        return self._genealogy.known(stored.held(self._store, hold_of(identity), after, limit))
+
+    def mark(self, identity: str) -> tuple[int, int]:
+        """How many lots it is on, and a number that is another one as soon as any of them has changed."""
+        return stored.held_mark(self._store, hold_of(identity))
 
     def view(self, identity: str) -> RecallView:
         """A recall and what it touches now. Raises NotFound."""
         recall = self.get(identity)
         return RecallView(recall, self._extent(recall.selected, self.lots(identity), None))
 
-    def lines(self) -> list[Recall]:
-        """Every recall, the newest first."""
-        return [_recall(row) for row in stored.lines(self._store)]
+    def lines(self, *, after: tuple[str, str] | None = None, limit: int | None = None) -> list[Recall]:
+        """Recalls, the newest first, from ``after`` (opened at, id) on; without a limit all."""
+        return [_recall(row) for row in stored.lines(self._store, (), after, limit)]
 
     def get(self, identity: str) -> Recall:
         """One recall. Raises NotFound."""

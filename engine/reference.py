@@ -263,12 +263,11 @@ class References:
         keys = stored.page(self._store, kind, item, after, limit + 1, begins)
         found = []
         with self._store.reads.connect() as connection:
-            for key in keys[:limit]:
-                rows = [r for r in stored.read_revisions(connection, kind, key) if r.effective_from <= day]
-                newest = max(rows, key=lambda r: (r.effective_from, r.revision), default=None)
-                ended = newest is None or (newest.effective_until is not None and newest.effective_until < day)
-                if newest is not None and not ended and newest.content != "null":
-                    found.append(_record(newest))
+            newest = stored.read_newest(connection, kind, keys[:limit], day)
+        for row in (newest[key] for key in keys[:limit] if key in newest):
+            ended = row.effective_until is not None and row.effective_until < day
+            if not ended and row.content != "null":
+                found.append(_record(row))
         return found, keys[limit - 1] if len(keys) > limit else None
 
     def _content(self, kind: str, wanted: Wanted) -> Content | None:

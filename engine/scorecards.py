@@ -107,10 +107,13 @@ class Scorecards:
         self._store = store
         self._clock = clock
 
-    def lines(self, item: str | None = None, supplier: str | None = None) -> list[ScorecardLine]:
-        """Scorecards by item and supplier."""
+    def lines(
+        self, item: str | None = None, supplier: str | None = None, *, after: tuple[str, str] | None = None,
+        limit: int | None = None,
+    ) -> list[ScorecardLine]:  # fmt: skip
+        """Scorecards by item and supplier, from ``after`` on; without a limit all."""
         found = []
-        for row in stored.list_scorecards(self._store, item, supplier):
+        for row in stored.list_scorecards(self._store, item, supplier, after, limit):
             card = card_of(row.content)
             found.append(
                 ScorecardLine(row.item, row.supplier, card, card.rejection_percent, card.ppm, row.changed_at)
@@ -118,10 +121,11 @@ class Scorecards:
         return found
 
     def charts(
-        self, item: str | None = None, supplier: str | None = None, characteristic: str | None = None
-    ) -> list[ChartLine]:
-        """Charts by item, supplier and characteristic."""
-        return [_chart(row) for row in stored.list_series(self._store, item, supplier, characteristic)]
+        self, item: str | None = None, supplier: str | None = None, characteristic: str | None = None, *,
+        after: tuple[str, str, str] | None = None, limit: int | None = None,
+    ) -> list[ChartLine]:  # fmt: skip
+        """Charts by item, supplier and characteristic, from ``after`` on; without a limit all."""
+        return [_chart(row) for row in stored.list_series(self._store, item, supplier, characteristic, after, limit)]
 
     def set_limits(self, wanted: SetLimits, by: str) -> ChartLine:
         """Set or clear limits. Raises NotFound for a series that does not exist, EventInvalid for limits of nothing."""

@@ -23,6 +23,8 @@ MAX_DEPTH = 1_000
 DEFAULT_NODES, MAX_NODES = 10_000, 100_000
 #: Seconds after which a trace is cut short.
 PATIENCE_SECONDS = 20.0
+#: Ends of a level whose links are read first; then twice as many, and so on.
+FIRST_LOOK = 8
 
 
 class Node(Struct, frozen=True):
@@ -115,7 +117,7 @@ def _walk(
     found = dict.fromkeys(map(lot_node, lots), 0)
     level, rows = list(found), []
     for step in range(1, depth + 2):
-        below = read_links(connection, near, level)
+        below = _below(connection, (near, far), level, found, 0 if step > depth else most - len(found))
         rows += below
         level = [end for end in dict.fromkeys(getattr(row, far) for row in below) if end not in found]
         if not level:
@@ -129,6 +131,27 @@ def _walk(
         if time.monotonic() >= until:
             return found, rows, "time"
     raise AssertionError("the last step always returns")
+
+
+def _below(
+    connection: Connection, sides: tuple[str, str], level: list[str], found: dict[str, int], room: int
+) -> list[Any]:
+    """Links of a level's ends: all of them where they lead to ``room`` new ends or fewer.
+
+    Else no more than lead to one too many, and whatever else leads from the level to an end that was found: one end
+    may have ten thousand links, and a drawing has room for twenty of them.
+    """
+    near, far = sides
+    rows: list[Any] = []
+    start, step = 0, FIRST_LOOK
+    while start < len(level):
+        rows += read_links(connection, near, level[start : start + step])
+        start, step = start + step, 2 * step
+        new = list(dict.fromkeys(end for row in rows if (end := getattr(row, far)) not in found))
+        if len(new) > room:
+            rest, kept = set(level[start:]), [*found, *new[:room]]
+            return rows + [row for row in read_links(connection, far, kept) if getattr(row, near) in rest]
+    return rows
 
 
 def _lots(connection: Connection, found: Iterable[str]) -> dict[str, Node]:

@@ -174,9 +174,9 @@ class WideHolds:
         """Which lots would be held, or lifted. Raises EventInvalid for a filter that says nothing."""
         return self._look(wanted.selection, wanted.lifts)
 
-    def lines(self) -> list[WideHold]:
-        """Every one, the newest first."""
-        return [_wide(row) for row in stored.lines(self._store)]
+    def lines(self, *, after: tuple[str, str] | None = None, limit: int | None = None) -> list[WideHold]:
+        """The newest first, from ``after`` (opened at, id) on; without a limit all."""
+        return [_wide(row) for row in stored.lines(self._store, (), after, limit)]
 
     def get(self, identity: str) -> WideHold:
         """One of them. Raises NotFound."""
@@ -189,11 +189,21 @@ class WideHolds:
         """One of them, with what was done to it. Raises NotFound."""
         return WideHoldView(self.get(identity), [StepLine(*row) for row in stored.steps(self._store, identity)])
 
-    def lots(self, identity: str) -> list[HeldLot]:
-        """Every lot that carries the hold, or carried it. Raises NotFound."""
+    def lots(self, identity: str, *, after: str = "", limit: int | None = None) -> list[HeldLot]:
+        """The lots that carry the hold, or carried it, by id; ``limit``: so many of them from ``after`` on.
+
+        A lot that was held several times is there as often. Raises NotFound.
+        """
+        return [HeldLot(*row) for row in stored.lots_of(self._store, self._placed(identity), after, limit)]
+
+    def number(self, identity: str) -> int:
+        """How many lots carry the hold, or carried it. Raises NotFound."""
+        return stored.number_held(self._store, self._placed(identity))
+
+    def _placed(self, identity: str) -> str:
+        """The name that it has on lots."""
         wide = self.get(identity)
-        name = hold_of(wide.id) if wide.lifts is None else wide.lifts
-        return [HeldLot(*row) for row in stored.lots_of(self._store, name)]
+        return hold_of(wide.id) if wide.lifts is None else wide.lifts
 
     def open(self, wanted: OpenHold, by: str) -> tuple[WideHold, bool]:
         """Place a hold; the clock carries it out. Gives it, and whether it is new: the same again is the same.

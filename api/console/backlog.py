@@ -9,8 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from api.console.render import AnyRequest, Pages, links
-from api.pages import page_of
-from api.problems import Refused
+from api.pages import moment_place, page_of
 from api.queries import one_of, position_of, read_query
 from engine.clock import instant
 from engine.runtime import Front
@@ -66,7 +65,7 @@ def backlog_routes(engine: Front, pages: Pages) -> list[HTTPRouteHandler]:
         """How much waits, how long, and what has waited longest."""
         asked = read_query(request.scope, ("queue", "cursor"), blank=True)
         chosen = one_of(asked, "queue", tuple(_QUEUES)) or "inspection"
-        after = _place(position_of(asked))
+        after = moment_place(position_of(asked))
 
         def look() -> dict[str, Any]:
             now = engine.clock()
@@ -84,15 +83,6 @@ def backlog_routes(engine: Front, pages: Pages) -> list[HTTPRouteHandler]:
         return pages.page(request, "backlog.html", **await asyncio.to_thread(look))
 
     return [show]
-
-
-def _place(text: str | None) -> tuple[str, str] | None:
-    if text is None:
-        return None
-    since, gap, identity = text.partition(" ")
-    if not gap:
-        raise Refused("parameter-invalid", "The cursor is not one that an earlier page gave.", "cursor")
-    return since, identity
 
 
 def _queue(name: str, ages: list[int]) -> Queue:

@@ -11,10 +11,11 @@ from api.answers import require, visit_of
 from api.body import Patience
 from api.console.forms import read_form, wanted
 from api.console.lot import LIFT_ROLES
-from api.console.render import AnyRequest, Pages, part, to
+from api.console.render import AnyRequest, Pages, links, part, to
 from api.door import path_part
 from api.holds import check_lift_role
-from api.queries import read_query
+from api.pages import moment_place, page_of
+from api.queries import cursor_after, position_of, read_query
 from api.roles import SENDING
 from engine import events as ev
 from engine.errors import EventInvalid
@@ -25,8 +26,7 @@ from engine.wide_holds import LiftMany, OpenHold, Outdated, Preview, WideHolds, 
 _HOME = "/console/holds"
 _TEXTS = ("supplier", "item", "revision", "order", "plant", "received_from", "received_until")
 _ASKED = (*_TEXTS, "lots", "states", "scope", "lifts")
-#: Lots that a page lists; the file has them all.
-_LISTED = 500
+_ROWS = 100
 
 
 def hold_pages(engine: Front, pages: Pages, patience: Patience) -> list[HTTPRouteHandler]:
@@ -36,7 +36,8 @@ def hold_pages(engine: Front, pages: Pages, patience: Patience) -> list[HTTPRout
     @get(_HOME)
     async def overview(request: AnyRequest) -> Response[bytes]:
         """Every hold on many lots, and what a new one, or a lift, would touch."""
-        asked = read_query(request.scope, (*_ASKED, "preview"), blank=True)
+        asked = read_query(request.scope, (*_ASKED, "preview", "cursor"), blank=True)
+        after = moment_place(position_of(asked))
         said = {name: value for name, value in asked.items() if name in _ASKED}
 
         def look() -> dict[str, Any]:
@@ -47,18 +48,29 @@ def hold_pages(engine: Front, pages: Pages, patience: Patience) -> list[HTTPRout
                 except EventInvalid as error:
                     fault = error.detail
             reasons = declared(engine.store, engine.today())
-            return {"wides": wides.lines(), "look": found, "fault": fault, "said": said, "hold_reasons": reasons}
+            page = page_of(wides.lines(after=after, limit=_ROWS + 1), _ROWS, lambda one: f"{one.opened_at} {one.id}")
+            return {
+                "page": page, "onward": page.next and links(_HOME, {"cursor": page.next}), "begun": after is not None,
+                "look": found, "fault": fault, "said": said, "hold_reasons": reasons,
+            }  # fmt: skip
 
         return pages.page(request, "holds.html", lift_roles=LIFT_ROLES, **await asyncio.to_thread(look))
 
     @get(_HOME + "/{hold:str}")
     async def one(request: AnyRequest, hold: str) -> Response[bytes]:
         """One of them: how far it is, which lots it is on, what was done to it."""
+        after = position_of(read_query(request.scope, ("cursor",), blank=True)) or ""
 
         def look() -> dict[str, Any]:
             name = path_part(hold)
-            found = wides.lots(name)
-            return {"view": wides.view(name), "lots": found[:_LISTED], "all_lots": len(found)}
+            rows = wides.lots(name, after=after, limit=_ROWS + 1)
+            # A lot that was held several times is there as often, on one page.
+            ids = list(dict.fromkeys(row.id for row in rows))[:_ROWS]
+            lots = [row for row in rows if row.id in ids]
+            more = None if len(lots) == len(rows) else {"cursor": cursor_after(ids[-1])}
+            onward = more and links(f"{_HOME}/{part(name)}", more)
+            return {"view": wides.view(name), "lots": lots, "all_lots": wides.number(name), "onward": onward,
+                    "begun": bool(after)}  # fmt: skip
 
         return pages.page(request, "hold.html", **await asyncio.to_thread(look))
 

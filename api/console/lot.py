@@ -35,11 +35,8 @@ ENTRIES = 50
 #: Lots and orders on either side that a lot's own page draws, and that the page of its family does.
 GLIMPSE, FAMILY, MOST_FAMILY = 24, 100, 250
 _WAYS: tuple[Direction, Direction] = ("backward", "forward")
-#: Records of results that one page shows.
-_RECORDS = 500
-#: Relatives that are listed; the rest is counted.
-_RELATIVES = 200
-_DELIVERIES = 10_000
+#: Records of results that one page shows, relatives on either side, deliveries, and holds that ended.
+_RECORDS, _RELATIVES, _DELIVERIES, _ENDED = 50, 50, 20, 20
 _SEVERAL = "This key is limited to plants, and a family may be of several."
 #: Roles in which a hold may have to be lifted, but the usual one.
 LIFT_ROLES = tuple(role for role in get_args(LiftRole) if role != "hold")
@@ -71,11 +68,12 @@ class LotPages:
         view = lot_view(engine, found)
         upto = found.version if before is None else min(before, found.version)
         entries = engine.reading.journal(name, after=max(0, upto - ENTRIES), limit=min(ENTRIES, upto))
-        records = engine.reading.results(name, limit=_RECORDS)
-        present = [line for line in records if line.version > found.results_after]
+        present, all_present, earlier = engine.reading.newest_results(name, found.results_after, _RECORDS)
         # Relatives may be of other plants.
         whole = not me.plants
-        told = engine.ledger.lines(lot=name, limit=_DELIVERIES)
+        told, all_told = engine.ledger.newest(name, _DELIVERIES)
+        holds = engine.reading.holds(name)
+        over = [hold for hold in holds if hold.lifted_at][:-_ENDED]
         return {
             "view": view, "lot": found, "standing": STANDING.get(found.state, ""),
             "outlook": outlook(engine, book, found),
@@ -83,11 +81,11 @@ class LotPages:
             "earlier": upto - ENTRIES if upto > ENTRIES else None,
             "later": before is not None,
             "characteristics": characteristics(found, present, book),
-            "earlier_records": len(records) - len(present),
-            "holds": engine.reading.holds(name),
+            "earlier_records": earlier, "unshown_records": all_present - len(present),
+            "holds": [hold for hold in holds if hold not in over], "older_holds": len(over),
             "certificates": certificates(engine.store, name) if found.certificates else None,
-            "deliveries": told[::-1][:20], "all_deliveries": len(told),
-            "whole": whole,
+            "deliveries": told, "all_deliveries": all_told,
+            "whole": whole, "listed": _RELATIVES,
             "children": self._relatives(name, "forward") if whole else [],
             "parents": self._relatives(name, "backward") if whole else [],
             "graph": self.family(name, GLIMPSE) if whole else None,
@@ -101,7 +99,8 @@ class LotPages:
         return drawn(name, backward, forward)
 
     def _relatives(self, name: str, direction: Direction) -> list[Any]:
-        return _others(self._genealogy.trace([name], direction, depth=1, nodes=_RELATIVES), name)
+        # One more than is listed, besides the lot itself: then there are others.
+        return _others(self._genealogy.trace([name], direction, depth=1, nodes=_RELATIVES + 2), name)
 
 
 def lot_routes(engine: Front, lots: LotPages) -> list[HTTPRouteHandler]:

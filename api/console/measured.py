@@ -22,8 +22,10 @@ _decode = msgspec.json.Decoder(list[ev.Measurement]).decode
 #: Width and height of a drawing, in units of its own.
 WIDTH, HEIGHT = 240.0, 36.0
 _EDGE = 10.0
-#: Points of one drawing; more would be one blot.
-_MAX_POINTS = 200
+#: Points of one drawing, where more would be one blot, and of all of them; of too many there is none.
+_MAX_POINTS, _ALL_POINTS, _LEAST_POINTS = 200, 600, 10
+#: Results that are written out, of all characteristics together.
+_WRITTEN = 200
 
 
 class Measured(Struct, frozen=True):
@@ -60,7 +62,9 @@ class Characteristic(Struct, frozen=True):
 
     name: str
     limits: str
+    #: The first of them, and how many there are.
     results: list[Measured]
+    number: int
     outside: int
     drawing: Drawing | None
     #: The smallest, the mean and the largest value, with the unit; empty where nothing was measured.
@@ -74,7 +78,8 @@ def characteristics(lot: Lot, lines: Iterable[ResultLine], book: RuleBook) -> li
     for line in lines:
         for one in _decode(bytes(line.measurements)):
             found.setdefault(one.characteristic, []).append((line, one))
-    return [_characteristic(name, rows, _limits(table, lot, name)) for name, rows in found.items()]
+    points, written = min(_MAX_POINTS, _ALL_POINTS // max(1, len(found))), _WRITTEN // max(1, len(found))
+    return [_characteristic(name, rows, _limits(table, lot, name), points, written) for name, rows in found.items()]
 
 
 class _Limits(Struct, frozen=True):
@@ -101,26 +106,32 @@ def _number(value: Value | None) -> Decimal | None:
 
 
 def _characteristic(
-    name: str, rows: list[tuple[ResultLine, ev.Measurement]], limits: _Limits | None
+    name: str, rows: list[tuple[ResultLine, ev.Measurement]], limits: _Limits | None, points: int, written: int
 ) -> Characteristic:
-    results = [_measured(line, one, limits) for line, one in rows]
+    results = [_measured(line, one, limits) for line, one in rows[:written]]
     values = [one.value for _, one in rows if one.value is not None]
     unit = next((one.unit for _, one in rows if one.unit), None)
-    outside = sum(result.good is False for result in results)
-    return Characteristic(name, _words(limits), results, outside, _drawing(values, limits), _summary(values, unit))
+    outside = sum(_good(one, limits) is False for _, one in rows)
+    drawing, summary = _drawing(values, limits, points), _summary(values, unit)
+    return Characteristic(name, _words(limits), results, len(rows), outside, drawing, summary)
 
 
 def _measured(line: ResultLine, one: ev.Measurement, limits: _Limits | None) -> Measured:
-    good: bool | None = one.conforming
     if one.value is not None:
         text = f"{one.value:f}" + (f" {one.unit}" if one.unit else "")
-        good = None if limits is None else _inside(one.value, limits)
     elif one.inspected is not None:
         text = f"{one.nonconforming or 0} of {one.inspected} nonconforming"
-        good = None if one.nonconforming is None else one.nonconforming == 0
     else:
         text = {True: "conforms", False: "does not conform", None: "–"}[one.conforming]
-    return Measured(line.version, line.inspection, one.sample, text, one.gauge, good)
+    return Measured(line.version, line.inspection, one.sample, text, one.gauge, _good(one, limits))
+
+
+def _good(one: ev.Measurement, limits: _Limits | None) -> bool | None:
+    if one.value is not None:
+        return None if limits is None else _inside(one.value, limits)
+    if one.inspected is not None:
+        return None if one.nonconforming is None else one.nonconforming == 0
+    return one.conforming
 
 
 def _inside(value: Decimal, limits: _Limits) -> bool:
@@ -150,8 +161,16 @@ def _summary(values: list[Decimal], unit: str | None) -> str:
     return f"{min(values):f} · mean {mean:f} · {max(values):f}" + (f" {unit}" if unit else "")
 
 
-def _drawing(values: list[Decimal], limits: _Limits | None) -> Drawing | None:
-    if not values or limits is None or (limits.lower is None and limits.upper is None):
+def _thinned(values: list[Decimal], most: int) -> list[Decimal]:
+    """At most ``most`` of the values, evenly by size: the smallest and the largest are among them."""
+    if len(values) <= most:
+        return values
+    ordered = sorted(values)
+    return [ordered[place * (len(ordered) - 1) // (most - 1)] for place in range(most)]
+
+
+def _drawing(values: list[Decimal], limits: _Limits | None, shown: int) -> Drawing | None:
+    if shown < _LEAST_POINTS or not values or limits is None or (limits.lower is None and limits.upper is None):
         return None
     edges = [v for v in (limits.lower, limits.upper) if v is not None]
     least, most = min(*values, *edges), max(*values, *edges)
@@ -163,7 +182,7 @@ def _drawing(values: list[Decimal], limits: _Limits | None) -> Drawing | None:
     # Equal values are drawn above each other, so that many look like many.
     seen: dict[str, int] = {}
     points = []
-    for value in values[:_MAX_POINTS]:
+    for value in _thinned(values, shown):
         at = x(value)
         level = seen[at] = seen.get(at, -1) + 1
         points.append(Point(at, f"{HEIGHT / 2 - (level % 4) * 4:.0f}", _inside(value, limits)))

@@ -10,30 +10,52 @@ from litestar.handlers import HTTPRouteHandler
 from api.answers import require, visit_of
 from api.body import Patience
 from api.console.forms import read_form, wanted
-from api.console.render import AnyRequest, Pages, part, to
+from api.console.render import AnyRequest, Pages, links, part, to
 from api.door import path_part
 from api.genealogy import csv_of
-from api.queries import read_query
+from api.pages import moment_place, page_of
+from api.queries import position_of, read_query
 from api.slowly import slowly
 from engine import events as ev
 from engine.errors import EventInvalid
-from engine.recalls import RecallId, Recalls, Selection
+from engine.recalls import Extent, RecallId, Recalls, Selection
 from engine.runtime import Front
 
 _HOME = "/console/recalls"
 _SELECTORS = ("lots", "supplier", "item", "revision", "order", "plant", "received_from", "received_until")
-#: Lots that a page lists; the file has them all.
-_LISTED = 500
+_ROWS = 100
+
+
+class Extents:
+    """What recalls touch, as long as none of their lots changes: a page that looks every second does not add it up."""
+
+    #: Recalls that are remembered.
+    KEPT = 20
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[Any, Extent]] = {}
+
+    def of(self, recalls: Recalls, name: str) -> Extent:
+        """What recall ``name`` touches now. Raises NotFound."""
+        mark = (recalls.get(name), recalls.mark(name))
+        there = self._seen.get(name)
+        if there is None or there[0] != mark:
+            self._seen.pop(name, None)
+            there = self._seen[name] = (mark, recalls.view(name).extent)
+            while len(self._seen) > self.KEPT:
+                self._seen.pop(next(iter(self._seen)), None)
+        return there[1]
 
 
 def recall_pages(engine: Front, pages: Pages, patience: Patience) -> list[HTTPRouteHandler]:
     """The routes, for Litestar."""
-    recalls = Recalls(engine.store, engine.clock)
+    recalls, seen = Recalls(engine.store, engine.clock), Extents()
 
     @get(_HOME)
     async def overview(request: AnyRequest) -> Response[bytes]:
         """Every recall, and what a new one would touch."""
-        asked = read_query(request.scope, (*_SELECTORS, "preview"), blank=True)
+        asked = read_query(request.scope, (*_SELECTORS, "preview", "cursor"), blank=True)
+        after = moment_place(position_of(asked))
         said = {name: value for name, value in asked.items() if name in _SELECTORS}
 
         def look() -> dict[str, Any]:
@@ -43,18 +65,24 @@ def recall_pages(engine: Front, pages: Pages, patience: Patience) -> list[HTTPRo
                     extent = recalls.preview(_selection(said))
                 except EventInvalid as error:
                     fault = error.detail
-            return {"recalls": recalls.lines(), "extent": extent, "fault": fault, "said": said}
+            page = page_of(recalls.lines(after=after, limit=_ROWS + 1), _ROWS, lambda one: f"{one.opened_at} {one.id}")
+            onward = page.next and links(_HOME, {"cursor": page.next})
+            return {"page": page, "onward": onward, "begun": after is not None, "extent": extent, "fault": fault,
+                    "said": said}  # fmt: skip
 
         return pages.page(request, "recalls.html", selectors=_SELECTORS, **await slowly(look))
 
     @get(_HOME + "/{recall:str}")
     async def one(request: AnyRequest, recall: str) -> Response[bytes]:
         """One recall: how far it is, what it touches."""
+        after = position_of(read_query(request.scope, ("cursor",), blank=True)) or ""
 
         def look() -> dict[str, Any]:
             name = path_part(recall)
-            found = recalls.lots(name)
-            return {"view": recalls.view(name), "lots": found[:_LISTED], "all_lots": len(found)}
+            page = page_of(recalls.lots(name, after=after, limit=_ROWS + 1), _ROWS, lambda lot: lot.id)
+            onward = page.next and links(f"{_HOME}/{part(name)}", {"cursor": page.next})
+            return {"recall": recalls.get(name), "extent": seen.of(recalls, name), "lots": page.data, "onward": onward,
+                    "begun": bool(after)}  # fmt: skip
 
         return pages.page(request, "recall.html", **await slowly(look))
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 from api.answers import visit_of
 from api.console.render import AnyRequest, Pages, links
 from api.door import path_part
-from api.queries import cursor_after, one_of, position_of, read_query
+from api.queries import MAX_VERSION, cursor_after, number_of, one_of, position_of, read_query
 from api.reference import day_of, references_of
 from engine.known import KINDS, LIVE
 from engine.ownership import Owners
@@ -23,6 +23,8 @@ from engine.runtime import Front
 
 HOME = "/console/reference"
 _ROWS = 100
+#: Revisions that one page shows.
+_REVISIONS = 50
 
 
 class Line(Struct, frozen=True):
@@ -57,14 +59,18 @@ def reference_pages(engine: Front, pages: Pages) -> list[HTTPRouteHandler]:
     @get(HOME + "/{kind:str}/{key:str}")
     async def record(request: AnyRequest, kind: str, key: str) -> Response[bytes]:
         """One record: every revision, whose it is, and what a change of it would touch."""
-        read_query(request.scope, ())
+        asked = read_query(request.scope, ("before",), blank=True)
+        before = None if "before" not in asked else number_of(asked["before"], "before", MAX_VERSION)
         name, named = path_part(kind), path_part(key)
 
         def look() -> dict[str, Any]:
             revisions = references.revisions(name, named)
+            behind = revisions if before is None else [row for row in revisions if row.revision < before]
+            shown = behind[-_REVISIONS:]
             today = engine.today().isoformat()
             return {
-                "revisions": [(row, lines_of(row)) for row in reversed(revisions)],
+                "revisions": [(row, lines_of(row)) for row in reversed(shown)],
+                "earlier": shown[0].revision if len(shown) < len(behind) else None, "later": before is not None,
                 "now": in_force(revisions, today, live=name in LIVE), "affects": references.affected(name, named),
             }  # fmt: skip
 

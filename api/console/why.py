@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from engine.explaining import Explanation, explain
+from engine.explaining import Explanation, explained, load
 from engine.lifecycle import State, next_steps
 from engine.lot import Lot
 from engine.runtime import Front
@@ -58,9 +58,10 @@ class Outlook(Struct, frozen=True):
 def outlook(engine: Front, book: RuleBook, lot: Lot) -> Outlook:
     """Judge every step that may be next for the lot as it stands."""
     today = engine.today().toordinal()
+    loaded = load(engine.store, lot.id)
 
     def ask(trigger: str) -> Explanation:
-        return explain(engine.store, book, engine.clock, lot.id, trigger, today)
+        return explained(loaded, book, engine.clock, trigger, today)
 
     goal = None
     wanted = _GOAL.get(lot.state)

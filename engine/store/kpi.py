@@ -1,7 +1,7 @@
 """What business numbers are counted from, in SQL. What they mean is in engine/kpi.py.
 
 Questions about lots and the journal read one index, or a bounded number of the newest rows: the size of the history
-costs nothing. Costs are looked for among all facts of the reference data.
+costs nothing. Costs are looked for among the facts of the items that are blocked.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ _ORDERS = (
 )
 _COSTS = (
     "SELECT kind, key, revision, effective_from, effective_until, content FROM reference WHERE kind = 'fact'"
-    " AND key IN (SELECT key FROM reference WHERE kind = 'fact' AND content LIKE '%\"standard_cost\"%')"
+    " AND key IN (SELECT key FROM reference WHERE kind = 'fact' AND {among} AND content LIKE '%\"standard_cost\"%')"
 )
 _RELEASED = (
     f"SELECT lot, recorded_at FROM journal WHERE {_KEPT} AND \"trigger\" IN ('release', 'use_as_is')"
@@ -71,9 +71,10 @@ def read_orders(connection: Connection) -> tuple[int, int, str | None]:
     return int(orders), int(lots), oldest
 
 
-def read_costs(connection: Connection) -> list[Row]:
-    """Every revision of every record that ever was a standard cost."""
-    return list(connection.execute(text(_COSTS)))
+def read_costs(connection: Connection, items: Sequence[str]) -> list[Row]:
+    """Every revision of every record that ever was a standard cost of one of ``items``."""
+    # A record may have been of several of them: once is enough.
+    return list({(row.key, row.revision): row for row in read_among(connection, _COSTS, "item", items)}.values())
 
 
 def read_releases(

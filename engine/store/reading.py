@@ -172,6 +172,16 @@ class Reading:
         )
         return [ResultLine(v, i, msgspec.Raw(m.encode())) for v, i, m in self._rows(query)]
 
+    def newest_results(self, lot_id: str, after: int, limit: int) -> tuple[list[ResultLine], int, int]:
+        """The newest records from journal version ``after`` on, in order; how many there are, and how many before."""
+        mine = (results.c.lot == lot_id, results.c.version > after)
+        number = func.count().filter(results.c.version > after)
+        count = select(number, func.count() - number).where(results.c.lot == lot_id)
+        first = select(results.c.version).where(*mine).order_by(results.c.version.desc()).limit(limit).subquery()
+        oldest = self._rows(select(func.min(first.c.version)))[0][0]
+        ((here, before),) = self._rows(count)
+        return ([] if oldest is None else self.results(lot_id, after=oldest - 1, limit=limit)), int(here), int(before)
+
     def event(self, key: str) -> EventLine:
         """An event by its key, with its answer as it stands now; raises NotFound."""
         query = select(

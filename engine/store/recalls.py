@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from msgspec import Struct, json
-from sqlalchemy import ColumnElement, insert, select, text, update
+from sqlalchemy import ColumnElement, Table, and_, func, insert, or_, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from engine.store.genealogy import read_among
@@ -27,13 +27,23 @@ _USED = "SELECT parent, quantity FROM links WHERE kind = 'consume' AND {among}"
 _KNOWN = "SELECT id FROM lots WHERE {among}"
 
 
-def lines(store: Store, states: Sequence[str] = ()) -> list[Any]:
-    """Recalls in ``states``, or all; the newest first."""
-    query = select(recalls).order_by(recalls.c.opened_at.desc(), recalls.c.id)
+def lines(
+    store: Store, states: Sequence[str] = (), after: tuple[str, str] | None = None, limit: int | None = None
+) -> list[Any]:
+    """Recalls in ``states``, or all; the newest first, from ``after`` (opened at, id) on."""
+    query = select(recalls).order_by(recalls.c.opened_at.desc(), recalls.c.id).limit(limit)
+    if after is not None:
+        query = query.where(older(recalls, after))
     if states:
         query = query.where(recalls.c.state.in_(states))
     with store.reads.connect() as connection:
         return list(connection.execute(query))
+
+
+def older(table: Table, after: tuple[str, str]) -> ColumnElement[bool]:
+    """What comes behind ``after`` (opened at, id) where the newest comes first."""
+    at, identity = after
+    return or_(table.c.opened_at < at, and_(table.c.opened_at == at, table.c.id > identity))
 
 
 def line(store: Store, identity: str) -> Any:
@@ -121,11 +131,21 @@ def known(store: Store, ids: Sequence[str]) -> list[str]:
         return [str(row.id) for row in read_among(connection, _KNOWN, "id", ids)]
 
 
-def held(store: Store, hold: str) -> list[str]:
-    """Lots that have, or had, a hold of this name."""
+def held(store: Store, hold: str, after: str = "", limit: int | None = None) -> list[str]:
+    """Lots that have, or had, a hold of this name, in order, from ``after`` on."""
+    wanted = (holds.c.hold == hold, holds.c.lot > after)
     with store.reads.connect() as connection:
-        query = select(holds.c.lot).distinct().where(holds.c.hold == hold).order_by(holds.c.lot)
+        query = select(holds.c.lot).distinct().where(*wanted).order_by(holds.c.lot).limit(limit)
         return [str(lot) for (lot,) in connection.execute(query)]
+
+
+def held_mark(store: Store, hold: str) -> tuple[int, int]:
+    """How many lots have, or had, it, and the sum of their versions: both the same, nothing of them has changed."""
+    mine = select(holds.c.lot).distinct().where(holds.c.hold == hold)
+    query = select(func.count(), func.coalesce(func.sum(lots.c.version), 0)).where(lots.c.id.in_(mine))
+    with store.reads.connect() as connection:
+        number, versions = connection.execute(query).one()
+    return int(number), int(versions)
 
 
 def still_held(store: Store, hold: str, source: str, limit: int, after: str = "") -> list[str]:

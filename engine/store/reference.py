@@ -28,6 +28,17 @@ def read_revisions(connection: Connection, kind: str, key: str) -> list[Row]:
     return list(connection.execute(select(reference).where(*wanted).order_by(reference.c.revision)))
 
 
+def read_newest(connection: Connection, kind: str, keys: Sequence[str], day: str) -> dict[str, Row]:
+    """Of each of ``keys`` the revision that began last by ``day``; of several on one day the newest."""
+    latest = (reference.c.effective_from.desc(), reference.c.revision.desc())
+    place = func.row_number().over(partition_by=reference.c.key, order_by=latest).label("place")
+    begun_by = (reference.c.kind == kind, reference.c.key.in_(keys), reference.c.effective_from <= day)
+    newest = select(reference.c.position, place).where(*begun_by).subquery()
+    mine = select(newest.c.position).where(newest.c.place == 1)
+    query = select(reference).where(reference.c.position.in_(mine))
+    return {str(row.key): row for row in connection.execute(query)}
+
+
 def read_confirmed(connection: Connection, kind: str, key: str) -> list[Row]:
     """As :func:`read_revisions`, each row with ``confirmed_at``: when the newest of them was last said again."""
     same = (reference_confirmed.c.kind == reference.c.kind) & (reference_confirmed.c.key == reference.c.key)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, text, update
+from sqlalchemy import Connection, insert, select, text, tuple_, update
 
 from engine.store.feed import SETTLED
 from engine.store.genealogy import read_among
@@ -89,18 +89,30 @@ def keep(connection: Connection, table: str, rows: Iterable[dict[str, Any]]) -> 
         connection.execute(text(_KEEP[table]), lines)
 
 
-def list_scorecards(store: Store, item: str | None, supplier: str | None) -> list[Any]:
-    """Scorecards by item and supplier: item, supplier, content, changed_at."""
-    query = select(scorecards.c.item, scorecards.c.supplier, scorecards.c.content, scorecards.c.changed_at)
+def list_scorecards(
+    store: Store, item: str | None, supplier: str | None, after: tuple[str, str] | None = None, limit: int | None = None
+) -> list[Any]:
+    """Scorecards by item and supplier, from ``after`` on: item, supplier, content, changed_at."""
+    query = select(scorecards.c.item, scorecards.c.supplier, scorecards.c.content, scorecards.c.changed_at).limit(limit)
+    if after is not None:
+        query = query.where(
+            scorecards.c.item >= after[0], tuple_(scorecards.c.item, scorecards.c.supplier) > tuple_(*after)
+        )
     return _listed(store, query.order_by(scorecards.c.item, scorecards.c.supplier), scorecards, item, supplier)
 
 
-def list_series(store: Store, item: str | None, supplier: str | None, characteristic: str | None) -> list[Any]:
-    """Series: item, supplier, characteristic, content, limits, changed_at."""
+def list_series(
+    store: Store, item: str | None, supplier: str | None, characteristic: str | None,
+    after: tuple[str, str, str] | None = None, limit: int | None = None,
+) -> list[Any]:  # fmt: skip
+    """Series by item, supplier and characteristic, from ``after`` on: these, content, limits, changed_at."""
     query = select(
         series.c.item, series.c.supplier, series.c.characteristic, series.c.content, series.c.limits,
         series.c.changed_at,
-    ).order_by(series.c.item, series.c.supplier, series.c.characteristic)  # fmt: skip
+    ).order_by(series.c.item, series.c.supplier, series.c.characteristic).limit(limit)  # fmt: skip
+    if after is not None:
+        names = tuple_(series.c.item, series.c.supplier, series.c.characteristic)
+        query = query.where(series.c.item >= after[0], names > tuple_(*after))
     if characteristic is not None:
         query = query.where(series.c.characteristic == characteristic)
     return _listed(store, query, series, item, supplier)

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, exists, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from engine.store.opening import Store
-from engine.store.recalls import select_lots
+from engine.store.recalls import held, older, select_lots
 from engine.store.schema.lots import holds, journal, lots
 from engine.store.schema.quality import scope_changes, wide_hold_steps, wide_holds
 
@@ -16,9 +16,13 @@ CHUNK = 5_000
 _THERE = lots.c.closed.is_(None)
 
 
-def lines(store: Store, states: Sequence[str] = ()) -> list[Any]:
-    """Those in ``states``, oldest first, or all, the newest first."""
-    query = select(wide_holds).order_by(wide_holds.c.opened_at.desc(), wide_holds.c.id)
+def lines(
+    store: Store, states: Sequence[str] = (), after: tuple[str, str] | None = None, limit: int | None = None
+) -> list[Any]:
+    """Those in ``states``, oldest first; or all, the newest first, from ``after`` (opened at, id) on."""
+    query = select(wide_holds).order_by(wide_holds.c.opened_at.desc(), wide_holds.c.id).limit(limit)
+    if after is not None:
+        query = query.where(older(wide_holds, after))
     if states:
         query = select(wide_holds).where(wide_holds.c.state.in_(states)).order_by(wide_holds.c.opened_at)
     with store.reads.connect() as connection:
@@ -126,10 +130,15 @@ def number_lifted(store: Store, hold: str, source: str, prefix: str) -> int:
         return int(connection.execute(query).scalar_one())
 
 
-def lots_of(store: Store, hold: str) -> list[Any]:
-    """Lots that carry a hold of this name, or carried it, as engine.wide_holds.HeldLot has them."""
+def lots_of(store: Store, hold: str, after: str = "", limit: int | None = None) -> list[Any]:
+    """Lots that carry a hold of this name, or carried it, as engine.wide_holds.HeldLot has them.
+
+    ``limit``: so many lots from ``after`` on, each with every time that it was held.
+    """
     columns = (lots.c.id, lots.c.state, lots.c.closed, lots.c.item, lots.c.quantity, lots.c.unit, lots.c.supplier,
                lots.c.plant, holds.c.applied_at, holds.c.lifted_at)  # fmt: skip
     query = select(*columns).join(lots, lots.c.id == holds.c.lot).where(holds.c.hold == hold)
+    if limit is not None:
+        query = query.where(holds.c.lot.in_(held(store, hold, after, limit)))
     with store.reads.connect() as connection:
         return list(connection.execute(query.order_by(lots.c.id, holds.c.applied_version)))

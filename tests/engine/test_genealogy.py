@@ -2,17 +2,20 @@
 
 import importlib.util
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
+from sqlalchemy import StaticPool, create_engine, insert, text
 
+from engine import tracing
 from engine.errors import NotFound
 from engine.store.migrate import migrate
 from engine.store.opening import Store, open_store
+from engine.store.schema import lots as schema
 from engine.tracing import Genealogy
 
 _INTO = text("INSERT INTO links VALUES (:lot, 1, :number, 'input', :parent, :child, '1', 'ea')")
@@ -158,3 +161,47 @@ def test_links_of_old_journals_are_made_up_as_they_would_have_been_made(plant: A
     }  # fmt: skip
     assert made_up == stored
     assert len(stored) == 4
+
+
+_PAIR = st.tuples(st.integers(0, 29), st.integers(1, 30)).map(lambda pair: (pair[0], min(30, sum(pair))))
+_SOME = st.lists(_PAIR, min_size=40, max_size=120)
+
+
+@settings(max_examples=60, deadline=None)
+@given(_SOME, st.integers(1, 34), st.sampled_from(["forward", "backward"]), st.integers(1, 3))
+def test_a_trace_that_is_cut_short_has_every_link_between_what_it_shows(
+    pairs: list[tuple[int, int]], most: int, direction: Any, first: int
+) -> None:
+    """However little of the links below a level is read for it."""
+    # Several at the first step, so that some of a level is not read.
+    wide = [(0, child) for child in range(1, 7)] + [(parent, 30) for parent in range(24, 30)]
+    links = [(f"lot:{parent}", f"lot:{child}") for parent, child in (*pairs, *wide)]
+    store = Store(create_engine("sqlite://", poolclass=StaticPool), None)
+    with store.engine.begin() as connection:
+        schema.links.create(connection)
+        schema.lots.create(connection)
+        rows = [{"lot": "x", "version": 1, "number": n, "kind": "input", "parent": parent, "child": child,
+                 "quantity": "1", "unit": "ea"} for n, (parent, child) in enumerate(links)]  # fmt: skip
+        connection.execute(insert(schema.links), rows)
+    start = "0" if direction == "forward" else "30"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tracing, "FIRST_LOOK", first)
+        trace = Genealogy(store).trace([start], direction, nodes=most)
+    everything = [(row["parent"], row["child"]) for row in rows]
+    ahead: dict[str, set[str]] = {}
+    for parent, child in everything:
+        near, far = (parent, child) if direction == "forward" else (child, parent)
+        ahead.setdefault(near, set()).add(far)
+    reached, level = {f"lot:{start}"}, {f"lot:{start}"}
+    while level := {far for near in level for far in ahead.get(near, ())} - reached:
+        reached |= level
+    depths = {f"lot:{node.id}": node.depth for node in trace.nodes}
+    assert len(depths) == min(most, len(reached))
+    assert (trace.truncated == "nodes") == (len(reached) > most)
+    shown = Counter((edge.parent, edge.child) for edge in trace.links)
+    inside = Counter(pair for pair in everything if pair[0] in depths and pair[1] in depths)
+    deepest = max(depths.values()) + (trace.truncated is None)
+    side = 0 if direction == "forward" else 1
+    assert not shown - inside
+    assert not Counter({pair: n for pair, n in inside.items() if depths[pair[side]] < deepest}) - shown
+    store.close()

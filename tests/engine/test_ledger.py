@@ -214,6 +214,13 @@ def test_looking_for_work_costs_the_same_however_much_was_ever_delivered(
     ledger.oldest_open()
     ledger.claim("erp", "w", 10, 30)
     ledger.replay(dry_run=True)
+    # What people look at: never every delivery there ever was, to find the few that are like that.
+    for state in ("pending", "sending", "dead", "superseded"):
+        ledger.lines(state=state)
+        ledger.lines(state=state, target="wms", after=3)
+    ledger.lines(state="delivered", lot="L")
+    ledger.newest("L", 5)
+    ledger.acknowledged("L")
     plans = []
     with store.reads.connect() as connection:
         if store.dialect == "postgresql":
@@ -228,7 +235,7 @@ def test_looking_for_work_costs_the_same_however_much_was_ever_delivered(
     for plan in plans:
         assert (
             "deliveries_open" in plan
-            or "deliveries_dead" in plan
+            or "deliveries_unsettled" in plan
             or "deliveries_lot_target" in plan
             or ("sqlite_autoindex_deliveries_1 (lot=?" in plan)
         ), plan

@@ -50,7 +50,7 @@ function takeOver(text) {
     }
     for (const row of next.querySelectorAll("tbody tr[id]")) {
       const was = byId(row.id);
-      if (!was || was.innerHTML !== row.innerHTML) row.classList.add("fresh");
+      if (!was || !sameButToken(was, row)) row.classList.add("fresh");
     }
     const at = document.activeElement;
     const focused = part.contains(at) ? at.getAttribute("href") : null;
@@ -91,6 +91,17 @@ async function live() {
   }
 }
 if ("live" in document.body.dataset) live();
+
+// -- what is looked for comes into sight --------------------------------------------------------------------------
+
+// On a phone the rooms are one row that is wider than the screen; a large family is drawn larger than it.
+for (const [frame, here] of [[".rooms", ".rooms [aria-current]"], [".drawn", ".drawn rect.me"]]) {
+  const outer = document.querySelector(frame);
+  const inner = document.querySelector(here);
+  if (!outer || !inner) continue;
+  const [a, b] = [outer.getBoundingClientRect(), inner.getBoundingClientRect()];
+  outer.scrollBy(b.left + b.width / 2 - a.left - a.width / 2, b.top + b.height / 2 - a.top - a.height / 2);
+}
 
 // -- forms -------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,204 @@
+"""Every page of the console, whatever lies in the lists: bounded, light, legible in both themes, whole on a tablet.
+
+Routes come from the application, so that a page that is new is looked at as soon as it is there. The two plants are
+made by the benchmark's generator (bench/plant.py): one that is usual, and one with ten thousand rows in every list.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from playwright.sync_api import Page, expect
+from sqlalchemy import event, text
+
+from api.console import measured
+from bench.console import FILES, NO_PAGES, addresses, routes
+from bench.plant import Teller, fill
+from bench.plant_lists import GIANT, RECALL, WIDE, lists, put
+from engine.clock import system_clock
+from engine.reference import References
+from engine.store.migrate import migrate
+from engine.store.opening import open_store
+from tests.api.conftest import Service
+from tests.console.conftest import MAX_PAGE_BYTES
+
+#: Lots, and rows of every list.
+SIZES = {"usual": (300, 12), "large": (600, 10_000)}
+#: The most of a thing that one page may show: what a person looks through, and a browser draws at once.
+BOUNDS = {"<tr": 460, "<li": 320, "<option": 250, "<circle": 1_200, "<path": 1_200, "<form": 160}
+#: Of many that are alike axe looks at the first.
+_ALIKE = ("tbody tr:nth-child(n+5)", "ol > li:nth-child(n+5)", "ul > li:nth-child(n+9)", ".genealogy a:nth-of-type(n+5)",
+          ".prose > :nth-child(n+60)", ".numbered span:nth-child(n+9)")  # fmt: skip
+_NOT_LOOKED_AT = {*NO_PAGES, *FILES}
+
+
+class Plant:
+    """A service in front of a plant, and the addresses of its pages."""
+
+    def __init__(self, home: Path, lots: int, many: int) -> None:
+        self.service = Service(home)
+        self.service.start()
+        store = open_store("", home)
+        told = Teller(self.service.http, store).tell()
+        fill(store, told, lots, many)
+        with store.reads.connect() as connection:
+            digest = connection.execute(text("SELECT digest FROM rule_sets")).scalar_one()
+            given_up = connection.execute(text("SELECT max(id) FROM deliveries WHERE state = 'dead'")).scalar_one()
+        store.close()
+        self.addresses = addresses(lots, many, digest.removeprefix("sha256:")[:10], given_up)
+
+
+@pytest.fixture(scope="module", params=SIZES)
+def plant(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
+    made = Plant(tmp_path_factory.mktemp(request.param), *SIZES[request.param])
+    yield made
+    made.service.stop()
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Every route of a page."""
+    return routes(tmp_path_factory.mktemp("routes"))
+
+
+def test_every_address_answers_within_its_bounds(plant: Plant, known: list[str]) -> None:
+    assert sorted(set(known) - set(NO_PAGES)) == sorted(plant.addresses)
+    assets: dict[str, int] = {}
+    with httpx.Client(base_url=plant.service.url, headers={"Authorization": f"Bearer {plant.service.key}"}) as http:
+        for route in sorted(set(plant.addresses) - set(FILES)):
+            for path in plant.addresses[route]:
+                answer = http.get(path, timeout=60)
+                assert answer.status_code == 200, (path, answer.text)
+                used = set(re.findall(r'(?:src|href)="(/console/static/[^"]+)"', answer.text))
+                for name in used - set(assets):
+                    assets[name] = len(http.get(name).raise_for_status().content)
+                assert len(answer.content) + sum(assets[name] for name in used) < MAX_PAGE_BYTES, path
+                for thing, most in BOUNDS.items():
+                    assert answer.text.count(thing) <= most, (path, thing, answer.text.count(thing))
+
+
+def test_every_page_is_legible_light_and_whole(plant: Plant, known: list[str], visitor: Callable[..., Any]) -> None:
+    person = visitor(plant.service.key)
+    person.service = plant.service
+    person.page.emulate_media(reduced_motion="reduce")
+    for route in sorted(set(known) - _NOT_LOOKED_AT):
+        path = plant.addresses[route][-1 if route == "/console/help/{path:path}" else 0]
+        page = person.open(path)
+        assert person.transferred() < MAX_PAGE_BYTES, path
+        assert person.offences(without=_ALIKE) == [], path
+        for width in (820, 1366):
+            page.set_viewport_size({"width": width, "height": 1_000})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, (path, width)
+        # Whatever lies in a list, the way to every room is in sight.
+        assert page.locator(".rooms a").count() > 10
+        assert person.complaints == [], path
+
+
+def test_a_person_goes_on_and_back_through_long_lists(plant: Plant, visitor: Callable[..., Any]) -> None:
+    person = visitor(plant.service.key)
+    person.service = plant.service
+    for path in ("/console/holds", "/console/recalls", f"/console/holds/{WIDE}", f"/console/recalls/{RECALL}",
+                 "/console/quality"):  # fmt: skip
+        page = person.open(path)
+        onward = page.get_by_role("link", name="Next page")
+        if not onward.count():
+            assert page.locator("table.rows tbody tr").count() < 100
+            continue
+        first = ids(page)
+        onward.click()
+        expect(page.get_by_role("link", name="First page")).to_be_visible()
+        assert ids(page)
+        assert not set(first) & set(ids(page)), path
+        page.get_by_role("link", name="First page").click()
+        expect(page.locator("table.rows tbody tr")).to_have_count(100)
+        assert ids(page) == first
+
+
+def ids(page: Page) -> list[str]:
+    found: list[str] = page.locator("table.rows tbody tr").evaluate_all("rows => rows.map(row => row.id)")
+    return found
+
+
+def test_what_was_previewed_is_seen_before_any_list(plant: Plant, visitor: Callable[..., Any]) -> None:
+    person = visitor(plant.service.key)
+    person.service = plant.service
+    for path in ("/console/holds?preview=yes&item=RING-74", "/console/recalls?preview=yes&supplier=ACME"):
+        expect(person.open(path).locator("#preview h2")).to_be_in_viewport()
+
+
+def test_a_person_with_a_keyboard_gets_everywhere(plant: Plant, visitor: Callable[..., Any]) -> None:
+    person = visitor(plant.service.key)
+    person.service = plant.service
+    page = person.open(f"/console/lots/{GIANT}")
+    page.keyboard.press("Tab")
+    expect(page.locator(".skip")).to_be_focused()
+    expect(page.locator(".skip")).to_be_in_viewport()
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_be_focused()
+    page.keyboard.press("Tab")
+    shown = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert shown == "solid"
+    here = page.evaluate("document.activeElement.textContent")
+    page.keyboard.press("?")
+    expect(page.locator("#keys")).to_be_visible()
+    for _ in range(4):
+        page.keyboard.press("Tab")
+        # Round and round in the dialog, or to the browser's own controls: never to what lies behind it.
+        assert page.evaluate("document.activeElement === document.body || !!document.activeElement.closest('#keys')")
+    page.keyboard.press("Escape")
+    expect(page.locator("#keys")).to_be_hidden()
+    assert page.evaluate("document.activeElement.textContent") == here
+    page.keyboard.press("/")
+    page.keyboard.type(GIANT)
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/console/lots/{GIANT}")
+
+
+def test_paper_is_light_whatever_the_screen_is(plant: Plant, visitor: Callable[..., Any]) -> None:
+    person = visitor(plant.service.key)
+    person.service = plant.service
+    page = person.open(f"/console/lots/{GIANT}")
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    for hidden in (".bar", ".rooms", ".acts"):
+        expect(page.locator(hidden).first).to_be_hidden()
+    clipped = "[...document.querySelectorAll('.scroll')].filter(one => getComputedStyle(one).overflowX !== 'visible').length"
+    assert page.evaluate(clipped) == 0
+    page.emulate_media(media="screen")
+
+
+@given(st.lists(st.decimals(-1000, 1000, places=3), min_size=1, max_size=900), st.integers(10, 200))
+def test_of_many_results_the_smallest_and_the_largest_are_drawn(values: list[Decimal], most: int) -> None:
+    drawn = measured._thinned(values, most)
+    assert len(drawn) == min(most, len(values))
+    assert (min(drawn), max(drawn)) == (min(values), max(values))
+    assert not Counter(drawn) - Counter(values)
+
+
+def test_a_page_of_reference_data_asks_once_for_all_of_it(tmp_path: Path) -> None:
+    """However many records are on a page, and however many revisions they have."""
+    store = open_store("", tmp_path)
+    migrate(store)
+    asked: list[str] = []
+    event.listen(store.engine, "before_cursor_execute", lambda c, cursor, sql, *_: asked.append(sql))
+    for _, columns, rows in filter(lambda one: one[0] == "reference", lists(50, 40, "2026-01-01T00:00:00.000000Z")):
+        put(store, "reference", columns, rows)
+    references = References(store, system_clock, dict, {})
+    asked.clear()
+    found, following = references.page("customer", "2026-06-01", None, "", 30)
+    assert [row.key for row in found] == [f"CUSTOMER-{n:05}" for n in range(30)]
+    assert following == "CUSTOMER-00029"
+    assert len([sql for sql in asked if sql.startswith("SELECT")]) == 2
+    (newest,), _ = references.page("customer", "2026-06-01", None, "CUSTOMER-00039", 30)
+    assert (newest.key, newest.revision) == ("CUSTOMER-00041", 1_000)
+    assert references.page("customer", "2025-06-01", None, "", 30)[0] == []
+    store.close()
+
