@@ -29,6 +29,7 @@ from msgspec import Struct
 
 from engine.errors import SettingInvalid
 from engine.journal import Entry
+from engine.seals import Seal, sealed_bytes
 from engine.settings import Settings
 
 FORMAT = "lotgate.checkpoint.v1"
@@ -79,6 +80,11 @@ class Signer:
         """A checkpoint of a lot's journal."""
         signature = self._key.sign(signed_bytes(lot, version, head, now, self._id))
         return Checkpoint(FORMAT, lot, version, head, now, self._id, base64.b64encode(signature).decode())
+
+    def seal(self, kind: str, digest: str, now: str) -> Seal:
+        """The signature over a file of the format ``kind``."""
+        signature = self._key.sign(sealed_bytes(kind, digest, now, self._id))
+        return Seal(kind, digest, now, self._id, base64.b64encode(signature).decode())
 
 
 def signer_of(settings: Settings) -> Signer:
@@ -142,6 +148,16 @@ def key_id_of(key: Ed25519PublicKey) -> str:
 def signed_bytes(lot: str, version: int, head: str, signed_at: str, key_id: str) -> bytes:
     """What is signed: one JSON array without white space, UTF-8 (docs/audit.md)."""
     return msgspec.json.encode([FORMAT, lot, version, head, signed_at, key_id])
+
+
+def unsealed(seal: Seal, key: Ed25519PublicKey) -> str | None:
+    """Why the holder of ``key`` did not sign the file; None: the holder did."""
+    said = sealed_bytes(seal.format, seal.digest, seal.signed_at, seal.key_id)
+    try:
+        key.verify(base64.b64decode(seal.signature, validate=True), said)
+    except (InvalidSignature, binascii.Error, ValueError):
+        return f"it was not signed by the key {key_id_of(key)}, or its seal was changed"
+    return None if seal.key_id == key_id_of(key) else "its seal names another key than signed it"
 
 
 def problem_of(checkpoint: Checkpoint, key: Ed25519PublicKey) -> str | None:

@@ -26,6 +26,8 @@ from engine.compensation import Refused, want
 from engine.effects import StockStatus
 from engine.errors import NotFound
 from engine.routing import is_unrouted
+from engine.store.archive import totals
+from engine.store.archived import Archived
 from engine.store.opening import Store
 from engine.store.schema.delivery import deliveries, targets
 from engine.store.schema.lots import journal
@@ -176,6 +178,7 @@ class Ledger:
         self.targets = Targets(store, clock)
         self.tasks = Tasks(store, clock)
         self.subscriptions = Subscriptions(store, clock)
+        self._archived = Archived(store)
 
     # -- for workers -------------------------------------------------------------------------------------------
 
@@ -405,18 +408,30 @@ class Ledger:
         after: int = 0,
         limit: int = 100,
     ) -> list[DeliveryLine]:
-        """Deliveries in order of their id, from ``after`` on."""
+        """Deliveries in order of their id, from ``after`` on.
+
+        With ``lot``, those that were archived too; without, they are left out (:meth:`archived` counts their lots).
+        Raises ArchiveUnavailable.
+        """
         query = select(*_LINE).where(deliveries.c.id > after, *_filters(state, target, lot))
+        with self._store.moments.connect() as connection:
+            rows = [_line(row) for row in connection.execute(query.order_by(deliveries.c.id).limit(limit)).all()]
+            old = [] if lot is None else self._archived.deliveries(connection, lot, after)
+        rows += [_line(told) for told in old if state in (None, told.state) and target in (None, told.target)]
+        return sorted(rows, key=lambda line: line.id)[:limit]
+
+    def archived(self) -> int:
+        """Lots of which deliveries that are over may be in the archive."""
         with self._store.reads.connect() as connection:
-            rows = connection.execute(query.order_by(deliveries.c.id).limit(limit)).all()
-        return [_line(row) for row in rows]
+            return totals(connection)[2]
 
     def get(self, identity: int) -> DeliveryLine:
         """One delivery; raises NotFound."""
         with self._store.reads.connect() as connection:
             row = connection.execute(select(*_LINE).where(deliveries.c.id == identity)).first()
         if row is None:
-            raise NotFound(f"There is no delivery {identity}.")
+            more = " Of a lot that was archived, they are listed with the lot." if self.archived() else ""
+            raise NotFound(f"There is no delivery {identity}.{more}")
         return _line(row)
 
     def replay(
@@ -442,8 +457,11 @@ class Ledger:
             ).rowcount
 
     def acknowledged(self, lot: str) -> list[Acknowledged]:
-        """Per target, the newest status sent and the newest it agreed to."""
-        rows = [row for row in self.lines(lot=lot, limit=10_000) if not is_subscription(row.target)]
+        """Per target, the newest status sent and the newest it agreed to: both stay when a lot is archived."""
+        query = select(*_LINE).where(deliveries.c.lot == lot).order_by(deliveries.c.id).limit(10_000)
+        with self._store.reads.connect() as connection:
+            rows = [_line(row) for row in connection.execute(query)]
+        rows = [row for row in rows if not is_subscription(row.target)]
         # What nobody took and somebody takes now is past.
         rows = [row for row in rows if not is_unrouted(row.target) or row.state != "superseded"]
         found = []

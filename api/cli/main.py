@@ -231,6 +231,9 @@ def parser() -> argparse.ArgumentParser:
     audit.add_argument("--key", help="verify: a file with the public key that has to have signed it; else your API key")
     verify = add("verify", "verify the journal: hash chain, versions, and that folding it gives the stored state")
     verify.add_argument("--lot", help="only this lot")
+    from api.cli.archive import add_words as add_archive_words
+
+    add_archive_words(add("archive", "lots that are closed for long leave the journal: run, list, verify, restore"))
     from api.cli.rules import add_words
 
     rules = add("rules", "rule files and rule sets: lint, test, backtest, stage, approve, activate …", json=False)
@@ -286,7 +289,7 @@ _ANSWERS = {
     "reference": "reference.reference", "inbox": "inbox.inbox",
     "pull": "pull.pull",
     "connectors": "connectors.connectors", "verify": "local.verify", "audit": "audit.audit",
-    "rules": "rules.rules", "keys": "keys.keys",
+    "rules": "rules.rules", "archive": "archive.archive", "keys": "keys.keys",
     "config": "local.config",
 }  # fmt: skip
 

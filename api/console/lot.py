@@ -23,9 +23,12 @@ from api.lots import lot_view
 from api.problems import Refused
 from api.queries import MAX_VERSION, number_of, one_of, read_query
 from api.slowly import slowly
+from engine.errors import ArchiveUnavailable
 from engine.events import LiftRole
 from engine.explaining import certificates
 from engine.hold_reasons import declared
+from engine.journal import Entry
+from engine.ledger import DeliveryLine
 from engine.records import STEPS as RECORD_STEPS
 from engine.runtime import Front
 from engine.tracing import Direction, Genealogy, Trace
@@ -70,16 +73,15 @@ class LotPages:
         found = engine.reading.lot(name)
         view = lot_view(engine, found)
         upto = found.version if before is None else min(before, found.version)
-        entries = engine.reading.journal(name, after=max(0, upto - ENTRIES), limit=min(ENTRIES, upto))
+        entries, told, unread = self._history(name, upto)
         records = engine.reading.results(name, limit=_RECORDS)
         present = [line for line in records if line.version > found.results_after]
         # Relatives may be of other plants.
         whole = not me.plants
-        told = engine.ledger.lines(lot=name, limit=_DELIVERIES)
         return {
             "view": view, "lot": found, "standing": STANDING.get(found.state, ""),
             "outlook": outlook(engine, book, found),
-            "moments": moments(entries, book.vocabulary),
+            "moments": moments(entries, book.vocabulary), "unread": unread,
             "earlier": upto - ENTRIES if upto > ENTRIES else None,
             "later": before is not None,
             "characteristics": characteristics(found, present, book),
@@ -94,6 +96,14 @@ class LotPages:
             "hold_reasons": declared(engine.store, engine.today()), "lift_roles": LIFT_ROLES,
             "mine": permitted(me), "record_steps": record_steps,
         }  # fmt: skip
+
+    def _history(self, name: str, upto: int) -> tuple[list[Entry], list[DeliveryLine], str | None]:
+        """Entries and deliveries to show, or why they cannot be read; the rest of the page needs neither."""
+        try:
+            entries = self._engine.reading.journal(name, after=max(0, upto - ENTRIES), limit=min(ENTRIES, upto))
+            return entries, self._engine.ledger.lines(lot=name, limit=_DELIVERIES), None
+        except ArchiveUnavailable as error:
+            return [], [], error.detail
 
     def family(self, name: str, nodes: int) -> Graph | None:
         """The drawing of a lot's family, with at most ``nodes`` on either side. Raises NotFound."""
