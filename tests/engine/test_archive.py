@@ -411,6 +411,43 @@ def test_a_segment_that_cannot_be_read_is_said_and_disturbs_nothing_else(
     assert archiver.state().segments[0].problem is not None or how == "damaged"
 
 
+def test_a_lot_that_goes_on_while_its_segment_is_written_stays(
+    plant: Any, store: Store, clock: Any, archiver: Archiver
+) -> None:
+    ship(plant, "L-0")
+    ship(plant, "L-1")
+    settle(plant, clock)
+    asked = itertools.count()
+
+    def go_on() -> bool:
+        if next(asked) == 1:  # it is written, and nothing was moved yet
+            assert plant.hold("L-0", "H").outcome == "applied"
+        return True
+
+    report = run(archiver, clock, go_on=go_on)
+    assert (report.lots, report.kept["held"]) == (1, 1)
+    assert (len(hot(store, "L-0")), hot(store, "L-1")) == (7, [])
+    assert len(changes(store)) == len({change.id for change in changes(store)}), "none is told twice"
+    assert verify(Reading(store).journals()).intact
+
+
+def test_the_newest_entry_stays_so_that_no_position_is_given_again(
+    plant: Any, store: Store, clock: Any, archiver: Archiver
+) -> None:
+    ship(plant, "L-0")
+    ship(plant, "L-1")
+    settle(plant, clock)
+    sql(plant, "UPDATE lots SET closed = 'voided' WHERE id LIKE 'NEWEST%'")
+    clock.forward(40 * DAY)
+    report = run(archiver, clock)
+    assert report.kept["newest"] == 1
+    newest = Feed(store).newest()
+    plant.hold("L-0", "H")
+    (following,) = Feed(store).after(newest, 10)
+    assert following[0] > newest
+    assert following[1].lot == "L-0"
+
+
 def test_what_was_archived_can_be_brought_back(
     plant: Any, store: Store, clock: Any, archiver: Archiver, count: Any
 ) -> None:
