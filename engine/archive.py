@@ -226,8 +226,6 @@ class Archiver:
         if moved:
             report.segments.append(written.name)
             report.bytes += written.bytes
-        else:
-            path_of(self._store.archive, written.name).unlink(missing_ok=True)
 
     def _gather(
         self, lots: Sequence[str], report: ArchiveRun
@@ -246,6 +244,9 @@ class Archiver:
                 named = {p.entry.rule_set for mine in placed.values() for p in mine} - rules.keys()
                 rules |= {d: files for d in named if (files := read_files(connection, d)) is not None}
             for lot in some:
+                if not placed[lot]:
+                    report.eligible -= 1
+                    continue  # another process archived it
                 ends = decode_lot(standing[lot].snapshot)
                 begins = earlier[lot][-1].ends if lot in earlier else None
                 stretch = Stretch(lot, begins, ends, placed[lot], over(told[lot]))
@@ -284,11 +285,12 @@ class Archiver:
             stored.lock(connection, lots)
             standing = stored.against(connection, lots, before)
             told = stored.deliveries_of(connection, lots)
-            # Whatever was decided or sent meanwhile keeps its lot where it is.
+            there = {(w.lot, w.first) for mine in stored.where(connection, lots).values() for w in mine}
+            # Whatever was decided or sent meanwhile keeps its lot where it is, and so does who archived it before us.
             same = [
                 s for s in stretches
                 if standing[s.lot].version == s.last and not self._keeps(standing[s.lot], report)
-                and over(told[s.lot]) == s.deliveries
+                and over(told[s.lot]) == s.deliveries and (s.lot, s.first) not in there
             ]  # fmt: skip
             if not same:
                 return 0

@@ -437,6 +437,26 @@ def test_a_lot_that_goes_on_while_its_segment_is_written_stays(
     assert verify(Reading(store).journals()).intact
 
 
+def test_two_that_archive_at_once_archive_each_lot_once(
+    plant: Any, store: Store, clock: Any, archiver: Archiver, signer: Signer
+) -> None:
+    for n in range(3):
+        ship(plant, f"L-{n}")
+    settle(plant, clock)
+    feed, asked = changes(store), itertools.count()
+
+    def go_on() -> bool:
+        if next(asked) == 1:  # the first has written its segment, and moved nothing yet
+            assert run(Archiver(store, clock, signer), clock, limit=2).lots == 2
+        return True
+
+    assert run(archiver, clock, go_on=go_on).lots == 1
+    assert all(hot(store, f"L-{n}") == [] for n in range(3))
+    assert all(one.problem is None for one in archiver.state().segments)
+    assert changes(store) == feed
+    assert verify(Reading(store).journals()).intact
+
+
 def test_the_newest_entry_stays_so_that_no_position_is_given_again(
     plant: Any, store: Store, clock: Any, archiver: Archiver
 ) -> None:
