@@ -19,10 +19,11 @@ from actors.inbound.watch import Around, Inlet
 from actors.keeping import Keeper
 from actors.notify import Channel, Teller, channels
 from actors.reconcile import Reconciler, reconcile_due
+from engine.archive import Archiver
 from engine.checkpoints import signer_of
 from engine.clock import instant
 from engine.drift import Drift
-from engine.errors import LotgateError
+from engine.errors import ArchiveUnavailable, LotgateError
 from engine.family import pass_holds_on
 from engine.installation_checkpoints import InstallationCheckpoints
 from engine.ledger import Ledger
@@ -58,6 +59,8 @@ READ_BACK_SECONDS = 2.0
 MAKE_UP_SECONDS = 15.0
 #: How soon a checkpoint that is due is begun, and one that was made is handed out.
 CHECKPOINT_SECONDS = 10.0
+#: Lots that are closed for long can wait.
+ARCHIVE_SECONDS = 3_600.0
 #: An inbound file says itself how often it is due.
 INBOUND_SECONDS = 0.2
 #: Routes change when the process starts anew.
@@ -169,6 +172,20 @@ def watch_orders(signals: Signals, engine: Engine) -> None:
         log.warning("orders: %d were signalled anew", number)
 
 
+def archive_old(archiver: Archiver, ledger: Ledger, days: int, stop: threading.Event) -> None:
+    """Let lots that are closed for long leave the journal; what fails is somebody's business."""
+    try:
+        report = archiver.keep_up(days, "lotgate/clock", lambda: not stop.is_set())
+    except (OSError, ArchiveUnavailable) as error:
+        words = error.detail if isinstance(error, ArchiveUnavailable) else f"the archive cannot be written: {error}"
+        log.error("archive: %s", words)
+        ledger.escalate_once("archive-failing", "archive", words)
+        return
+    ledger.tasks.close_about("archive-failing", "the archive works again", subject="archive")
+    if report.lots:
+        log.info("archive: %d lots, %d entries, %d segments", report.lots, report.entries, len(report.segments))
+
+
 def compensate_all(engine: Engine) -> None:
     """Journal what targets refused for good, and end what they agree to again."""
     number = compensate(engine.store, engine.pipeline, engine.clock)
@@ -273,6 +290,9 @@ def main(settings: Settings) -> int:
     # What waits for other systems has threads of its own: the sweeper must never wait for a mail server.
     teller = Teller(ledger.tasks, Notices(engine.store, now), channels(settings, now), settings.notify_repeat_s)
     reading = Reconciler(settings, Drift(engine.store, now), ledger, now, engine.pipeline, deciding, stop.is_set)
+    archiver, days = Archiver(engine.store, now, signer_of(settings)), settings.archive_after_days
+    old = Task("archive", ARCHIVE_SECONDS, lambda: archive_old(archiver, ledger, days, stop))
+    archiving = [[old]] if days else []
     asides = [
         [Task("notices", NOTICE_SECONDS, lambda: _plan(teller))],
         # Only reads entries, and may read very many.
@@ -282,6 +302,7 @@ def main(settings: Settings) -> int:
         [Task("orders", SIGNAL_SECONDS, lambda: watch_orders(signals, engine))],
         *([_telling(teller, channel, stop)] for channel in teller.channels),
         *([_reading_back(reading, target)] for target in engine.pipeline.targets),
+        *archiving,
         *([Task(f"inbound {one.name}", INBOUND_SECONDS, one.look)] for one in inlets(engine, deciding, stop)),
     ]
     threads = [threading.Thread(target=run, args=(aside, stop), name=aside[0].name, daemon=True) for aside in asides]

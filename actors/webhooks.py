@@ -22,7 +22,7 @@ from actors.connectors.format import Connector, Limits, Request, Rests
 from actors.connectors.http import KEPT_CHARACTERS, SHOWN_CHARACTERS, Call, Exchange
 from actors.deliver import Deliverer
 from engine.clock import Clock, system_clock
-from engine.errors import LotgateError, NotFound
+from engine.errors import ArchiveUnavailable, LotgateError, NotFound
 from engine.journal import Entry
 from engine.ledger import Delivery, Ledger
 from engine.outbound import Guard, destination
@@ -125,7 +125,10 @@ class Subscriber:
         return [self._tell(delivery) for delivery in deliveries]
 
     def _tell(self, delivery: Delivery) -> Exchange:
-        entry = self._subscriptions.entry(delivery.lot, delivery.version)
+        try:
+            entry = self._subscriptions.entry(delivery.lot, delivery.version)
+        except ArchiveUnavailable as error:
+            return Exchange("retry", error.detail, [])
         if entry is None:
             return Exchange("permanent", f"lot {delivery.lot} has no journal entry {delivery.version}", [])
         line = self._known()

@@ -62,7 +62,7 @@ def main(settings: Settings) -> int:
     targets = settings.told_names
     check_connectors(targets, settings)
     warm_structs()
-    store = open_store(settings.database_url, settings.home)
+    store = open_store(settings.database_url, settings.home, settings.archive_folder)
     _until_migrated(store, stop)
     ledger = Ledger(store, system_clock)
     spans = open_spans(settings, "worker")

@@ -18,6 +18,7 @@ from actors.deliver import check_connectors
 from actors.lookup import Lookup
 from actors.worker import Workers, run_in_threads
 from api.access import KeyRing
+from api.archive import archive_routes
 from api.asyncapi import schema_routes
 from api.audit import audit_routes
 from api.batch import PATH as EVENTS_BATCH
@@ -150,6 +151,7 @@ def create_app(settings: Settings) -> Application:
             commands(engine.committer, patience, permits, check_hold),
             sign_route(engine.committer, patience, permits, keys),
             *lot_routes(engine),
+            *archive_routes(engine, patience),
             *audit_routes(engine),
             *elsewhere_routes(lookup),
             *epcis_routes(engine, patience, batch),

@@ -23,7 +23,7 @@ from api.answers import send_options, send_problem, visit_of
 from api.pages import json_answer
 from api.problems import Headers, Refused
 from api.queries import limit_of, one_of, read_query
-from engine.errors import Overloaded
+from engine.errors import ArchiveUnavailable, Overloaded
 from engine.feed import START, Change, Feed, Interest, Place, encode_change, id_of, place_of
 
 log = logging.getLogger("lotgate.api")
@@ -173,6 +173,9 @@ class FeedPath:
             resumed = visit.headers.get(b"last-event-id")
             asked = query.get("after") if resumed is None else resumed.decode("latin-1")
             place = await _begin(self._tail, asked, "after" if resumed is None else "Last-Event-ID")
+            if asked is not None:
+                # What cannot be read is said before anything is sent.
+                await self._tail.after(place)
             self._tail.enter()
         except Exception as error:  # becomes a problem; the unforeseen is logged on the way
             await send_problem(error, scope, visit, send)
@@ -228,7 +231,12 @@ class FeedPath:
         yield b"retry: %d\nid: %s\nevent: ready\ndata: {}\n\n" % (_RETRY_MS, id_of(place).encode())
         quiet_since = time.monotonic()
         while not gone.done() and not self._tail.stopping and opens():
-            piece = await self._tail.after(place)
+            try:
+                piece = await self._tail.after(place)
+            except ArchiveUnavailable as error:
+                # Whoever comes back with the last id is told why.
+                log.error("a reader of the feed was hung up on: %s", error.detail)
+                return
             if piece:
                 place = piece[-1][0]
                 wanted = [_event(change) for _, change in piece if interest.takes(change)]

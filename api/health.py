@@ -23,6 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from actors.broker import BellState
 from api.answers import visit_of
 from api.views import Check, Readiness
+from engine.archive import figures
 from engine.business import Business, Remembered
 from engine.compensation import Compensations
 from engine.drift import Drift
@@ -203,7 +204,18 @@ class EngineCollector(Collector):
         yield from self._tasks()
         yield from self._drift()
         yield from self._inbound()
+        yield from self._archive()
         yield from self._business()
+
+    def _archive(self) -> Iterator[Metric]:
+        found, now = figures(self._engine.store), self._engine.clock()
+        yield GaugeMetricFamily("lotgate_archive_segments", "Segments of the archive", value=found.segments)
+        yield GaugeMetricFamily("lotgate_archive_bytes", "Bytes of the archive", value=found.bytes)
+        yield GaugeMetricFamily("lotgate_archive_lots", "Lots in its segments", value=found.lots)
+        yield GaugeMetricFamily("lotgate_archive_missing", "Segments whose file is not there", value=found.missing)
+        if found.oldest_at is not None:
+            age = (now - datetime.fromisoformat(found.oldest_at)).total_seconds()
+            yield GaugeMetricFamily("lotgate_archive_oldest_seconds", "Age of its oldest entry", value=age)
 
     def _rules(self) -> Iterator[Metric]:
         digest = self._engine.rulebook.digest

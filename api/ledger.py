@@ -19,7 +19,7 @@ from api.problems import Refused
 from api.queries import limit_of, number_of, number_position_of, one_of, position_of, read_query
 from api.targets import target_routes
 from api.tasks import task_routes
-from api.views import Replay, Replayed
+from api.views import DeliveryPage, Replay, Replayed
 from engine.errors import EventInvalid
 from engine.ledger import DeliveryState
 from engine.runtime import Front
@@ -28,6 +28,9 @@ AnyRequest = Request[Any, Any, Any]
 #: Rings the doorbell of targets.
 Ring = Callable[[Sequence[str]], None]
 _STATES = tuple(state.value for state in DeliveryState)
+#: States of deliveries that may have been archived with their lots.
+_OVER = ("delivered", "superseded", "compensated")
+_ARCHIVED = "Of {} archived lots only the newest deliveries are here; GET /v1/lots/LOT/deliveries has all of a lot."
 _replay = msgspec.json.Decoder(Replay)
 
 
@@ -49,16 +52,22 @@ def _deliveries(engine: Front) -> list[HTTPRouteHandler]:
     async def list_deliveries(request: AnyRequest) -> Response[bytes]:
         """Deliveries in the order they were made."""
         query = read_query(request.scope, ("state", "target", "lot", "cursor", "limit"))
-        limit = limit_of(query)
+        limit, state, lot = limit_of(query), one_of(query, "state", _STATES), query.get("lot")
         rows = await asyncio.to_thread(
             ledger.lines,
-            state=one_of(query, "state", _STATES),
+            state=state,
             target=query.get("target"),
-            lot=query.get("lot"),
+            lot=lot,
             after=number_position_of(query) or 0,
             limit=limit + 1,
         )
-        return json_answer(page_of(rows, limit, lambda row: row.id))
+        page = page_of(rows, limit, lambda row: row.id)
+        notice = await asyncio.to_thread(_left_out) if lot is None and state in (None, *_OVER) else None
+        return json_answer(DeliveryPage(page.data, page.next, notice))
+
+    def _left_out() -> str | None:
+        number = ledger.archived()
+        return _ARCHIVED.format(number) if number else None
 
     @get("/v1/deliveries/{delivery:str}")
     async def show_delivery(request: AnyRequest, delivery: str) -> Response[bytes]:

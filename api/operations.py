@@ -37,7 +37,7 @@ from api.rulesets import Activate, Approve, Difference, RollBack, Stage
 from api.subscriptions import Disable, Recover, Recovered, Rotate, Subscribe, Subscribed
 from api.targets import DriftPage, Pause, TargetLine
 from api.tasks import Remark
-from api.views import LotView, Page, Readiness, Replay, Replayed
+from api.views import DeliveryPage, LotView, Page, Readiness, Replay, Replayed
 from engine.answer import Decision, Notice
 from engine.as_decided import AsDecided
 from engine.drift import Reading
@@ -104,7 +104,7 @@ def _remark(step: str, summary: str) -> Operation:
     )
 
 
-def _subscription(step: str, summary: str, answer: Any, body: Any) -> Operation:
+def _subscription(step: str, summary: str, answer: Any, body: Any, *more: int) -> Operation:
     return Operation(
         method="post",
         path=f"/v1/subscriptions/{{subscription}}/{step}",
@@ -115,7 +115,7 @@ def _subscription(step: str, summary: str, answer: Any, body: Any) -> Operation:
         body={} if body is None else {"application/json": body},
         body_required=step != "rotate",
         answers={200: answer},
-        problems=(404,) if body is None else (404, 408, 413, 415, 422),
+        problems=(404,) if body is None else (404, 408, *more, 413, 415, 422),
     )
 
 
@@ -235,6 +235,7 @@ OPERATIONS: tuple[Operation, ...] = (
         LOT,
         CURSOR,
         LIMIT,
+        more=(503,),
     ),
     reading(
         "/v1/lots/{lot}/results",
@@ -256,6 +257,7 @@ OPERATIONS: tuple[Operation, ...] = (
         LOT,
         CURSOR,
         LIMIT,
+        more=(503,),
     ),
     reading(
         "/v1/lots/{lot}/explain",
@@ -265,14 +267,14 @@ OPERATIONS: tuple[Operation, ...] = (
         LOT,
         Parameter("trigger", "The step to explain.", {"type": "string", "default": "release"}),
         Parameter("as_decided", "`last`, or the journal version of a decision: explained as it was decided then."),
-        more=(422,),
+        more=(422, 503),
     ),
     *(_command(name) for name in COMMANDS),
     reading(
         "/v1/deliveries",
         "deliveries",
         "The delivery ledger, in the order it was written.",
-        Page[DeliveryLine],
+        DeliveryPage,
         Parameter("state", "pending, sending, delivered, superseded, dead or compensated."),
         TARGET,
         Parameter("lot", "Only this lot."),
@@ -380,7 +382,7 @@ OPERATIONS: tuple[Operation, ...] = (
     _subscription("rotate", "A new secret; for a while messages are signed with both.", Subscribed, Rotate),
     _subscription("disable", "Tell it nothing until it is enabled; nothing is lost.", Subscription, Disable),
     _subscription("enable", "Tell it again, from where it was disabled.", Subscription, None),
-    _subscription("recover", "Tell it everything again since an instant; or count it.", Recovered, Recover),
+    _subscription("recover", "Tell it everything again since an instant; or count it.", Recovered, Recover, 410),
     *QUALITY,
     reading("/v1/rules", "rule_sets", "Rule sets, the newest first.", Page[RuleSetLine]),
     reading("/v1/rules/{digest}", "rule_set", "One rule set, whole.", RuleSetView, DIGEST),

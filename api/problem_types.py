@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from api.runbook import HELP, of_problem
 from engine.answer import TITLES
+from engine.errors import ArchiveUnavailable, HistoryArchived
 from engine.wide_holds import Outdated, WrongRole
 
 
@@ -180,6 +181,13 @@ _ROWS = (
         "Do what `detail` says, or have the kind added to `vocabulary.yaml` of the rule set.",
     ),
     ProblemType(
+        "history-archived",
+        HistoryArchived.title,
+        410,
+        "What is asked for reaches back to entries that are archived, and this call does not read the archive.",
+        "`detail` says from when on it can be asked; `/v1/changes` and `/v1/lots/{lot}/journal` read the archive, too.",
+    ),
+    ProblemType(
         "precondition-failed",
         TITLES["precondition-failed"],
         412,
@@ -312,6 +320,14 @@ _ROWS = (
         500,
         "The file of a target says in `kind` or `takes` what cannot be read; Lotgate does not start with it.",
         "Mend the place that `detail` names; `lotgate connectors check` reads the file again.",
+    ),
+    ProblemType(
+        "archive-unavailable",
+        ArchiveUnavailable.title,
+        503,
+        "A lot's older entries are in a file of the archive that is missing or damaged. Everything else works: a hold"
+        " lands on the lot all the same.",
+        "Put the segment that `detail` names back from the backup; `lotgate archive verify` says what else is wrong.",
     ),
     ProblemType(
         "overloaded",

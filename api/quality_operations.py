@@ -5,6 +5,7 @@ from typing import Any
 from msgspec import Raw
 
 from actors.lookup import Elsewhere
+from api.archive import RunArchive
 from api.audit import SignedLine, UnderWay
 from api.epcis import Capture
 from api.holds import HeldLots, LiftHold
@@ -34,6 +35,7 @@ from api.roles import SENDING
 from api.signing import Sign
 from api.views import Page
 from engine.answer import Decision
+from engine.archive import ArchiveRun, ArchiveState
 from engine.checkpoints import Checkpoint, PublicKey
 from engine.installation_checkpoints import InstallationCheckpoint
 from engine.kpi import Kpi
@@ -130,6 +132,15 @@ QUALITY: tuple[Operation, ...] = (
         method="get", path="/v1/lots/{lot}/audit", id="export_lot", answers={200: Raw}, problems=(404, 503),
         summary="The complete evidence of a lot as a zip archive.", parameters=(LOT,),
         answer_media_type="application/zip",
+    ),
+    Operation(
+        method="get", path="/v1/archive", id="archive", role="admin", answers={200: ArchiveState},
+        summary="What left the journal: every segment, and whether its file is there.",
+    ),
+    Operation(
+        method="post", path="/v1/archive/run", id="run_archive", role="admin", answers={200: ArchiveRun},
+        summary="Archive lots that are closed for long; or say which, and why others stay.",
+        body={"application/json": RunArchive}, problems=(408, 413, 415, 422, 503),
     ),
     reading("/v1/lots/{lot}/checkpoint", "checkpoint", "The head of a lot's journal, signed by this installation.",
             Checkpoint, LOT),

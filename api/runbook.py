@@ -17,6 +17,7 @@ _GATE = "a-gate-stays-shut"
 _FILES = "files-or-settings-cannot-be-used"
 _LATER = "come-back-later"
 _FAULT = "a-fault-of-lotgate"
+_ARCHIVE = "a-segment-of-the-archive-is-missing"
 
 #: Section -> the problems that it is about.
 _PROBLEMS: dict[str, tuple[str, ...]] = {
@@ -37,6 +38,7 @@ _PROBLEMS: dict[str, tuple[str, ...]] = {
         "route-invalid",
     ),
     _LATER: ("rate-limited", "overloaded", "store-unavailable", "store-not-migrated"),
+    _ARCHIVE: ("archive-unavailable", "history-archived"),
     _FAULT: ("internal-error",),
     "lotgatenoticeswaiting": ("notice-not-sent",),
     "task-journal-behind": ("journal-behind",),

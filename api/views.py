@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from msgspec import Struct
 
+from engine.ledger import DeliveryLine
 from engine.lifecycle import NextStep
 from engine.lot import Lot
 
@@ -20,6 +21,16 @@ class Page(Struct, Generic[Row]):
     data: list[Row]
     #: Send it as ``cursor`` to get the next page; null on the last.
     next: str | None
+
+
+class DeliveryPage(Struct, omit_defaults=True):
+    """One page of deliveries."""
+
+    data: list[DeliveryLine]
+    #: Send it as ``cursor`` to get the next page; null on the last.
+    next: str | None
+    #: What this list leaves out, and where that is.
+    notice: str | None = None
 
 
 class TargetView(Struct):

@@ -38,12 +38,12 @@ class Business:
         now = self._clock()
         since = instant(now - timedelta(days=kpi.WINDOW_DAYS))
         edges = [instant(now - edge) for edge in kpi.EDGES]
-        with self._store.reads.connect() as connection:
+        with self._store.moments.connect() as connection:
             waiting = stored.read_waiting(connection, edges)
             blocked = stored.read_blocked(connection, edges)
             orders = stored.read_orders(connection)
             costs = costs_of(stored.read_costs(connection, sorted({row.item for row in blocked})), today)
-            released, inspected, received = stored.read_releases(connection, since, kpi.MAX_RELEASES)
+            released, inspected, received = stored.read_releases(self._store, connection, since, kpi.MAX_RELEASES)
             refused, shipped = stored.read_refused_shipments(connection, since, kpi.MAX_SHIPMENTS)
         cards = [(row.supplier, card_of(row.content)) for row in track_record.list_scorecards(self._store, None, None)]
         values, unvalued = kpi.worth(blocked, costs)

@@ -13,6 +13,7 @@ from msgspec import Struct
 from sqlalchemy import func, select
 
 from engine.checkpoints import is_signed
+from engine.errors import ArchiveUnavailable
 from engine.feed import id_of
 from engine.installation_checkpoints import (
     FORMAT,
@@ -76,7 +77,12 @@ def verify_checkpoints(
         if one.number != expected:
             problems.append(_missing(expected, one.number - 1))
         problems += [f"checkpoint {one.number}: {words}" for words in _wrong(one, before, keys)]
-        now = _read(store, start, end_of(one), progress, done)
+        try:
+            now = _read(store, start, end_of(one), progress, done)
+        except ArchiveUnavailable as error:
+            problems.append(f"checkpoint {one.number}: the journal cannot be held against it: {error.detail}")
+            before, away = one, one.lots - lots
+            continue
         done, lots = done + now.entries, lots + now.lots
         # Where one is missing, where it ended is not known; the lots are counted from the beginning on.
         if one.number == expected and (now.entries, now.root) != (one.entries, one.root):
@@ -262,7 +268,7 @@ def _against(store: Store, one: InstallationCheckpoint) -> str:
     """The lots that the journal has now up to where a kept checkpoint goes, beside those that were signed."""
     try:
         now = _read(store, None, end_of(one), lambda _: None)
-    except ValueError as error:
+    except (ValueError, ArchiveUnavailable) as error:
         return f"; {error}"
     return "" if now.lots == one.lots else f"; up to there {one.lots} lots were signed, the journal has {now.lots}"
 

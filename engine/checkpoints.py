@@ -29,6 +29,7 @@ from msgspec import Struct
 
 from engine.errors import SettingInvalid
 from engine.journal import Entry
+from engine.seals import Seal, sealed_bytes
 from engine.settings import Settings
 
 FORMAT = "lotgate.checkpoint.v1"
@@ -85,6 +86,10 @@ class Signer:
         """A checkpoint of a lot's journal."""
         signature = self.signature(signed_bytes(lot, version, head, now, self._id))
         return Checkpoint(FORMAT, lot, version, head, now, self._id, signature)
+
+    def seal(self, kind: str, digest: str, now: str) -> Seal:
+        """The signature over a file of the format ``kind``."""
+        return Seal(kind, digest, now, self._id, self.signature(sealed_bytes(kind, digest, now, self._id)))
 
 
 def signer_of(settings: Settings) -> Signer:
@@ -182,6 +187,13 @@ def is_signed(signature: str, said: bytes, key: Ed25519PublicKey) -> bool:
     except (InvalidSignature, binascii.Error, ValueError):
         return False
     return True
+
+
+def unsealed(seal: Seal, key: Ed25519PublicKey) -> str | None:
+    """Why the holder of ``key`` did not sign the file; None: the holder did."""
+    if not is_signed(seal.signature, sealed_bytes(seal.format, seal.digest, seal.signed_at, seal.key_id), key):
+        return f"it was not signed by the key {key_id_of(key)}, or its seal was changed"
+    return None if seal.key_id == key_id_of(key) else "its seal names another key than signed it"
 
 
 def problem_of(checkpoint: Checkpoint, key: Ed25519PublicKey) -> str | None:

@@ -5,6 +5,8 @@
     ├── Overloaded                  the queue is full; try again after a while
     ├── StoreUnavailable            nothing was committed; try again after a while
     ├── StoreNotMigrated            the database belongs to another release
+    ├── ArchiveUnavailable          what is asked for is in a file of the archive that cannot be read
+    ├── HistoryArchived             what is asked for was archived, and is not served from there
     ├── NotFound                    no such lot, event or delivery
     └── SettingInvalid              a setting cannot be used
 
@@ -69,6 +71,22 @@ class StoreNotMigrated(LotgateError):
     code = "store-not-migrated"
     title = "The database belongs to another release"
     status = 503
+
+
+class ArchiveUnavailable(LotgateError):
+    """Entries that are asked for are in a segment of the archive that is missing or damaged; it is named."""
+
+    code = "archive-unavailable"
+    title = "A file of the archive cannot be read"
+    status = 503
+
+
+class HistoryArchived(LotgateError):
+    """What is asked for reaches back into the archive, and this call does not; the message says from when on it can."""
+
+    code = "history-archived"
+    title = "That history is in the archive"
+    status = 410
 
 
 class NotFound(LotgateError):

@@ -88,13 +88,14 @@ class Feed:
 
     def newest(self) -> Place:
         """The place of the newest change."""
-        with self._store.reads.connect() as connection:
-            return read_newest(connection, self._store.dialect)
+        return read_newest(self._store)
 
     def after(self, place: Place, limit: int) -> list[tuple[Place, Change]]:
-        """Up to ``limit`` changes after ``place``, oldest first, each with its place."""
-        with self._store.reads.connect() as connection:
-            rows = read_after(connection, self._store.dialect, place, limit)
+        """Up to ``limit`` changes after ``place``, oldest first, each with its place.
+
+        What was archived is among them; raises ArchiveUnavailable where that cannot be read.
+        """
+        rows = read_after(self._store, place, limit)
         changes = []
         for order, position, *columns, stored in rows:
             at = (int(order), int(position))

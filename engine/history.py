@@ -56,18 +56,19 @@ class PastDecision(Struct, frozen=True):
 def decisions(
     store: Store, timezone: tzinfo, since: str | None = None, until: str | None = None
 ) -> Iterator[list[PastDecision]]:
-    """Every judged decision between two instants, oldest first, in chunks."""
+    """Every judged decision between two instants, oldest first, in chunks. Raises ArchiveUnavailable."""
     with store.reads.connect() as connection:
         after = 0 if since is None else sql.first_position(connection, since)
     while True:
         # A connection a chunk: a long transaction would keep SQLite's log from being folded back.
-        with store.reads.connect() as connection:
-            rows = sql.read_decisions(connection, after, CHUNK, since, until)
-            if not rows:
-                return
+        with store.moments.connect() as connection:
+            rows, last = sql.read_decisions(store, connection, after, CHUNK, since, until)
             found = _past(connection, rows, timezone)
-        yield found
-        after = rows[-1].position
+        if found:
+            yield found
+        if last is None:
+            return
+        after = last
 
 
 def extent(store: Store, since: str | None) -> tuple[int, int]:
@@ -79,8 +80,8 @@ def extent(store: Store, since: str | None) -> tuple[int, int]:
 
 def decisions_of(store: Store, timezone: tzinfo, lot: str) -> list[PastDecision]:
     """Every judged decision about one lot, oldest first."""
-    with store.reads.connect() as connection:
-        return _past(connection, sql.read_decisions_of(connection, lot), timezone)
+    with store.moments.connect() as connection:
+        return _past(connection, sql.read_decisions_of(store, connection, lot), timezone)
 
 
 def _past(connection: Connection, rows: Sequence[DecisionRow], timezone: tzinfo) -> list[PastDecision]:

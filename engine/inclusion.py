@@ -57,10 +57,10 @@ def prove(store: Store, lot: str, version: int) -> Inclusion | None:
     newest = read_page(store, limit=1)
     if not newest:
         return None
+    line = read_last_line(store, lot, version, end_of(newest[0]))
+    if line is None:
+        return None
     with store.reads.connect() as connection:
-        line = read_last_line(connection, store.dialect, lot, version, end_of(newest[0]))
-        if line is None:
-            return None
         number = _number_over(connection, line.place)
         chain = read_from(connection, number)
         block = _block_with(connection, number, line.place, -(-chain[0].entries // BLOCK))

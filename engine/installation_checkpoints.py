@@ -148,8 +148,7 @@ class InstallationCheckpoints:
         before = end_of(self.get(number - 1)) if number > 1 else None
         if before is not None:
             start = before if after is None else max(before, after)
-        with self._store.reads.connect() as connection:
-            return read_lines(connection, self._store.dialect, start, end, limit)
+        return read_lines(self._store, start, end, limit)
 
     def is_due(self, every: timedelta) -> bool:
         """Is one begun that nobody ended, or the newest older than ``every`` (zero: never asked for by time)?"""
@@ -183,8 +182,7 @@ class InstallationCheckpoints:
 
     def _range(self, number: int, last: Place | None) -> Place | None:
         """How far the next one goes; None: nothing is new. Raises JournalBehind."""
-        with self._store.reads.connect() as connection:
-            newest = read_newest(connection, self._store.dialect)
+        newest = read_newest(self._store)
         begun = self._begun(number)
         if newest < max(last or (0, 0), begun or (0, 0)) or (begun and last and begun <= last):
             said = f"the journal ends at {id_of(newest)}, and checkpoint {number - 1 if begun is None else number} goes"

@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from engine.consequences import decode_data
+from engine.errors import ArchiveUnavailable
 from engine.evolution import Step, evolve
 from engine.lifecycle import ABSENT, TRIGGERS, Situation, follow
 from engine.lot import Lot
@@ -151,12 +152,20 @@ def fold(entries: Iterable[Entry], lot: Lot | None = None) -> Lot | None:
     return after
 
 
-def verify_lot(lot: str, entries: Iterable[Entry], stored: Lot | None) -> tuple[int, Break | None]:
-    """Check one journal: versions, chain, lifecycle and fold. Returns entries read and the first break, if any."""
-    previous, state, folded, count = GENESIS, ABSENT, None, 0
+def verify_lot(
+    lot: str, entries: Iterable[Entry], stored: Lot | None, begins: Lot | None = None
+) -> tuple[int, Break | None]:
+    """Check one journal: versions, chain, lifecycle and fold. Returns entries read and the first break, if any.
+
+    ``begins``: the lot before the first of ``entries``, where these are the later part of a journal.
+    """
+    previous, state, folded, count = GENESIS, ABSENT, begins, 0
+    if begins is not None:
+        previous, state = begins.head, begins.state
+    before = 0 if begins is None else begins.version
     for entry in entries:
         count += 1
-        problem = _entry_problem(entry, count, previous, state)
+        problem = _entry_problem(entry, before + count, previous, state)
         if problem is not None:
             return count, Break(lot, entry.version, problem)
         try:
@@ -164,7 +173,7 @@ def verify_lot(lot: str, entries: Iterable[Entry], stored: Lot | None) -> tuple[
         except (KeyError, msgspec.MsgspecError) as error:
             return count, Break(lot, entry.version, f"its data block cannot be read: {error}")
         previous, state = entry.hash, entry.state_after
-    return count, _fold_break(lot, count, folded, stored)
+    return count, _fold_break(lot, before + count, folded, stored)
 
 
 def _sequence(entry: Entry) -> str | None:
@@ -220,7 +229,10 @@ def verify(
     lots = entries = 0
     breaks: list[Break] = []
     for lot, lines, stored in journals:
-        count, broken = verify_lot(lot, lines, stored)
+        try:
+            count, broken = verify_lot(lot, lines, stored)
+        except ArchiveUnavailable as error:
+            count, broken = 0, Break(lot, 1, error.detail)
         lots, entries = lots + 1, entries + count
         if broken is not None:
             breaks.append(broken)

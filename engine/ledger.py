@@ -26,6 +26,8 @@ from engine.compensation import Refused, want
 from engine.effects import StockStatus
 from engine.errors import NotFound
 from engine.routing import is_unrouted
+from engine.store.archive import totals
+from engine.store.archived import Archived
 from engine.store.opening import Store
 from engine.store.schema.delivery import deliveries, targets
 from engine.store.schema.lots import journal
@@ -180,6 +182,7 @@ class Ledger:
         self.targets = Targets(store, clock)
         self.tasks = Tasks(store, clock)
         self.subscriptions = Subscriptions(store, clock)
+        self._archived = Archived(store)
 
     # -- for workers -------------------------------------------------------------------------------------------
 
@@ -408,7 +411,11 @@ class Ledger:
         after: int = 0,
         limit: int = 100,
     ) -> list[DeliveryLine]:
-        """Deliveries in order of their id, from ``after`` on."""
+        """Deliveries in order of their id, from ``after`` on.
+
+        With ``lot``, those that were archived too; without, they are left out (:meth:`archived` counts their lots).
+        Raises ArchiveUnavailable.
+        """
         wanted = _filters(state, target, lot)
         query = select(*_LINE).where(deliveries.c.id > after, *wanted).limit(limit)
         unsettled = state not in (None, DeliveryState.DELIVERED.value)
@@ -417,24 +424,36 @@ class Ledger:
             # Looked for by index first, whole rows read afterwards.
             ids = select(deliveries.c.id).where(after < _IN_ORDER, *wanted).order_by(_IN_ORDER).limit(limit)
             query = select(*_LINE).where(deliveries.c.id.in_(ids))
+        with self._store.moments.connect() as connection:
+            rows = [_line(row) for row in connection.execute(query.order_by(deliveries.c.id)).all()]
+            old = [] if lot is None else self._archived.deliveries(connection, lot, after)
+        rows += [_line(told) for told in old if state in (None, told.state) and target in (None, told.target)]
+        return sorted(rows, key=lambda line: line.id)[:limit]
+
+    def archived(self) -> int:
+        """Lots of which deliveries that are over may be in the archive."""
         with self._store.reads.connect() as connection:
-            rows = connection.execute(query.order_by(deliveries.c.id)).all()
-        return [_line(row) for row in rows]
+            return totals(connection)[2]
 
     def newest(self, lot: str, limit: int) -> tuple[list[DeliveryLine], int]:
-        """The newest deliveries of a lot, the newest first, and how many there are."""
+        """The newest deliveries of a lot, the newest first, and how many there are. Raises ArchiveUnavailable."""
         ids = select(deliveries.c.id).where(deliveries.c.lot == lot).order_by(_IN_ORDER.desc()).limit(limit)
         query = select(*_LINE).where(deliveries.c.id.in_(ids)).order_by(deliveries.c.id.desc())
         count = select(func.count()).select_from(deliveries).where(deliveries.c.lot == lot)
-        with self._store.reads.connect() as connection:
-            return [_line(row) for row in connection.execute(query)], int(connection.execute(count).scalar_one())
+        with self._store.moments.connect() as connection:
+            rows = [_line(row) for row in connection.execute(query)]
+            here = int(connection.execute(count).scalar_one())
+            old = self._archived.deliveries(connection, lot)
+        rows += [_line(told) for told in old]
+        return sorted(rows, key=lambda line: -line.id)[:limit], here + len(old)
 
     def get(self, identity: int) -> DeliveryLine:
         """One delivery; raises NotFound."""
         with self._store.reads.connect() as connection:
             row = connection.execute(select(*_LINE).where(deliveries.c.id == identity)).first()
         if row is None:
-            raise NotFound(f"There is no delivery {identity}.")
+            more = " Of a lot that was archived, they are listed with the lot." if self.archived() else ""
+            raise NotFound(f"There is no delivery {identity}.{more}")
         return _line(row)
 
     def replay(
@@ -460,7 +479,7 @@ class Ledger:
             ).rowcount
 
     def acknowledged(self, lot: str) -> list[Acknowledged]:
-        """Per target, the newest status sent and the newest it agreed to."""
+        """Per target, the newest status sent and the newest it agreed to: both stay when a lot is archived."""
         table = deliveries.c
         newest = select(table.target, table.state, func.max(table.version).label("version")).where(table.lot == lot)
         newest = newest.group_by(table.target, table.state)

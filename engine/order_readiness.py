@@ -133,7 +133,7 @@ class OrderReadinesses:
         """What the warehouse has put aside, without what it calls shipped, and lots that were shipped for the order."""
         parts = asked.parts_here()
         gone = [row.id for row in read_lots(connection, [part.lot for part in parts]) if row.closed == "shipped"]
-        said = shipments(connection, gone) if gone else {}
+        said = shipments(self._store, connection, gone) if gone else {}
         left = {lot for lot, data in said.items() if msgspec.json.decode(data, type=ev.Shipment).order == asked.number}
         return [part for part in parts if part.lot not in left]
 

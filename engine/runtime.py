@@ -71,7 +71,7 @@ def open_engine(
     Raises RulePackError for rules that cannot be used, StoreUnavailable for a database that cannot be reached.
     """
     warm_structs()
-    store = open_store(settings.database_url, settings.home)
+    store = open_store(settings.database_url, settings.home, settings.archive_folder)
     migrate(store)
     settle_order(store)
     sets, rulebook = open_rules(store, settings, clock)
@@ -136,7 +136,7 @@ def open_front(
     warm_structs()
     committer = Committer(settings, settings.target_names, ring=ring, max_waiting=settings.max_waiting)
     try:
-        store = open_store(settings.database_url, settings.home)
+        store = open_store(settings.database_url, settings.home, settings.archive_folder)
         migrate(store)
         in_force = InForce(*open_rules(store, settings, clock))
         committer.wait_until_open()

@@ -29,6 +29,8 @@ SECRET_PREFIX = PREFIX + "SECRET_"
 #: ``LOTGATE_URL_<NAME>`` is the address that connector files call ``${url.<name>}``.
 URL_PREFIX = PREFIX + "URL_"
 _TARGET = re.compile("[a-z][a-z0-9_]*")
+#: Lots stay for so long after their last entry: business numbers look back 30 days (engine/kpi.py).
+ARCHIVE_LEAST_DAYS = 31
 #: Fields that may hold a secret: read from a file with ``_FILE``, and never shown.
 SECRETS = (
     "database_url", "redis_url", "api_key", "smtp_url", "notify_webhook", "notify_webhook_secret", "webhook_key",
@@ -97,6 +99,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     checkpoint_hours: Annotated[float, Meta(ge=0, le=8_760)] = 24.0
     #: Directory that a copy of each is written to, for somebody else to keep; empty: none.
     checkpoint_dir: str = ""
+    #: Directory of the archive (engine/archive.py); empty: ``archive`` in ``home``. The same for every host.
+    archive: str = ""
+    #: The clock archives lots that were closed for so many days; 0: nobody but people do.
+    archive_after_days: Annotated[int, Meta(ge=0, le=36_500)] = 0
     #: A task that nobody has acknowledged is told again after this long.
     notify_repeat_s: Annotated[float, Meta(ge=1, le=604_800)] = 3600.0
     #: OpenID Connect provider whose tokens are accepted, as it calls itself; empty: API keys only.
@@ -142,6 +148,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         return (*self.target_names, *self.signal_names)
 
     @property
+    def archive_folder(self) -> Path:
+        """Where the segments of the archive are."""
+        return Path(self.archive) if self.archive else self.home / "archive"
+
+    @property
     def base_url(self) -> str:
         """Where the service answers."""
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -157,6 +168,11 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
     """Settings from ``environment``. Raises SettingInvalid, naming variable, value and expected form."""
     settings = _convert(_values(environment))
     _check_targets(settings)
+    if 0 < settings.archive_after_days < ARCHIVE_LEAST_DAYS:
+        raise SettingInvalid(
+            f"LOTGATE_ARCHIVE_AFTER_DAYS is {settings.archive_after_days}; expected 0 (nothing goes by itself) or at"
+            f" least {ARCHIVE_LEAST_DAYS}, for business numbers look back so far."
+        )
     _check_address("PUBLIC_URL", settings.public_url)
     _check_address("OTLP_ENDPOINT", settings.otlp_endpoint)
     settings = msgspec.structs.replace(settings, otlp_endpoint=_otlp(settings.otlp_endpoint, environment))

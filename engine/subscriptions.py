@@ -18,9 +18,11 @@ from msgspec import Struct
 from sqlalchemy import and_, func, insert, literal, select, update
 
 from engine.clock import Clock, instant
-from engine.errors import NotFound, SettingInvalid
+from engine.errors import HistoryArchived, NotFound, SettingInvalid
 from engine.journal import Entry
 from engine.settings import Settings
+from engine.store.archive import horizon
+from engine.store.archived import Archived
 from engine.store.history import first_position
 from engine.store.opening import Store
 from engine.store.schema.delivery import deliveries, subscriptions
@@ -138,8 +140,18 @@ class Subscriptions:
         return line
 
     def recover(self, identity: str, since: str, *, dry_run: bool) -> int:
-        """Tell it everything again that was recorded since an instant, under the same ids; gives how many."""
+        """Tell it everything again that was recorded since an instant, under the same ids; gives how many.
+
+        Raises HistoryArchived where some of that has left the journal.
+        """
         line = self.get(identity)
+        with self._store.reads.connect() as connection:
+            archived = horizon(connection)
+        if archived is not None and since <= archived:
+            raise HistoryArchived(
+                f"Entries up to {archived} are in the archive, and are not sent again: ask for what was recorded after"
+                " it, or read what was before from /v1/changes, which reads the archive, too."
+            )
         mine = and_(
             deliveries.c.target == identity,
             deliveries.c.created_at >= since,
@@ -201,11 +213,13 @@ class Subscriptions:
         self._write(identity, subscriptions.c.failing_since.is_not(None), failing_since=None)
 
     def entry(self, lot: str, version: int) -> Entry | None:
-        """What a message is about."""
+        """What a message is about. Raises ArchiveUnavailable."""
         query = select(*_ENTRY).where(journal.c.lot == lot, journal.c.version == version)
-        with self._store.reads.connect() as connection:
+        with self._store.moments.connect() as connection:
             row = connection.execute(query).first()
-        return None if row is None else Entry(*row)
+            if row is not None:
+                return Entry(*row)
+            return Archived(self._store).at(connection, [(lot, version)]).get((lot, version))
 
     def _write(self, identity: str, only_if: Any = None, **values: Any) -> bool:
         mine = subscriptions.c.id == identity

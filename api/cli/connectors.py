@@ -50,7 +50,7 @@ def _checked(target: str, settings: Settings) -> dict[str, Any]:
 def _lot(options: argparse.Namespace, settings: Settings) -> tuple[list[Connector], StockStatus]:
     """The connectors of the targets of lots, and what they have to agree to."""
     files = [load(settings.connectors / f"{target}.yaml", settings) for target in settings.target_names]
-    store = open_store(settings.database_url, settings.home)
+    store = open_store(settings.database_url, settings.home, settings.archive_folder)
     try:
         return files, stock_status(Reading(store).lot(options.lot))
     finally:

@@ -46,7 +46,7 @@ def migrate(_: argparse.Namespace, settings: Settings) -> int:
     from engine.store.migrate import HEAD, migrate
     from engine.store.opening import open_store
 
-    store = open_store(settings.database_url, settings.home)
+    store = open_store(settings.database_url, settings.home, settings.archive_folder)
     migrate(store)
     store.close()
     print(f"The database is at revision {HEAD}.")
@@ -73,7 +73,7 @@ def existing_store(settings: Settings) -> "Store":
         raise Failure(
             f"there is no database in {settings.home}; start Lotgate once, or see LOTGATE_HOME and LOTGATE_DATABASE_URL"
         )
-    store = open_store(settings.database_url, settings.home)
+    store = open_store(settings.database_url, settings.home, settings.archive_folder)
     check(store)
     return store
 

@@ -235,6 +235,9 @@ def parser() -> argparse.ArgumentParser:
                         help="checkpoints of everything that were kept elsewhere")  # fmt: skip
     verify.add_argument("--key", action="append", metavar="FILE",
                         help="a public key (PEM) that may have signed, besides this installation's")  # fmt: skip
+    from api.cli.archive import add_words as add_archive_words
+
+    add_archive_words(add("archive", "lots that are closed for long leave the journal: run, list, verify, restore"))
     from api.cli.rules import add_words
 
     rules = add("rules", "rule files and rule sets: lint, test, backtest, stage, approve, activate …", json=False)
@@ -290,7 +293,7 @@ _ANSWERS = {
     "reference": "reference.reference", "inbox": "inbox.inbox",
     "pull": "pull.pull",
     "connectors": "connectors.connectors", "verify": "verify.verify", "audit": "audit.audit",
-    "rules": "rules.rules", "keys": "keys.keys",
+    "rules": "rules.rules", "archive": "archive.archive", "keys": "keys.keys",
     "config": "local.config",
 }  # fmt: skip
 

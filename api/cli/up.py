@@ -153,7 +153,7 @@ def _own(settings: Settings, environment: Mapping[str, str], workers: int) -> li
     from engine.store.migrate import migrate
     from engine.store.opening import open_store
 
-    store = open_store(settings.database_url, settings.home)
+    store = open_store(settings.database_url, settings.home, settings.archive_folder)
     migrate(store)
     store.close()
     return parts

@@ -25,7 +25,7 @@ _SHELVES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("Rules", ("rules", "rules-lifecycle")),
     ("Other systems", ("connectors", "connect-tryton", "inbound", "webhooks", "http", "events", "epcis", "cli")),
-    ("The record", ("journal", "audit", "security")),
+    ("The record", ("journal", "archive", "audit", "security")),
     ("Lotgate itself", ("quickstart", "architecture", "contributing")),
 )
 

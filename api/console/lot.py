@@ -23,9 +23,12 @@ from api.lots import lot_view
 from api.problems import Refused
 from api.queries import MAX_VERSION, number_of, one_of, read_query
 from api.slowly import slowly
+from engine.errors import ArchiveUnavailable
 from engine.events import LiftRole
 from engine.explaining import certificates
 from engine.hold_reasons import declared
+from engine.journal import Entry
+from engine.ledger import DeliveryLine
 from engine.records import STEPS as RECORD_STEPS
 from engine.runtime import Front
 from engine.tracing import Direction, Genealogy, Trace
@@ -67,17 +70,16 @@ class LotPages:
         found = engine.reading.lot(name)
         view = lot_view(engine, found)
         upto = found.version if before is None else min(before, found.version)
-        entries = engine.reading.journal(name, after=max(0, upto - ENTRIES), limit=min(ENTRIES, upto))
+        entries, told, all_told, unread = self._history(name, upto)
         present, all_present, earlier = engine.reading.newest_results(name, found.results_after, _RECORDS)
         # Relatives may be of other plants.
         whole = not me.plants
-        told, all_told = engine.ledger.newest(name, _DELIVERIES)
         holds = engine.reading.holds(name)
         over = [hold for hold in holds if hold.lifted_at][:-_ENDED]
         return {
             "view": view, "lot": found, "standing": STANDING.get(found.state, ""),
             "outlook": outlook(engine, book, found),
-            "moments": moments(entries, book.vocabulary),
+            "moments": moments(entries, book.vocabulary), "unread": unread,
             "earlier": upto - ENTRIES if upto > ENTRIES else None,
             "later": before is not None,
             "characteristics": characteristics(found, present, book),
@@ -92,6 +94,14 @@ class LotPages:
             "hold_reasons": declared(engine.store, engine.today()), "lift_roles": LIFT_ROLES,
             "mine": permitted(me), "record_steps": record_steps,
         }  # fmt: skip
+
+    def _history(self, name: str, upto: int) -> tuple[list[Entry], list[DeliveryLine], int, str | None]:
+        """Entries, deliveries and how many of these there are, or why they cannot be read; the page needs neither."""
+        try:
+            entries = self._engine.reading.journal(name, after=max(0, upto - ENTRIES), limit=min(ENTRIES, upto))
+            return entries, *self._engine.ledger.newest(name, _DELIVERIES), None
+        except ArchiveUnavailable as error:
+            return [], [], 0, error.detail
 
     def family(self, name: str, nodes: int) -> Graph | None:
         """The drawing of a lot's family, with at most ``nodes`` on either side. Raises NotFound."""

@@ -22,15 +22,20 @@ def read_lots(connection: Connection, ids: Sequence[str]) -> list[Any]:
     return read_among(connection, _LOTS, "id", ids)
 
 
-def read_among(connection: Connection, statement: str, column: str, keys: Sequence[str]) -> list[Any]:
-    """Rows whose ``column`` is one of ``keys``: ``statement`` with ``{among}`` where that has to stand."""
+def read_among(
+    connection: Connection, statement: str, column: str, keys: Sequence[str], **values: Any
+) -> list[Any]:
+    """Rows whose ``column`` is one of ``keys``: ``statement`` with ``{among}`` where that has to stand.
+
+    ``values``: what else it names.
+    """
     postgres = connection.dialect.name == "postgresql"
     among = f"{column} = ANY(:keys)" if postgres else f"{column} IN (SELECT value FROM json_each(:keys))"
     query = text(statement.format(among=among))
     rows: list[Any] = []
     for start in range(0, len(keys), CHUNK):
         part = list(keys[start : start + CHUNK])
-        rows += connection.execute(query, {"keys": part if postgres else _array(part)}).all()
+        rows += connection.execute(query, {"keys": part if postgres else _array(part), **values}).all()
     return rows
 
 

@@ -1,10 +1,14 @@
-"""Past decisions and the results they rested on, in SQL. What they mean is in engine/history.py."""
+"""Past decisions and the results they rested on, in SQL and in the archive. What they mean: engine/history.py."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from msgspec import Struct
 from sqlalchemy import Connection, and_, case, null, select
 
+from engine.segments import Placed
+from engine.store.archived import Archived
+from engine.store.opening import Store
 from engine.store.schema.lots import journal, results
 
 #: How the evidence of a decision that rules had a part in begins (engine/evidence.py).
@@ -41,21 +45,57 @@ _COLUMNS = (
 
 
 def read_decisions(
-    connection: Connection, after: int, limit: int, since: str | None, until: str | None
-) -> list[DecisionRow]:
-    """Judged entries in the order they were written, from position ``after`` on; instants are bounds, both included."""
+    store: Store, connection: Connection, after: int, limit: int, since: str | None, until: str | None
+) -> tuple[list[DecisionRow], int | None]:
+    """Judged entries in the order they were written, from position ``after`` on; instants are bounds, both included.
+
+    Gives the position to go on from, too; None: there is nothing behind. Raises ArchiveUnavailable. ``connection``: one
+    of ``store.moments``.
+    """
     query = select(*_COLUMNS).where(journal.c.position > after, journal.c.evidence.startswith(_JUDGED))
     if since is not None:
         query = query.where(journal.c.recorded_at >= since)
     if until is not None:
         query = query.where(journal.c.recorded_at <= until)
-    return [DecisionRow(*tuple(row)) for row in connection.execute(query.order_by(journal.c.position).limit(limit))]
+    rows = {r.position: r for r in map(_decision, connection.execute(query.order_by(journal.c.position).limit(limit)))}
+    old = Archived(store).after(connection, (0, after), limit, by_position=True)
+    # Up to where both are complete: behind it, the other may have more.
+    ends = [max(rows)] if len(rows) == limit else []
+    ends += [old[-1].position] if len(old) == limit else []
+    found = rows | {p.position: _archived(p) for p in old if _is_wanted(p, since, until)}
+    last = min(ends, default=None)
+    decisions = [row for position, row in sorted(found.items()) if last is None or position <= last]
+    return decisions, last
 
 
-def read_decisions_of(connection: Connection, lot: str) -> list[DecisionRow]:
-    """Judged entries of one lot, in order."""
+def read_decisions_of(store: Store, connection: Connection, lot: str) -> list[DecisionRow]:
+    """Judged entries of one lot, in order. Raises ArchiveUnavailable."""
     query = select(*_COLUMNS).where(journal.c.lot == lot, journal.c.evidence.startswith(_JUDGED))
-    return [DecisionRow(*tuple(row)) for row in connection.execute(query.order_by(journal.c.version))]
+    rows = [_decision(row) for row in connection.execute(query.order_by(journal.c.version))]
+    old = [
+        _archived(placed) for stretch in Archived(store).stretches(connection, [lot]).get(lot, ())
+        for placed in stretch.entries if _is_wanted(placed, None, None)
+    ]  # fmt: skip
+    return old + rows
+
+
+def _decision(row: Any) -> DecisionRow:
+    return DecisionRow(*tuple(row))
+
+
+def _is_wanted(placed: Placed, since: str | None, until: str | None) -> bool:
+    entry = placed.entry
+    early, late = since is not None and entry.recorded_at < since, until is not None and entry.recorded_at > until
+    return entry.evidence.startswith(_JUDGED) and not early and not late
+
+
+def _archived(placed: Placed) -> DecisionRow:
+    e = placed.entry
+    refused = e.kind == "refusal" and e.trigger == "record_inspection"
+    return DecisionRow(
+        placed.position, e.lot, e.version, e.kind, e.trigger, e.state_before, e.state_after, e.rule_set, e.recorded_at,
+        e.evidence, e.data if refused else None, e.type if refused else None,
+    )  # fmt: skip
 
 
 def read_records(connection: Connection, lots: Iterable[str]) -> list[tuple[str, int, str, str]]:

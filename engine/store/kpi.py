@@ -9,7 +9,9 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from engine.store.archived import Archived
 from engine.store.genealogy import read_among
+from engine.store.opening import Store
 
 Row = Any
 """A row of SQLAlchemy."""
@@ -78,21 +80,32 @@ def read_costs(connection: Connection, items: Sequence[str]) -> list[Row]:
 
 
 def read_releases(
-    connection: Connection, since: str, limit: int
+    store: Store, connection: Connection, since: str, limit: int
 ) -> tuple[list[Row], list[Row], dict[str, str]]:
-    """The newest releases (lot, at), when lots were inspected (lot, at), and when each was received."""
+    """The newest releases (lot, at), when lots were inspected (lot, at), and when each was received.
+
+    Nothing of the window is archived; when a lot was inspected before it may be. Of one whose segment cannot be read
+    that is not known: it counts in the whole lead time, and not in its steps, which say of how many lots they are.
+    """
     released = list(connection.execute(text(_RELEASED), {"since": since, "limit": limit}))
     lots = sorted({str(row.lot) for row in released})
-    inspected = list(connection.execute(text(_INSPECTED), {"since": since, "limit": 2 * limit}))
+    inspected: list[Row] = list(connection.execute(text(_INSPECTED), {"since": since, "limit": 2 * limit}))
     first: dict[str, str] = {row.lot: row.recorded_at for row in released}  # the newest come first
     seen = {row.lot for row in inspected if row.lot in first and row.recorded_at <= first[row.lot]}
-    inspected += read_among(connection, _INSPECTED_OF, "lot", [lot for lot in lots if lot not in seen])
+    rest = [lot for lot in lots if lot not in seen]
+    inspected += read_among(connection, _INSPECTED_OF, "lot", rest)
+    archived, _ = Archived(store).readable(connection, rest)
+    entries = (p.entry for stretches in archived.values() for stretch in stretches for p in stretch.entries)
+    inspected += [e for e in entries if e.trigger in ("inspect", "dock_to_stock") and e.kind != "refusal"]
     received = read_among(connection, "SELECT id, received_at FROM lots WHERE {among}", "id", lots)
     return released, inspected, {str(row.id): str(row.received_at) for row in received}
 
 
 def read_refused_shipments(connection: Connection, since: str, limit: int) -> tuple[list[Row], dict[str, str]]:
-    """The newest refused shipments (lot, recorded_at, state_before, type, data, evidence), and when lots left."""
+    """The newest refused shipments (lot, recorded_at, state_before, type, data, evidence), and when lots left.
+
+    What left after it was refused in the window is not archived yet.
+    """
     refused = list(connection.execute(text(_REFUSED), {"since": since, "limit": limit}))
     lots = sorted({str(row.lot) for row in refused})
     return refused, {str(lot): str(at) for lot, at in read_among(connection, _SHIPPED, "lot", lots)}

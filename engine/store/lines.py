@@ -1,14 +1,17 @@
 """The journal as lines in commit order: (place, lot, version, hash) of every entry. What checkpoints are signed over.
 
-The order is that of the feed (engine/store/feed.py). Reads are short and in pages: nobody waits for them. Whatever
-moves entries elsewhere keeps their lines, and this room gives them from there too: nobody else asks for lines.
+The order is that of the feed (engine/store/feed.py). Reads are short and in pages: nobody waits for them. What was
+archived is read out of the archive, and has the line that it had in the journal: nobody else asks for lines. Raises
+ArchiveUnavailable where a segment is missing or damaged.
 """
 
 from collections.abc import Iterator
 
 from msgspec import Struct
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
+from engine.segments import Placed
+from engine.store.archived import Archived
 from engine.store.opening import Store
 
 #: Lines that one read gives.
@@ -46,15 +49,30 @@ _AFTER = {
 }
 
 
-def read_lines(connection: Connection, dialect: str, after: Place | None, upto: Place, limit: int) -> list[Line]:
+#: Comes before everything, in the archive too.
+_BEFORE_ALL = (-(2**62), -(2**62))
+
+
+def read_lines(store: Store, after: Place | None, upto: Place, limit: int) -> list[Line]:
     """Up to ``limit`` lines after one place and not after another, in commit order."""
+    dialect = store.dialect
     values = {"position": upto[1], "limit": limit}
     if dialect == "postgresql":
         values["order"] = upto[0]
     if after is not None:
         values |= {"after_position": after[1]} | ({"after_order": after[0]} if dialect == "postgresql" else {})
     query = _LINES[dialect].format(after=_AFTER[dialect] if after is not None else "")
-    return [Line(*row) for row in connection.execute(text(query), values)]
+    with store.moments.connect() as connection:
+        found = [Line(*row) for row in connection.execute(text(query), values)]
+        old = [_line(one) for one in Archived(store).after(connection, after or _BEFORE_ALL, limit)]
+    # What the journal has itself counts, whatever a segment says of it.
+    both = {line.place: line for line in old if line.place <= upto} | {line.place: line for line in found}
+    return [both[place] for place in sorted(both)][:limit]
+
+
+def _line(placed: Placed) -> Line:
+    entry = placed.entry
+    return Line(placed.order, placed.position, entry.lot, entry.version, entry.hash)
 
 
 _LAST = {
@@ -65,20 +83,26 @@ _LAST = {
 }
 
 
-def read_last_line(connection: Connection, dialect: str, lot: str, version: int, upto: Place) -> Line | None:
+def read_last_line(store: Store, lot: str, version: int, upto: Place) -> Line | None:
     """The newest line of a lot up to a version and a place."""
     values: dict[str, str | int] = {"lot": lot, "version": version, "position": upto[1]}
-    if dialect == "postgresql":
+    if store.dialect == "postgresql":
         values["order"] = upto[0]
-    row = connection.execute(text(_LAST[dialect]), values).first()
-    return None if row is None else Line(*row)
+    with store.moments.connect() as connection:
+        row = connection.execute(text(_LAST[store.dialect]), values).first()
+        if row is not None:
+            return Line(*row)
+        # The journal has the end of a lot's entries: what is not there is in front of them.
+        old = Archived(store).stretches(connection, [lot]).get(lot, ())
+    lines = [_line(placed) for stretch in old for placed in stretch.entries]
+    known = [line for line in lines if line.version <= version and line.place <= upto]
+    return max(known, key=lambda line: line.version, default=None)
 
 
 def lines_between(store: Store, after: Place | None, upto: Place) -> Iterator[list[Line]]:
     """All of them, in pages; each is a read of its own."""
     while True:
-        with store.reads.connect() as connection:
-            page = read_lines(connection, store.dialect, after, upto, PAGE)
+        page = read_lines(store, after, upto, PAGE)
         if page:
             yield page
         if len(page) < PAGE:

@@ -18,6 +18,8 @@ from engine.errors import SettingInvalid, StoreUnavailable
 
 #: How long a writer waits for another one before it gives up.
 BUSY_SECONDS = 10.0
+#: Name of the directory in LOTGATE_HOME that the segments of the archive are in, where no setting says another.
+ARCHIVE = "archive"
 #: Prepared statements that a connection keeps: each shape of a batch is one.
 PREPARED = 512
 
@@ -29,14 +31,20 @@ class Overtaken(Exception):
 class Store:
     """A database that Lotgate keeps its records in."""
 
-    def __init__(self, engine: Engine, path: Path | None) -> None:
+    def __init__(self, engine: Engine, path: Path | None, archive: Path) -> None:
         #: SQLAlchemy's engine, for everything but the hot path.
         self.engine = engine
+        #: Directory of the segments of the archive.
+        self.archive = archive
         #: ``sqlite`` or ``postgresql``.
         self.dialect: str = engine.dialect.name
         self._path = path
         #: The engine for reads: on SQLite its transactions take no write lock.
         self.reads = engine.execution_options(lotgate_read=True)
+        #: As ``reads``, where several statements have to see the same moment. On SQLite each transaction does.
+        self.moments = self.reads
+        if self.dialect == "postgresql":
+            self.moments = self.reads.execution_options(isolation_level="REPEATABLE READ")
 
     def reading(self, connection: Connection | None = None) -> AbstractContextManager[Connection]:
         """A connection for reads: ``connection`` where a caller has one already, which stays open, or a new one."""
@@ -78,14 +86,16 @@ class Store:
         self.engine.dispose()
 
 
-def open_store(url: str, home: Path) -> Store:
+def open_store(url: str, home: Path, archive: Path | None = None) -> Store:
     """Open the database at ``url``; an empty ``url`` means SQLite in ``home``.
 
+    ``archive``: where the segments of the archive are, if not in ``home``.
     Raises SettingInvalid for a URL that cannot be used, StoreUnavailable when the database does not answer.
     """
+    archive = archive or home / ARCHIVE
     if not url:
         home.mkdir(parents=True, exist_ok=True)
-        return _open_sqlite(home / "lotgate.db")
+        return _open_sqlite(home / "lotgate.db", archive)
     try:
         parsed = make_url(url)
     except ArgumentError:
@@ -93,17 +103,17 @@ def open_store(url: str, home: Path) -> Store:
             "LOTGATE_DATABASE_URL cannot be read; expected postgresql://user:password@host/name."
         ) from None
     if parsed.get_backend_name() == "sqlite":
-        return _open_sqlite(Path(parsed.database or ""))
+        return _open_sqlite(Path(parsed.database or ""), archive)
     if parsed.get_backend_name() != "postgresql":
         raise SettingInvalid(
             f"LOTGATE_DATABASE_URL names {parsed.get_backend_name()};"
             " Lotgate keeps its records in SQLite or PostgreSQL."
         )
     engine = create_engine(parsed.set(drivername="postgresql+psycopg"), pool_size=8, max_overflow=8, pool_pre_ping=True)
-    return _checked(Store(engine, None))
+    return _checked(Store(engine, None, archive))
 
 
-def _open_sqlite(path: Path) -> Store:
+def _open_sqlite(path: Path, archive: Path) -> Store:
     engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_SECONDS})
 
     @event.listens_for(engine, "connect")
@@ -117,7 +127,7 @@ def _open_sqlite(path: Path) -> Store:
         deferred = connection.get_execution_options().get("lotgate_read")
         connection.exec_driver_sql("BEGIN" if deferred else "BEGIN IMMEDIATE")
 
-    return _checked(Store(engine, path))
+    return _checked(Store(engine, path, archive))
 
 
 def _sqlite(path: Path) -> sqlite3.Connection:

@@ -4,12 +4,13 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Select, func, select, union
+from sqlalchemy import ColumnElement, Connection, Select, func, select, union
 
-from engine.errors import NotFound
+from engine.errors import ArchiveUnavailable, NotFound
 from engine.holds import HoldLine
 from engine.journal import Entry
 from engine.lot import Lot, decode_lot
+from engine.store.archived import Archived, Unread
 from engine.store.opening import Store
 from engine.store.schema.delivery import escalations
 from engine.store.schema.lots import events, holds, journal, lots, parked, results
@@ -85,6 +86,8 @@ _LOT_COLUMNS = (
     lots.c.order_number, lots.c.quantity, lots.c.unit, lots.c.expires_on, lots.c.closed, lots.c.received_at,
     lots.c.changed_at,
 )  # fmt: skip
+#: Lots whose journals are read at a time.
+_LOTS = 500
 _ENTRY_COLUMNS = tuple(journal.c[name] for name in Entry.__struct_fields__)
 
 
@@ -93,6 +96,7 @@ class Reading:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._archived = Archived(store)
 
     def lots(
         self,
@@ -152,9 +156,14 @@ class Reading:
         return {str(state): int(number) for state, number in self._rows(query)}
 
     def journal(self, lot_id: str, *, after: int = 0, limit: int = 100) -> list[Entry]:
-        """Journal entries of a lot in order, from version ``after`` on."""
+        """Journal entries of a lot in order, from version ``after`` on. Raises ArchiveUnavailable."""
         query = select(*_ENTRY_COLUMNS).where(journal.c.lot == lot_id, journal.c.version > after)
-        return [Entry(*row) for row in self._rows(query.order_by(journal.c.version).limit(limit))]
+        with self._store.moments.connect() as connection:
+            found = [Entry(*row) for row in connection.execute(query.order_by(journal.c.version).limit(limit))]
+            # The journal has the end of it: what is missing in front is in the archive.
+            if found and found[0].version == after + 1:
+                return found
+            return [*self._archived.entries(connection, lot_id, after, limit), *found][:limit]
 
     def holds(self, lot_id: str) -> list[HoldLine]:
         """Every hold the lot ever had, oldest first."""
@@ -208,41 +217,44 @@ class Reading:
             query = query.where(escalations.c.acknowledged_at.is_(None))
         return [EscalationLine(*row) for row in self._rows(query)]
 
-    def journals(self, lot_id: str | None = None) -> Iterator[tuple[str, list[Entry], Lot | None]]:
-        """Every lot's whole journal with the stored lot, for verification; bounded memory."""
+    def journals(self, lot_id: str | None = None) -> Iterator[tuple[str, Iterable[Entry], Lot | None]]:
+        """Every lot's whole journal with the stored lot, for verification; bounded memory.
+
+        Entries of a lot of which a segment of the archive cannot be read raise ArchiveUnavailable.
+        """
         after = ""
         while True:
-            query = select(journal.c.lot).distinct().where(journal.c.lot > after).order_by(journal.c.lot).limit(500)
+            begun = select(journal.c.lot.label("id")).distinct().where(journal.c.lot > after).order_by(journal.c.lot)
+            born = select(lots.c.id).where(lots.c.id > after).order_by(lots.c.id)
             if lot_id is not None:
-                query = select(journal.c.lot).distinct().where(journal.c.lot == lot_id, journal.c.lot > after)
-            found = [str(row[0]) for row in self._rows(query)]
-            orphans = self._without_journal(after, found[-1] if found else None, lot_id)
-            if not found and not orphans:
+                begun, born = begun.where(journal.c.lot == lot_id), born.where(lots.c.id == lot_id)
+            both = union(*(select(q.limit(_LOTS).subquery()) for q in (begun, born))).subquery()
+            with self._store.moments.connect() as connection:
+                ids = list(connection.execute(select(both.c.id).order_by(both.c.id).limit(_LOTS)).scalars())
+                found = self._journals_of(connection, ids)
+            if not found:
                 return
-            yield from self._journals_of(found)
-            for orphan in orphans:
-                yield orphan.id, [], orphan
-            after = found[-1] if found else orphans[-1].id
+            yield from found
+            after = ids[-1]
 
-    def _journals_of(self, ids: list[str]) -> Iterator[tuple[str, list[Entry], Lot | None]]:
-        query = select(*_ENTRY_COLUMNS).where(journal.c.lot.in_(ids)).order_by(journal.c.lot, journal.c.version)
+    def _journals_of(self, connection: Connection, ids: list[str]) -> list[tuple[str, Iterable[Entry], Lot | None]]:
         lines: dict[str, list[Entry]] = {i: [] for i in ids}
-        for row in self._rows(query):
+        archived, unread = self._archived.readable(connection, ids)
+        for lot, stretches in archived.items():
+            lines[lot] = [placed.entry for stretch in stretches for placed in stretch.entries]
+        query = select(*_ENTRY_COLUMNS).where(journal.c.lot.in_(ids)).order_by(journal.c.lot, journal.c.version)
+        for row in connection.execute(query):
             lines[row[0]].append(Entry(*row))
         snapshots = select(lots.c.id, lots.c.snapshot).where(lots.c.id.in_(ids))
-        stored = {str(i): decode_lot(text) for i, text in self._rows(snapshots)}
-        for identity in ids:
-            yield identity, lines[identity], stored.get(identity)
-
-    def _without_journal(self, after: str, upto: str | None, lot_id: str | None) -> list[Lot]:
-        has_entries = select(journal.c.lot).where(journal.c.lot == lots.c.id).exists()
-        query = select(lots.c.snapshot).where(lots.c.id > after, ~has_entries).order_by(lots.c.id).limit(500)
-        if upto is not None:
-            query = query.where(lots.c.id <= upto)
-        if lot_id is not None:
-            query = query.where(lots.c.id == lot_id)
-        return [decode_lot(row[0]) for row in self._rows(query)]
+        stored = {str(i): decode_lot(text) for i, text in connection.execute(snapshots)}
+        return [(i, _missing(unread[i]) if i in unread else lines[i], stored.get(i)) for i in ids]
 
     def _rows(self, query: Select) -> list:  # type: ignore[type-arg]  # rows of many shapes, typed by their Struct
         with self._store.reads.connect() as connection:
             return list(connection.execute(query).all())
+
+
+def _missing(unread: Unread) -> Iterator[Entry]:
+    """The entries of a lot that cannot be read: whoever begins to learns why."""
+    raise ArchiveUnavailable(f"its versions {unread.first} to {unread.last} are archived. {unread.problem}")
+    yield

@@ -23,6 +23,8 @@ _BORN = (
     "SELECT lot, version, type, data FROM journal"
     " WHERE (version = 1 OR \"trigger\" = 'produce') AND kind <> 'refusal' AND {among}"
 )
+#: The same of lots whose beginning is in the archive: a recall needs none of its files.
+_ARCHIVED = "SELECT lot, first_version, beginning FROM archived_lots WHERE beginning IS NOT NULL AND {among}"
 _USED = "SELECT parent, quantity FROM links WHERE kind = 'consume' AND {among}"
 _KNOWN = "SELECT id FROM lots WHERE {among}"
 
@@ -178,17 +180,26 @@ def quantities(store: Store, ids: Sequence[str]) -> tuple[dict[str, Beginning], 
     """Of each lot: how it began, and what was consumed of it."""
     begun: dict[str, Beginning] = {}
     used: dict[str, Decimal] = {}
-    with store.reads.connect() as connection:
+    with store.moments.connect() as connection:
+        for row in sorted(read_among(connection, _ARCHIVED, "lot", ids), key=lambda row: row.first_version):
+            begun[row.lot] = json.decode(row.beginning, type=Beginning)
         for row in sorted(read_among(connection, _BORN, "lot", ids), key=lambda row: row.version):
-            type_, block = current(row.type, row.data.encode())
-            begun[row.lot] = _beginning(type_, json.decode(block))
+            begun[row.lot] = beginning_of(row.type, row.data)
         for row in read_among(connection, _USED, "parent", [f"lot:{lot}" for lot in ids]):
             lot = row.parent[4:]
             used[lot] = used.get(lot, Decimal(0)) + Decimal(row.quantity)
     return begun, used
 
 
-def _beginning(type_: str, data: Any) -> Beginning:
+def begins(entry: Any) -> bool:
+    """Does a journal entry say what a lot began with? What was started in production begins with what that made."""
+    return bool((entry.version == 1 or entry.trigger == "produce") and entry.kind != "refusal")
+
+
+def beginning_of(type_: str, block: str) -> Beginning:
+    """What a lot began with, out of such an entry's type and data block."""
+    type_, text_ = current(type_, block.encode())
+    data = json.decode(text_)
     if type_ == "lot.split_off.v1":
         used = data.get("used")
         return Beginning(

@@ -8,10 +8,12 @@ from sqlalchemy import Connection, insert, select, text
 
 from engine.store.opening import Store
 from engine.store.schema.access import rule_set_steps, rule_sets
+from engine.store.schema.archive import archive_segments
 from engine.store.schema.lots import journal
 
 #: Key of PostgreSQL's advisory lock: steps are taken one after the other. Any number nobody else uses.
 _LOCK = 0x107_6A7F
+_decode_digests = msgspec.json.Decoder(list[str]).decode
 _decode_files = msgspec.json.Decoder(dict[str, str]).decode
 
 
@@ -79,7 +81,10 @@ def read_sets(connection: Connection) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def read_missing(connection: Connection) -> list[str]:
-    """Digests that the journal names and that are not stored."""
+    """Digests that the journal, or the archive, names and that are not stored."""
     stored = select(rule_sets.c.digest).where(rule_sets.c.digest == journal.c.rule_set).exists()
-    query = select(journal.c.rule_set).distinct().where(~stored).order_by(journal.c.rule_set)
-    return [str(digest) for (digest,) in connection.execute(query)]
+    missing = {str(d) for d in connection.execute(select(journal.c.rule_set).distinct().where(~stored)).scalars()}
+    archived = connection.execute(select(archive_segments.c.rule_sets).distinct()).scalars()
+    named = {digest for texts in archived for digest in _decode_digests(texts)}
+    there = set(connection.execute(select(rule_sets.c.digest)).scalars())
+    return sorted(missing | (named - there))

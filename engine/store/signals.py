@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from engine.store.archived import Archived
 from engine.store.genealogy import read_among
 from engine.store.opening import Store
 from engine.store.schema.delivery import deliveries
@@ -60,9 +61,19 @@ def forget(store: Store, order: str) -> None:
         connection.execute(delete(signalled_orders).where(signalled_orders.c.order_number == order))
 
 
-def shipments(connection: Connection, lots: Iterable[str]) -> dict[str, str]:
-    """What was said when lots were shipped last: the data block of the newest shipment of each."""
-    wanted = (journal.c.lot.in_(list(lots)), journal.c.trigger == "ship", journal.c.kind != "refusal")
+def shipments(store: Store, connection: Connection, lots: Iterable[str]) -> dict[str, str]:
+    """What was said when lots were shipped last: the data block of the newest shipment of each.
+
+    Raises ArchiveUnavailable.
+    """
+    names = list(lots)
+    wanted = (journal.c.lot.in_(names), journal.c.trigger == "ship", journal.c.kind != "refusal")
     columns = (journal.c.lot, journal.c.type, journal.c.data)
     query = select(*columns).where(*wanted).order_by(journal.c.lot, journal.c.version)
-    return {str(lot): current(type_, data.encode())[1].decode() for lot, type_, data in connection.execute(query)}
+    here = [(str(lot), type_, data) for lot, type_, data in connection.execute(query)]
+    rest = sorted(set(names) - {lot for lot, _, _ in here})
+    there = [
+        (e.lot, e.type, e.data) for e in Archived(store).of(connection, rest)
+        if e.trigger == "ship" and e.kind != "refusal"
+    ] if rest else []  # fmt: skip
+    return {lot: current(type_, data.encode())[1].decode() for lot, type_, data in (*there, *here)}

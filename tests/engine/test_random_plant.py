@@ -3,6 +3,7 @@
 import json
 import shutil
 import tempfile
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,23 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sqlalchemy import text
 
+from engine.archive import LEAST_DAYS, Archiver, check_age
+from engine.checkpoints import signer_of
 from engine.decoding import decode_event
 from engine.effects import encode_status, stock_status
+from engine.family import pass_holds_on
 from engine.holds import lines_of
 from engine.journal import verify
 from engine.lifecycle import allowed
 from engine.pipeline import Pipeline
 from engine.recalls import Recalls, Selection
-from engine.settings import SHIPPED_RULES
+from engine.rulesets import RuleSets
+from engine.settings import SHIPPED_RULES, Settings
 from engine.store.migrate import migrate
 from engine.store.opening import Store, open_store
 from engine.store.reading import Reading
 from engine.submission import submission
+from engine.track_record import count
 from rules.judge import TwoChannelJudge
 from rules.rulebook import RuleBook
 
@@ -36,10 +42,11 @@ BOOK = RuleBook.load(SHIPPED_RULES)
 
 
 class Clock:
-    def __call__(self) -> Any:
-        from datetime import UTC, datetime
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 
-        return datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
+    def __call__(self) -> datetime:
+        return self.now
 
 
 class RandomPlant(RuleBasedStateMachine):
@@ -49,7 +56,10 @@ class RandomPlant(RuleBasedStateMachine):
         self.store: Store = open_store("", self.home)
         migrate(self.store)
         self.judge = TwoChannelJudge(BOOK, channel="reference")
-        self.pipeline = Pipeline(self.store, self.judge, BOOK, Clock())
+        self.clock = Clock()
+        RuleSets(self.store, self.clock).ensure_first(SHIPPED_RULES)
+        self.archiver = Archiver(self.store, self.clock, signer_of(Settings(home=self.home)))
+        self.pipeline = Pipeline(self.store, self.judge, BOOK, self.clock)
         self.reading = Reading(self.store)
         self.sent: list[tuple[bytes, bytes]] = []
         self.received: dict[str, Decimal] = {}
@@ -251,6 +261,20 @@ class RandomPlant(RuleBasedStateMachine):
         """ERP and WMS acknowledge everything."""
         with self.store.engine.begin() as connection:
             connection.execute(text("UPDATE deliveries SET state = 'delivered'"))
+
+    @rule(settled=st.booleans())
+    def archive(self, settled: bool) -> None:
+        """What is closed leaves the journal; nobody who reads sees a difference."""
+        # The newest of all stays: let it be one that nobody talks of.
+        self.take_in(f"N.{self.number}", 1)
+        if settled:
+            self.agree_all()
+        while pass_holds_on(self.store, self.pipeline) or count(self.store):
+            pass
+        before = {lot: self.reading.journal(lot) for lot in self.lots()}
+        self.clock.now += timedelta(days=LEAST_DAYS)
+        self.archiver.run(check_age(self.clock() - timedelta(days=LEAST_DAYS), self.clock()), "tester")
+        assert {lot: self.reading.journal(lot) for lot in self.lots()} == before
 
     @rule(data=st.data())
     def send_again(self, data: st.DataObject) -> None:
