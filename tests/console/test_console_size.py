@@ -87,7 +87,6 @@ def test_every_address_answers_within_its_bounds(plant: Plant, known: list[str])
 def test_every_page_is_legible_light_and_whole(plant: Plant, known: list[str], visitor: Callable[..., Any]) -> None:
     person = visitor(plant.service.key)
     person.service = plant.service
-    person.page.emulate_media(reduced_motion="reduce")
     for route in sorted(set(known) - _NOT_LOOKED_AT):
         path = plant.addresses[route][-1 if route == "/console/help/{path:path}" else 0]
         page = person.open(path)
