@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from actors.schedule import archive_old
@@ -131,6 +132,11 @@ def test_a_missing_segment_is_a_problem_that_says_which_and_a_hold_lands(
         assert answer.json()["detail"].startswith("Segment ")
         with service.http.stream("GET", "/v1/feed?after=start") as feed:
             assert feed.status_code == 503
+        with httpx.Client(base_url=service.url, timeout=20, follow_redirects=True) as browser:
+            assert browser.post("/console/login", data={"key": service.key}).status_code == 200
+            page = browser.get(f"/console/lots/{lot}")
+            assert page.status_code == 200
+            assert "The history of this lot cannot be read now" in page.text
         hold = {"hold": "H-ARC", "reason": {"code": "SUSPECT"}}
         placed = service.http.post(f"/v1/lots/{lot}/hold", json=hold, headers={"Idempotency-Key": "arc-hold"})
         assert (placed.status_code, placed.json()["state"]["after"]) == (201, "shipped")
