@@ -21,7 +21,7 @@ from api.targets import target_routes
 from api.tasks import task_routes
 from api.views import DeliveryPage, Replay, Replayed
 from engine.errors import EventInvalid
-from engine.ledger import DeliveryState
+from engine.ledger import DeliveryState, Ledger
 from engine.runtime import Front
 
 AnyRequest = Request[Any, Any, Any]
@@ -62,12 +62,8 @@ def _deliveries(engine: Front) -> list[HTTPRouteHandler]:
             limit=limit + 1,
         )
         page = page_of(rows, limit, lambda row: row.id)
-        notice = await asyncio.to_thread(_left_out) if lot is None and state in (None, *_OVER) else None
+        notice = await asyncio.to_thread(left_out, ledger, state, lot)
         return json_answer(DeliveryPage(page.data, page.next, notice))
-
-    def _left_out() -> str | None:
-        number = ledger.archived()
-        return _ARCHIVED.format(number) if number else None
 
     @get("/v1/deliveries/{delivery:str}")
     async def show_delivery(request: AnyRequest, delivery: str) -> Response[bytes]:
@@ -75,6 +71,12 @@ def _deliveries(engine: Front) -> list[HTTPRouteHandler]:
         return json_answer(await asyncio.to_thread(ledger.get, number_of(delivery, "delivery")))
 
     return [list_deliveries, show_delivery]
+
+
+def left_out(ledger: Ledger, state: str | None, lot: str | None) -> str | None:
+    """What a list of deliveries leaves out, and where that is; None: nothing. Asks the database."""
+    number = ledger.archived() if lot is None and state in (None, *_OVER) else 0
+    return _ARCHIVED.format(number) if number else None
 
 
 def _replays(engine: Front, patience: Patience, ring: Ring) -> list[HTTPRouteHandler]:

@@ -26,6 +26,8 @@ class Client:
         if address.scheme not in ("http", "https") or not address.hostname:
             raise Failure(f"--url {self.url!r} is no address; expected for example http://127.0.0.1:8000")
         self.key = options.key or key_of(settings)
+        #: What the last list left out, in a sentence of the service.
+        self.notice: str | None = None
         self._http = httpx.Client(
             base_url=self.url, timeout=30.0, trust_env=False, headers={"Authorization": f"Bearer {self.key}"}
         )
@@ -68,6 +70,7 @@ class Client:
         while True:
             page = self.get(path, limit=500, cursor=cursor, **parameters)
             rows += page["data"]
+            self.notice = page.get("notice")
             cursor = page["next"]
             if cursor is None or (limit is not None and len(rows) >= limit):
                 return rows[:limit]

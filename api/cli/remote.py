@@ -142,6 +142,8 @@ def deliveries(options: argparse.Namespace, settings: Settings) -> int:
     counts = [f"{number} {state}" for state, number in Counter(line["state"] for line in found).most_common()]
     more = f" (the first {SHOWN_DELIVERIES})" if len(found) == SHOWN_DELIVERIES else ""
     print(counted(len(found), "delivery", "deliveries") + more + (f": {', '.join(counts)}" if counts else ""))
+    if client.notice:
+        print(client.notice)
     return DONE
 
 

@@ -15,6 +15,7 @@ from api.answers import require, visit_of
 from api.body import Patience
 from api.console.forms import read_form, wanted
 from api.console.render import AnyRequest, Pages, links, to
+from api.ledger import left_out
 from api.pages import page_of
 from api.queries import number_of, number_position_of, one_of, read_query
 from api.targets import known_target, target_lines
@@ -51,7 +52,8 @@ def _looking(engine: Front, pages: Pages) -> list[HTTPRouteHandler]:
             return {
                 "targets": target_lines(engine), "drifting": drift.counts(),
                 "readings": {name: drift.reading(name) for name in engine.committer.targets},
-                "page": page, "onward": page.next and links(_HOME, {**more, "cursor": page.next}),
+                "page": page, "left_out": left_out(ledger, state, lot),
+                "onward": page.next and links(_HOME, {**more, "cursor": page.next}),
                 "again": ledger.replay(target=target, lot=lot, dry_run=True) if state == "dead" else 0,
                 "asked": more, "states": _STATES, "done": asked.get("done"),
             }  # fmt: skip

@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from actors.schedule import archive_old
@@ -93,12 +94,12 @@ def test_a_lot_reads_as_before_wherever_its_entries_are(
     assert asked(service, LOTS[0]) == before
     listed = service.http.get("/v1/deliveries?state=delivered").json()
     assert "4 archived lots" in listed["notice"]
+    assert "4 archived lots" in lotgate("deliveries", "--state", "delivered")[1]
+    assert "archived lots" not in lotgate("deliveries", "--lot", LOTS[0])[1]
     assert service.http.get("/v1/archive").json()["lots"] == 4
     metrics = service.http.get("/metrics").text
     assert "lotgate_archive_lots 4.0" in metrics
     assert "lotgate_archive_missing 0.0" in metrics
-    assert service.http.get(f"/console/lots/{LOTS[0]}").status_code in (200, 303)
-
     code, said = lotgate("archive", "list")
     assert (code, "2 segments, 4 lots" in said) == (0, True), said
     code, said = lotgate("archive", "verify")
@@ -131,6 +132,11 @@ def test_a_missing_segment_is_a_problem_that_says_which_and_a_hold_lands(
         assert answer.json()["detail"].startswith("Segment ")
         with service.http.stream("GET", "/v1/feed?after=start") as feed:
             assert feed.status_code == 503
+        with httpx.Client(base_url=service.url, timeout=20, follow_redirects=True) as browser:
+            assert browser.post("/console/login", data={"key": service.key}).status_code == 200
+            page = browser.get(f"/console/lots/{lot}")
+            assert page.status_code == 200
+            assert "The history of this lot cannot be read now" in page.text
         hold = {"hold": "H-ARC", "reason": {"code": "SUSPECT"}}
         placed = service.http.post(f"/v1/lots/{lot}/hold", json=hold, headers={"Idempotency-Key": "arc-hold"})
         assert (placed.status_code, placed.json()["state"]["after"]) == (201, "shipped")

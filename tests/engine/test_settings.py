@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from engine.errors import SettingInvalid
-from engine.settings import Settings, load_settings, shown
+from engine.kpi import WINDOW_DAYS
+from engine.settings import ARCHIVE_LEAST_DAYS, Settings, load_settings, shown
 
 
 def test_everything_has_a_default() -> None:
@@ -20,6 +21,15 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     settings = load_settings({"LOTGATE_CONFIG": str(file), "LOTGATE_PORT": "9001"})
     assert settings.base_url == "http://[::1]:9001"
     assert settings.timezone == "Europe/Berlin"
+
+
+def test_nothing_is_archived_that_business_numbers_look_at(tmp_path: Path) -> None:
+    assert ARCHIVE_LEAST_DAYS > WINDOW_DAYS
+    assert load_settings({"LOTGATE_ARCHIVE_AFTER_DAYS": "31"}).archive_after_days == 31
+    with pytest.raises(SettingInvalid, match=r"LOTGATE_ARCHIVE_AFTER_DAYS is 30; .* at least 31"):
+        load_settings({"LOTGATE_ARCHIVE_AFTER_DAYS": "30"})
+    assert load_settings({"LOTGATE_HOME": "here"}).archive_folder == Path("here/archive")
+    assert load_settings({"LOTGATE_ARCHIVE": str(tmp_path)}).archive_folder == tmp_path
 
 
 def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
