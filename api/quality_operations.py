@@ -9,6 +9,7 @@ from api.epcis import Capture
 from api.holds import HeldLots, LiftHold
 from api.parameters import (
     AFTER_LINE,
+    CONCESSION,
     CURSOR,
     DRY_RUN,
     HOLD,
@@ -33,6 +34,7 @@ from api.signing import Sign
 from api.views import Page
 from engine.answer import Decision
 from engine.checkpoints import Checkpoint, PublicKey
+from engine.concession_lists import ConcessionLine, ConcessionView
 from engine.kpi import Kpi
 from engine.operation_gate import OperationGate, OperationLine, OrderGate
 from engine.quality_lists import RecordLine
@@ -158,6 +160,10 @@ QUALITY: tuple[Operation, ...] = (
             Page[RecordLine], Parameter("kind", "nonconformance, deviation or corrective_action."),
             Parameter("status", "One status; left out: those under way."), Parameter("lot", "Only of this lot."),
             CURSOR, LIMIT),
+    reading("/v1/concessions", "concessions", "What is used under concessions by all lots together, and what is left.",
+            Page[ConcessionLine], CURSOR, LIMIT),
+    reading("/v1/concessions/{number}", "concession", "A concession, with the lots that count under it.",
+            ConcessionView, CONCESSION, CURSOR, LIMIT),
     Operation(
         method="post", path="/v1/lots/{lot}/sign", id="sign", role="sign", answers={201: Decision, 200: Decision},
         summary="Sign a lot as it is, with the signer's key entered again.", parameters=(LOT, IDEMPOTENCY_KEY),

@@ -116,7 +116,8 @@ class Course(Making):
     def _attempt(self) -> Judging:
         event, trigger, lot, around = self.submission.event, self.trigger, self.before, self.around
         undelivered = around.undelivered.get(event.subject, ())
-        failing = decide.guards(lot, event, trigger, around.today, undelivered) + self._family_fails()
+        failing = decide.guards(lot, event, trigger, around.today, undelivered, around.accounts)
+        failing += self._family_fails()
         state = ABSENT if lot is None else lot.state
         open_to = allowed(state, lot is not None and lot.in_production)
         if trigger not in open_to or (not failing and not self._possible(state, trigger)):
@@ -266,7 +267,9 @@ class Course(Making):
     def _parts_fail(self, lot: Lot | None) -> Generator[list[Case], list[Judgement], tuple[RuleVerdict, ...]]:
         """Of a usage decision: why a part cannot become what is decided of it. All of them, or none is carried out."""
         event = self.submission.event
-        if lot is None or not isinstance(event, ev.UsageDecided) or usage.guards(lot, event, self.around.today):
+        if lot is None or not isinstance(event, ev.UsageDecided):
+            return ()
+        if usage.guards(lot, event, self.around.today, self.around.accounts):
             return ()
         found: list[RuleVerdict] = []
         for name, part in zip(lots_of_parts(event), event.data.parts, strict=True):

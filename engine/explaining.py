@@ -6,6 +6,7 @@ from engine import decide
 from engine import events as ev
 from engine.batch import results_in_force
 from engine.clock import Clock, instant
+from engine.concession_lists import ConcessionLine, about
 from engine.errors import LotgateError, NotFound
 from engine.gather import Fact
 from engine.inspection_plan import found_of, incomplete
@@ -47,6 +48,8 @@ class Explanation(Struct, frozen=True):
     #: Built-in guards that fail.
     guards: tuple[RuleVerdict, ...]
     rules: tuple[RuleExplanation, ...]
+    #: What all lots together use of the concessions by which the lot is used, or its records were decided.
+    concessions: tuple[ConcessionLine, ...] = ()
 
 
 def explain(store: Store, rulebook: RuleBook, clock: Clock, lot_id: str, trigger: str, today: int) -> Explanation:
@@ -74,7 +77,7 @@ def explain(store: Store, rulebook: RuleBook, clock: Clock, lot_id: str, trigger
     possible = trigger in steps(lot.state, lot.in_production) and lot.closed is None
     return Explanation(
         lot.id, lot.version, lot.state, trigger, gate, possible, possible and opens and not guards,
-        rulebook.digest, guards, rules,
+        rulebook.digest, guards, rules, about(store, lot),
     )  # fmt: skip
 
 

@@ -106,13 +106,16 @@ class Release(Closed, frozen=True):
 
 
 class Concession(Closed, frozen=True):
-    """Permission to use what does not conform: by its number, until a day, up to a quantity."""
+    """Permission to use what does not conform: by its number, until a day, up to a quantity of all lots together."""
 
+    #: One permission in the whole plant: every lot that is used by it counts.
     number: Code
     #: Last day on which the lot may be released, used and shipped by it.
     valid_until: date
-    #: Left out: any.
+    #: Left out: what was said when it was first used; any, where nobody said.
     quantity: Quantity | None = None
+    #: Why it permits another quantity than was said before.
+    amends: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
 
 
 class Disposition(Closed, frozen=True):

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, tzinfo
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from engine import events as ev
 from engine import inspection_plan, shelf_life, supplier_certificates, tracks
+from engine.concessions import Accounts
 from engine.gather import Fact, Facts, gather
 from engine.inspection_plan import Arrival, InspectionPlan
 from engine.known import Known, Reference
@@ -43,6 +44,8 @@ class Surroundings(Struct):
     standing: Sequence[Standing] = ()
     #: Of the plant.
     timezone: tzinfo = UTC
+    #: What is used under the concessions that the batch is about, after all that it has decided so far.
+    accounts: Accounts = field(default_factory=Accounts)
 
     def day_of(self, moment: datetime | None) -> date:
         """The plant's calendar day on which something happened; today, where nobody says or it would be later."""

@@ -13,7 +13,7 @@ from engine.errors import StoreNotMigrated
 from engine.store.opening import Store
 
 #: The newest revision in migrations/versions.
-HEAD = "0023"
+HEAD = "0025"
 #: Key of the advisory lock on PostgreSQL: any number nobody else uses.
 _LOCK = 0x107_6A7E
 
