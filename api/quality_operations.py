@@ -44,6 +44,7 @@ from engine.recalls import Extent, Recall, RecallView, Selection
 from engine.reference import Kept, Record, Wanted
 from engine.scorecards import ChartLine, Ordered, OrderSampling, ScorecardLine, SetLimits
 from engine.signals import Signalled
+from engine.store.reading import ResultLine
 from engine.wide_holds import LiftMany, Look, OpenHold, Preview, WideHold, WideHoldView
 
 QUALITY: tuple[Operation, ...] = (
@@ -139,6 +140,9 @@ QUALITY: tuple[Operation, ...] = (
             Page[OperationLine], LOT),
     reading("/v1/lots/{lot}/operations/{operation}/gate", "operation_gate", "May this operation of the lot start now?",
             OperationGate, LOT, OPERATION),
+    reading("/v1/lots/{lot}/operations/{operation}/results", "operation_results",
+            "Results of the inspection in process of an operation, oldest first.", Page[ResultLine], LOT, OPERATION,
+            CURSOR, LIMIT),
     reading("/v1/production-orders/{order}/operations/{operation}/gate", "order_operation_gate",
             "May this operation start for every lot of the order that is in production?", OrderGate,
             Parameter("order", "Number of the production order.", {"type": "string", "minLength": 1}, "path", True),

@@ -25,6 +25,7 @@ from engine.journal import Entry
 from engine.known import Reference
 from engine.lineage import Links
 from engine.lot import Lot
+from engine.operation_results import OperationResults
 from engine.queues import Queues
 from engine.reference import read_reference
 from engine.routing import Routes
@@ -93,6 +94,7 @@ class Batch:
         #: Items and suppliers that were read about.
         self._about: set[tuple[str, str | None]] = set()
         self._links = Links(cursor, statements)
+        self._in_process = OperationResults(cursor, statements)
         #: Rows of what lots are made of, and of what has to be passed on in their families.
         self._link_rows: list[tuple[Any, ...]] = []
         self._spreading: list[tuple[Any, ...]] = []
@@ -276,6 +278,9 @@ class Batch:
                     continue
                 course = Course(sub, self._lots, self._results.get(sub.event.subject, []), self._around)
                 course.loop = self._links.loop(sub)
+                operation = sub.event.data.operation if isinstance(sub.event, ev.InspectionRecorded) else None
+                if course.before is not None and operation is not None:
+                    course.operation_results = self._in_process.of(course.before, operation)
                 self._advance(_Going(index, course, course.run()), None, queues, active, arrived)
 
     def _advance(
@@ -304,6 +309,7 @@ class Batch:
             self._results[sub.event.subject] = course.results
         self._pass_results_on(course)
         self._around.accounts.apply(course.moves)
+        self._in_process.add(course.operation_records)
         if course.early is not None:
             self._parked[sub.key] = (index, course)
         else:
@@ -383,7 +389,7 @@ class Batch:
             self._event_row(rows, index, sub, self._answers[index], now)
         self._parked_rows(rows, now, due)
         rows.links, rows.spreading = self._link_rows, self._spreading
-        rows.unparked = self._unparked
+        rows.unparked, rows.operation_results = self._unparked, self._in_process.recorded
         rows.deliveries = [
             (lot_id, version, target, payload, 0.0 if self._is_urgent(lot_id) else due, now)
             for (lot_id, target), (version, payload) in told.items()

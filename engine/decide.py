@@ -85,6 +85,8 @@ def trigger_of(event: ev.Event) -> str:
         return event.data.decision
     if isinstance(event, ev.OperationReported) and event.data.status == "started":
         return "start_operation"
+    if isinstance(event, ev.InspectionRecorded) and event.data.operation is not None:
+        return "inspect_operation"
     return event.trigger
 
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from engine import decide, in_process
+from engine import decide, in_process, operation_inspection
 from engine import events as ev
 from engine.builtin import fails
 from engine.consequences import Merged, MergedInto
@@ -45,6 +45,7 @@ def split_off(parent: Lot, child: str, quantity: Decimal, now: str, changes: Map
         "received_at": now, "changed_at": now, "sequences": {}, "lifted": (), "disputes": (), "signatures": (),
         "results_from": _results_of(parent), "packaging": None, "handling_units": (),
         "records": tuple(without_decision(one) for one in parent.records),
+        "operation_inspections": operation_inspection.split_off(parent),
     }  # fmt: skip
     return replace(parent, **fresh | dict(changes))
 

@@ -44,6 +44,8 @@ class Inspection(Closed, frozen=True):
     #: Identity of this record in the laboratory system: the business key of a result record.
     record: Code | None = None
     inspector: Code | None = None
+    #: In process: of this operation of production, which has an inspection plan; left out: of the lot.
+    operation: Code | None = None
 
 
 class HoldOrder(Closed, frozen=True):

@@ -12,7 +12,7 @@ from engine.journal import Entry
 from engine.lot import Lot, decode_lot
 from engine.store.opening import Store
 from engine.store.schema.delivery import escalations
-from engine.store.schema.lots import events, holds, journal, lots, parked, results
+from engine.store.schema.lots import events, holds, journal, lots, operation_results, parked, results
 
 
 class LotLine(Struct, frozen=True):
@@ -171,6 +171,15 @@ class Reading:
             .limit(limit)
         )
         return [ResultLine(v, i, msgspec.Raw(m.encode())) for v, i, m in self._rows(query)]
+
+    def operation_results(
+        self, lot_id: str, operation: str, *, after: int = 0, limit: int = 100
+    ) -> list[ResultLine]:
+        """Records of results in process of an operation, from journal version ``after`` on."""
+        c = operation_results.c
+        query = select(c.version, c.inspection, c.measurements)
+        query = query.where(c.lot == lot_id, c.operation == operation, c.version > after).order_by(c.version)
+        return [ResultLine(v, i, msgspec.Raw(m.encode())) for v, i, m in self._rows(query.limit(limit))]
 
     def event(self, key: str) -> EventLine:
         """An event by its key, with its answer as it stands now; raises NotFound."""

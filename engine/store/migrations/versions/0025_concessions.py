@@ -1,4 +1,4 @@
-"""What is used under concessions, over all the lots that cite them."""
+"""What is used under concessions, over all the lots that cite them; results in process."""
 
 import json
 from datetime import UTC, datetime
@@ -26,6 +26,13 @@ def upgrade() -> None:
         "concession_uses",
         *(sa.Column(name, sa.Text, nullable=False) for name in names),
         sa.PrimaryKeyConstraint("number", "lot", "unit"),
+    )
+    op.create_table(
+        "operation_results",
+        sa.Column("lot", sa.Text, nullable=False),
+        sa.Column("version", sa.Integer, nullable=False),
+        *(sa.Column(name, sa.Text, nullable=False) for name in ("operation", "inspection", "measurements")),
+        sa.PrimaryKeyConstraint("lot", "version"),
     )
     _count_what_is_used()
 
