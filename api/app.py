@@ -25,6 +25,7 @@ from api.batch import PATH as EVENTS_BATCH
 from api.batch import BatchPath
 from api.body import MAX_EVENT_BYTES, Gone, Patience, answer_nobody
 from api.commands import commands
+from api.concessions import concession_routes
 from api.console.mount import console
 from api.deprecation import telling_deprecation
 from api.door import Door
@@ -161,6 +162,7 @@ def create_app(settings: Settings) -> Application:
             *kpi_routes(engine),
             *ledger_routes(engine, patience, bell.ring),
             *quality_routes(engine, patience),
+            *concession_routes(engine),
             *in_process_routes(engine),
             *readiness_routes(engine, patience, bell.ring),
             *recall_routes(engine, patience),

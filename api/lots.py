@@ -28,6 +28,7 @@ from api.views import LotView, Page, TargetView
 from engine.as_decided import as_decided
 from engine.as_of import lot_as_of
 from engine.clock import instant, parse_instant
+from engine.concession_lists import about
 from engine.explaining import certificates, explain
 from engine.ledger import Acknowledged
 from engine.lifecycle import State, next_steps
@@ -97,7 +98,11 @@ async def _then(engine: Front, lot: str, query: dict[str, str]) -> Response[byte
 def lot_view(engine: Front, found: Lot) -> LotView:
     """A lot with its surroundings as they are now; asks the database."""
     known = engine.ledger.acknowledged(found.id)
-    return LotView(found, next_steps(found.state, found.in_production), [_target(k) for k in known])
+    mine = found.concession
+    used = [] if mine is None else [line for line in about(engine.store, found) if line.number == mine.number]
+    targets = [_target(one) for one in known]
+    concession = used[0] if used else None
+    return LotView(found, next_steps(found.state, found.in_production), targets, concession=concession)
 
 
 def _target(known: Acknowledged) -> TargetView:

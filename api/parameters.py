@@ -94,6 +94,9 @@ KIND = Parameter(
     place="path", required=True,
 )  # fmt: skip
 ORDER = Parameter("order", "Number of the sales order.", {"type": "string", "minLength": 1}, "path", True)
+CONCESSION = Parameter(
+    "number", "Number of the concession.", {"type": "string", "minLength": 1, "maxLength": 64}, "path", True
+)
 OPERATION = Parameter("operation", "Number of the operation.", {"type": "string", "minLength": 1}, "path", True)
 KEY = Parameter("key", "Key of the record.", {"type": "string", "minLength": 1, "maxLength": 64}, "path", True)
 AFTER_LINE = Parameter("after_line", "Only what stands behind this line: to go on with an import that broke off.")

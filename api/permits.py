@@ -132,8 +132,8 @@ class Permits:
                 self._check_list(principal, scope["query_string"])
             return
         parts = path.split(b"/")
-        if reads and len(parts) == 7 and parts[4] == b"operations" and parts[6] == b"gate":
-            parts = parts[:5]  # the gate of an operation shows nothing but its lot
+        if reads and len(parts) == 7 and parts[4] == b"operations" and parts[6] in (b"gate", b"results"):
+            parts = parts[:5]  # the gate of an operation, and its results, show nothing but their lot
         if parts[:3] != [b"", b"v1", b"lots"] or len(parts) not in (4, 5) or not parts[3]:
             raise _elsewhere(principal, "this address shows or changes things of all of them")
         if method == "POST" and len(parts) == 5:

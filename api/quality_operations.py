@@ -11,6 +11,7 @@ from api.epcis import Capture
 from api.holds import HeldLots, LiftHold
 from api.parameters import (
     AFTER_LINE,
+    CONCESSION,
     CURSOR,
     DRY_RUN,
     HOLD,
@@ -37,6 +38,7 @@ from api.views import Page
 from engine.answer import Decision
 from engine.archive import ArchiveRun, ArchiveState
 from engine.checkpoints import Checkpoint, PublicKey
+from engine.concession_lists import ConcessionLine, ConcessionView
 from engine.installation_checkpoints import InstallationCheckpoint
 from engine.kpi import Kpi
 from engine.operation_gate import OperationGate, OperationLine, OrderGate
@@ -47,6 +49,7 @@ from engine.recalls import Extent, Recall, RecallView, Selection
 from engine.reference import Kept, Record, Wanted
 from engine.scorecards import ChartLine, Ordered, OrderSampling, ScorecardLine, SetLimits
 from engine.signals import Signalled
+from engine.store.reading import ResultLine
 from engine.wide_holds import LiftMany, Look, OpenHold, Preview, WideHold, WideHoldView
 
 QUALITY: tuple[Operation, ...] = (
@@ -163,6 +166,9 @@ QUALITY: tuple[Operation, ...] = (
             Page[OperationLine], LOT),
     reading("/v1/lots/{lot}/operations/{operation}/gate", "operation_gate", "May this operation of the lot start now?",
             OperationGate, LOT, OPERATION),
+    reading("/v1/lots/{lot}/operations/{operation}/results", "operation_results",
+            "Results of the inspection in process of an operation, oldest first.", Page[ResultLine], LOT, OPERATION,
+            CURSOR, LIMIT),
     reading("/v1/production-orders/{order}/operations/{operation}/gate", "order_operation_gate",
             "May this operation start for every lot of the order that is in production?", OrderGate,
             Parameter("order", "Number of the production order.", {"type": "string", "minLength": 1}, "path", True),
@@ -184,6 +190,10 @@ QUALITY: tuple[Operation, ...] = (
             Page[RecordLine], Parameter("kind", "nonconformance, deviation or corrective_action."),
             Parameter("status", "One status; left out: those under way."), Parameter("lot", "Only of this lot."),
             CURSOR, LIMIT),
+    reading("/v1/concessions", "concessions", "What is used under concessions by all lots together, and what is left.",
+            Page[ConcessionLine], CURSOR, LIMIT),
+    reading("/v1/concessions/{number}", "concession", "A concession, with the lots that count under it.",
+            ConcessionView, CONCESSION, CURSOR, LIMIT),
     Operation(
         method="post", path="/v1/lots/{lot}/sign", id="sign", role="sign", answers={201: Decision, 200: Decision},
         summary="Sign a lot as it is, with the signer's key entered again.", parameters=(LOT, IDEMPOTENCY_KEY),

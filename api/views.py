@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from msgspec import Struct
 
+from engine.concession_lists import ConcessionLine
 from engine.ledger import DeliveryLine
 from engine.lifecycle import NextStep
 from engine.lot import Lot
@@ -55,6 +56,8 @@ class LotView(Struct):
     #: A look back: the instant that was asked for, and when the lot's next entry was recorded (null: it is still so).
     as_of: str | None = None
     until: str | None = None
+    #: What all lots together use of the concession by which it is used; null: it is used by none.
+    concession: ConcessionLine | None = None
 
 
 class Replay(Struct, frozen=True, forbid_unknown_fields=True):

@@ -14,6 +14,7 @@ import msgspec
 from engine import events as ev
 from engine import in_process
 from engine.answer import Answer, answer_of, notice, problem
+from engine.concessions import cited_by_records
 from engine.course import Course
 from engine.decide import trigger_of
 from engine.decoding import decode_event
@@ -24,13 +25,15 @@ from engine.journal import Entry
 from engine.known import Reference
 from engine.lineage import Links
 from engine.lot import Lot
+from engine.operation_results import OperationResults
 from engine.queues import Queues
 from engine.reference import read_reference
 from engine.routing import Routes
 from engine.rows import hold_rows, journal_row, lot_row, record_row
 from engine.scopes import BRINGS, standing_of
 from engine.store import writing
-from engine.submission import ANY_VERSION, Submission, claims, submission
+from engine.store.concessions import read_accounts, settle
+from engine.submission import ANY_VERSION, Submission, claims, concession_key, submission
 from engine.surroundings import Surroundings
 from engine.track_record import read_tracks
 from engine.tracks import KINDS, pair_of
@@ -56,7 +59,11 @@ class Batch:
         statements: writing.Statements,
         routes: Routes,
         surroundings: Callable[[Mapping[str, tuple[str, ...]]], Surroundings],
+        *,
+        alone: bool = False,
     ) -> None:
+        """``alone``: no other batch of this thread is under way, so what is shared with other lots may be locked."""
+        self._alone = alone
         self.submissions = submissions
         self._cursor = cursor
         self._statements = statements
@@ -82,9 +89,12 @@ class Batch:
         self._around = surroundings({})
         #: Changes of what stands on scopes when it was read; None: nobody looked.
         self._standing_as_of: int | None = None
+        #: Concessions by which this batch decided.
+        self._looked: set[str] = set()
         #: Items and suppliers that were read about.
         self._about: set[tuple[str, str | None]] = set()
         self._links = Links(cursor, statements)
+        self._in_process = OperationResults(cursor, statements)
         #: Rows of what lots are made of, and of what has to be passed on in their families.
         self._link_rows: list[tuple[Any, ...]] = []
         self._spreading: list[tuple[Any, ...]] = []
@@ -169,6 +179,7 @@ class Batch:
         self._around = self._surroundings(undelivered)
         self._load_results(self._stored.values())
         self._load_standing(subs)
+        self._load_accounts(self._stored.values(), subs)
         self._about.clear()
         self._load_around(self._stored.values(), subs)
 
@@ -183,6 +194,34 @@ class Batch:
         if self._standing_as_of is None:
             return False
         return writing.read_scope_changes(self._cursor, self._statements) != self._standing_as_of
+
+    def _load_accounts(self, lots: Iterable[Lot], subs: Sequence[Submission]) -> None:
+        """Read what is used under the concessions that ``subs`` may use, or that ``lots`` are used by."""
+        lots = list(lots)
+        asked = {number for sub in subs for number in self._shared(sub)}
+        numbers = asked | {lot.concession.number for lot in lots if lot.concession is not None}
+        if not numbers:
+            return
+        self._looked |= asked
+        # What counts of a lot is asked of every lot at hand: one may be put together with, or split off from, another.
+        names = set(self._lots) | {lot.id for lot in lots}
+        self._around.accounts.learn(
+            read_accounts(self._cursor, self._statements, numbers, sorted(names), lock=self._alone)
+        )
+
+    def _shared(self, sub: Submission) -> tuple[str, ...]:
+        """Concessions that ``sub`` may use: those it names, and those by which its record was, or is being, decided."""
+        event = sub.event
+        if not isinstance(event, ev.LotDispositioned | ev.UsageDecided) or event.data.record is None:
+            return sub.concessions
+        lot = self._lots.get(event.subject)
+        named = [other.concessions for other in self.submissions if other.event.subject == event.subject]
+        decided = () if lot is None else cited_by_records(lot)
+        return tuple(dict.fromkeys((*sub.concessions, *decided, *(n for numbers in named for n in numbers))))
+
+    def settle(self) -> None:
+        """Write what is used under concessions, in the transaction that commits the batch. Raises Overtaken."""
+        settle(self._cursor, self._statements, self._around.accounts, self._looked, self._around.now)
 
     def _load_results(self, lots: Iterable[Lot]) -> None:
         lots = list(lots)
@@ -216,7 +255,7 @@ class Batch:
 
     def _run(self, waiting: list[tuple[int | None, Submission]]) -> Generator[list[Case], list[Judgement], list[str]]:
         """Run courses, in order per lot, judging together; gives what arrived: ``lot:…`` and ``hold:…|…``."""
-        queues = Queues(waiting)
+        queues = Queues(waiting, lambda sub: tuple(concession_key(number) for number in self._shared(sub)))
         arrived: list[str] = []
         active: list[_Going] = []
         self._start_ready(queues, active, arrived)
@@ -239,6 +278,9 @@ class Batch:
                     continue
                 course = Course(sub, self._lots, self._results.get(sub.event.subject, []), self._around)
                 course.loop = self._links.loop(sub)
+                operation = sub.event.data.operation if isinstance(sub.event, ev.InspectionRecorded) else None
+                if course.before is not None and operation is not None:
+                    course.operation_results = self._in_process.of(course.before, operation)
                 self._advance(_Going(index, course, course.run()), None, queues, active, arrived)
 
     def _advance(
@@ -266,6 +308,8 @@ class Batch:
         if course.results:
             self._results[sub.event.subject] = course.results
         self._pass_results_on(course)
+        self._around.accounts.apply(course.moves)
+        self._in_process.add(course.operation_records)
         if course.early is not None:
             self._parked[sub.key] = (index, course)
         else:
@@ -324,6 +368,7 @@ class Batch:
             self._load_results(found.values())
             self._load_around(found.values(), [sub for _, sub in taken])
         self._load_standing([sub for _, sub in taken])
+        self._load_accounts([self._lots[i] for i in missing if i in self._lots], [sub for _, sub in taken])
         return taken
 
     # -- writing -----------------------------------------------------------------------------------------------
@@ -344,7 +389,7 @@ class Batch:
             self._event_row(rows, index, sub, self._answers[index], now)
         self._parked_rows(rows, now, due)
         rows.links, rows.spreading = self._link_rows, self._spreading
-        rows.unparked = self._unparked
+        rows.unparked, rows.operation_results = self._unparked, self._in_process.recorded
         rows.deliveries = [
             (lot_id, version, target, payload, 0.0 if self._is_urgent(lot_id) else due, now)
             for (lot_id, target), (version, payload) in told.items()

@@ -44,7 +44,8 @@ def completed(around: Surroundings, lot: Lot, results: Sequence[Fact]) -> Comple
 def changed(around: Surroundings, lot: Lot, name: str) -> PlanAssigned | RuleVerdict:
     """The plan ``name`` for ``lot``, or why it is not for it."""
     found = around.reference.in_force("inspection-plan", name, around.day)
-    if found is None or not isinstance(found.content, InspectionPlan):
+    # A plan in process is of an operation, never of a lot.
+    if found is None or not isinstance(found.content, InspectionPlan) or found.content.kind == "in_process":
         return decide.no_such_plan(name, lot.item)
     return PlanAssigned(assigned=around.assign(lot, found, found.content))
 

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from engine import decide, parts
 from engine import events as ev
+from engine.concessions import Move, moves_of
 from engine.consequences import CONSEQUENCE_TYPES, Completed, SplitOff
 from engine.evidence import Judged, evidence, time_of
 from engine.evolution import evolve
@@ -34,7 +35,9 @@ _encode = msgspec.json.Encoder().encode
 class Chronicle:
     """The lots as one submission leaves them, and the entries that did it."""
 
-    __slots__ = ("around", "before", "entries", "hold_changes", "judged", "known", "lots", "submission", "tasks")
+    __slots__ = (
+        "around", "before", "entries", "hold_changes", "judged", "known", "lots", "moves", "submission", "tasks",
+    )  # fmt: skip
 
     def __init__(self, submission: Submission, lots: Mapping[str, Lot], around: Surroundings) -> None:
         self.submission = submission
@@ -48,6 +51,8 @@ class Chronicle:
         self.entries: list[Entry] = []
         #: What became of the holds of lots, in order.
         self.hold_changes: list[HoldChange] = []
+        #: What changes in what counts under concessions, in order.
+        self.moves: list[Move] = []
         self.judged: list[Judged] = []
         #: (kind, lot, text) of tasks that were opened on the way.
         self.tasks: list[tuple[str, str, str]] = []
@@ -146,6 +151,8 @@ class Chronicle:
         if evolved is None:
             return
         self.lots[lot_id] = evolved
+        if evolved.concession is not None or (lot is not None and lot.concession is not None):
+            self.moves += moves_of(lot, evolved, trigger, data)
         held = () if lot is None else lot.holds
         if evolved.holds is not held:
             self.hold_changes += changes_of(lot_id, version, around.now, held, evolved.holds)

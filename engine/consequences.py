@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from engine import events as ev
-from engine.production import AssignedRouting
+from engine.production import AssignedRouting, OperationInspection
 from engine.records import AssignedPlan, SampleOutcome
 from engine.upcasts import current
 
@@ -32,6 +32,12 @@ class RoutingAssigned(ev.Closed, frozen=True):
     """Consequence: a routing was assigned to the lot, whose operations are reported from now on."""
 
     assigned: AssignedRouting
+
+
+class OperationInspected(ev.Closed, frozen=True):
+    """Consequence: the inspection in process of an operation, as it began or as its results say by now."""
+
+    inspection: OperationInspection
 
 
 class SamplingChanged(ev.Closed, frozen=True):
@@ -103,6 +109,8 @@ CONSEQUENCE_TYPES: dict[str, str] = {
     "assign_plan": "inspection_plan.assigned.v1",
     "change_sampling": "sampling.changed.v1",
     "assign_routing": "routing.assigned.v1",
+    "plan_operation_inspection": "operation_inspection.assigned.v1",
+    "judge_operation_inspection": "operation_inspection.judged.v1",
     "use_as_is": "lot.dispositioned.v1",
     "rework": "lot.dispositioned.v1",
     "repair": "lot.dispositioned.v1",
@@ -127,6 +135,8 @@ _DATA_TYPES: dict[str, Any] = (
         "inspection_plan.assigned.v1": PlanAssigned,
         "sampling.changed.v1": SamplingChanged,
         "routing.assigned.v1": RoutingAssigned,
+        "operation_inspection.assigned.v1": OperationInspected,
+        "operation_inspection.judged.v1": OperationInspected,
         "shelf_life.computed.v1": ev.ComputedShelfLife,
     }
     | {type_: Opened for type_, _ in RECORDS.values()}

@@ -18,7 +18,7 @@ from engine.evidence import Judged, ResultsUsed, expected_lot, gate_detail
 from engine.gather import Fact, Facts, event_fact, with_results
 from engine.lifecycle import ABSENT, Situation, allowed, follow, gate_of, is_fact
 from engine.lot import Lot
-from engine.making import Making
+from engine.producing import Producing
 from engine.scopes import BRINGS
 from engine.submission import Submission, lots_of_parts
 from engine.surroundings import BORN, Surroundings
@@ -41,7 +41,7 @@ Judging = Generator[list[Case], list[Judgement], None]
 Taking = Generator[list[Case], list[Judgement], str | None]
 
 
-class Course(Making):
+class Course(Producing):
     """One submission's way; what became of it is in the attributes when :meth:`run` is exhausted."""
 
     __slots__ = ("_ahead", "_asked", "early", "loop", "refusal", "results", "telling", "unchanged")
@@ -116,7 +116,8 @@ class Course(Making):
     def _attempt(self) -> Judging:
         event, trigger, lot, around = self.submission.event, self.trigger, self.before, self.around
         undelivered = around.undelivered.get(event.subject, ())
-        failing = decide.guards(lot, event, trigger, around.today, undelivered) + self._family_fails()
+        failing = decide.guards(lot, event, trigger, around.today, undelivered, around.accounts)
+        failing += self._family_fails()
         state = ABSENT if lot is None else lot.state
         open_to = allowed(state, lot is not None and lot.in_production)
         if trigger not in open_to or (not failing and not self._possible(state, trigger)):
@@ -129,6 +130,9 @@ class Course(Making):
                 return
         if trigger == "record_inspection":
             failing += self._add_results(lot)
+        in_process_results = event.data if trigger == "inspect_operation" else None  # type: ignore[attr-defined]
+        if in_process_results is not None and lot is not None:
+            failing += self.results_fail(lot, in_process_results)
         report = event.data if isinstance(event, ev.OperationReported) else None
         if report is not None and lot is not None:
             failing += in_process.guards(around, lot, report)
@@ -155,8 +159,12 @@ class Course(Making):
         yield from self._carry_out(after, judgement, plan if isinstance(plan, PlanAssigned) else None)
         if trigger in BRINGS:
             self.place_standing()
+        if report is not None and lot is not None and in_process.begins(lot, report):
+            self.plan_inspection(report.operation)
         if report is not None and lot is not None and trigger == "report_operation":
-            self._open_deviation(lot, report, judgement)
+            self.open_breaches(lot, report, judgement)
+        if in_process_results is not None and lot is not None:
+            self.judge_results(lot, in_process_results)
         if judgement is not None and fact and trigger != "void_shipment":
             self.place_holds(judgement)
         yield from self._follow_ups()
@@ -176,17 +184,6 @@ class Course(Making):
             return ()
         judgement = yield from self._judge("start_operation")
         return () if judgement is None else decide.refusing(judgement, fact=False)
-
-    def _open_deviation(self, before: Lot, report: ev.OperationReport, judgement: Judgement | None) -> None:
-        found = in_process.breaches(self.around, before, report, judgement)
-        if not found:
-            return
-        type_, kind = RECORDS["open_deviation"]
-        lot = self.lots[before.id]
-        text = in_process.words_of(found)
-        data = Opened(f"{kind}/{report.operation}@{lot.version}"[:64], "in-process", text, report.operation)
-        self.append(lot.id, "consequence", "open_record", type_, lot.state, data, _encode(data).decode(), None)
-        self.tasks.append((kind, lot.id, text))
 
     def _family_fails(self) -> tuple[RuleVerdict, ...]:
         there = tuple(decide.child_exists(child) for child in self.submission.made if child in self.known)
@@ -220,7 +217,7 @@ class Course(Making):
             if plan is not None or self.trigger in _PLAN_KINDS:
                 self._assign(plan, _PLAN_KINDS.get(self.trigger, ""))
             if self.trigger in ("start_production", "produce"):
-                self._assign_routing()
+                self.assign_routing()
         return
         yield  # a generator like its callers, so that a later step may judge
 
@@ -238,13 +235,6 @@ class Course(Making):
             plan = by_plan.assigned(self.around, lot, kind, arriving=self.trigger == "receive")
         if plan is not None:
             self.consequence("assign_plan", None, plan)
-
-    def _assign_routing(self) -> None:
-        """Production goes by the routing that fits; what was started keeps the one that it has."""
-        lot = self.lot
-        routing = None if lot is None or lot.routing is not None else in_process.assigned(self.around, lot)
-        if routing is not None:
-            self.consequence("assign_routing", None, routing)
 
     def _add_results(self, lot: Lot | None) -> tuple[RuleVerdict, ...]:
         """Take the results in; gives why they do not fit the lot's plan."""
@@ -266,7 +256,9 @@ class Course(Making):
     def _parts_fail(self, lot: Lot | None) -> Generator[list[Case], list[Judgement], tuple[RuleVerdict, ...]]:
         """Of a usage decision: why a part cannot become what is decided of it. All of them, or none is carried out."""
         event = self.submission.event
-        if lot is None or not isinstance(event, ev.UsageDecided) or usage.guards(lot, event, self.around.today):
+        if lot is None or not isinstance(event, ev.UsageDecided):
+            return ()
+        if usage.guards(lot, event, self.around.today, self.around.accounts):
             return ()
         found: list[RuleVerdict] = []
         for name, part in zip(lots_of_parts(event), event.data.parts, strict=True):
@@ -407,7 +399,10 @@ class Course(Making):
         run = None
         if gate == "operation" and isinstance(event, ev.OperationReported):
             run = production.reported(lot.operations, event.data, lot.version + 1, around.now)[-1]
-        return around.facts(lot, self._asked, self.results, run)
+        facts = around.facts(lot, self._asked, self.results, run)
+        if gate == "inspect_operation" and "operation_result" in around.rulebook.kinds:
+            facts["operation_result"] = self.result_lines()
+        return facts
 
     def _results_used(self) -> ResultsUsed | None:
         lot = self.lot

@@ -13,6 +13,7 @@ from msgspec import Struct
 from engine import events as ev
 from engine import in_process, records, usage
 from engine.builtin import BUILT_IN, fails
+from engine.concessions import Accounts
 from engine.lifecycle import Situation
 from engine.lot import CONCESSION_ENDED, Lot, puts_off, stays_on_hold, used_of
 from engine.production import GAP_SECONDS
@@ -84,6 +85,8 @@ def trigger_of(event: ev.Event) -> str:
         return event.data.decision
     if isinstance(event, ev.OperationReported) and event.data.status == "started":
         return "start_operation"
+    if isinstance(event, ev.InspectionRecorded) and event.data.operation is not None:
+        return "inspect_operation"
     return event.trigger
 
 
@@ -165,12 +168,16 @@ def situation(lot: Lot | None, event: ev.Event | None, trigger: str, gate_open: 
 
 
 def guards(
-    lot: Lot | None, event: ev.Event, trigger: str, today: int, undelivered: tuple[str, ...]
-) -> tuple[RuleVerdict, ...]:
-    """Every built-in guard that fails for ``trigger``. ``undelivered``: targets that have not acknowledged the lot."""
+    lot: Lot | None, event: ev.Event, trigger: str, today: int, undelivered: tuple[str, ...],
+    accounts: Accounts | None = None,
+) -> tuple[RuleVerdict, ...]:  # fmt: skip
+    """Every built-in guard that fails for ``trigger``.
+
+    ``undelivered``: targets that have not acknowledged the lot; ``accounts``: what is used under concessions.
+    """
     if lot is None:
         return ()
-    failing = [*standing(lot, trigger, today), *usage.guards(lot, event, today)]
+    failing = [*standing(lot, trigger, today), *usage.guards(lot, event, today, accounts or Accounts())]
     if isinstance(event, ev.LotProduced):
         failing.extend(in_process.completion_guards(lot, event.data))
     if isinstance(event, ev.LotRepacked):

@@ -12,8 +12,17 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine import events as ev
-from engine import stated
-from engine.consequences import Completed, Merged, MergedInto, Opened, PlanAssigned, RoutingAssigned, SplitOff
+from engine import operation_inspection, stated
+from engine.consequences import (
+    Completed,
+    Merged,
+    MergedInto,
+    Opened,
+    OperationInspected,
+    PlanAssigned,
+    RoutingAssigned,
+    SplitOff,
+)
 from engine.lot import CONCESSION_ENDED, EXPIRED, GATE_SHUT, Dispute, Hold, Lot, puts_off, used_of
 from engine.production import reported
 from engine.records import (
@@ -131,7 +140,23 @@ def _completed(lot: Lot, step: Step) -> dict[str, Any]:
 
 
 def _reported(lot: Lot, step: Step) -> dict[str, Any]:
-    return {"operations": reported(lot.operations, step.data, step.version, step.recorded_at)}
+    data: ev.OperationReport = step.data
+    changes: dict[str, Any] = {"operations": reported(lot.operations, data, step.version, step.recorded_at)}
+    if data.status == "completed" and lot.operation_inspections:
+        inspections = operation_inspection.ended(lot.operation_inspections, data.operation, step.recorded_at)
+        changes["operation_inspections"] = inspections
+    return changes
+
+
+def _operation_inspected(lot: Lot, step: Step) -> dict[str, Any]:
+    data: OperationInspected = step.data
+    inspections = operation_inspection.with_inspection(lot.operation_inspections, data.inspection)
+    return {"operation_inspections": inspections}
+
+
+def _results_of_operation(lot: Lot, step: Step) -> dict[str, Any]:
+    who = step.data.inspector
+    return {} if who is None or who in lot.inspectors else {"inspectors": (*lot.inspectors, who)}
 
 
 def _routed(lot: Lot, step: Step) -> dict[str, Any]:
@@ -365,6 +390,9 @@ _CHANGES: dict[str, Any] = {
     "start_operation": _reported,
     "report_operation": _reported,
     "assign_routing": _routed,
+    "inspect_operation": _results_of_operation,
+    "plan_operation_inspection": _operation_inspected,
+    "judge_operation_inspection": _operation_inspected,
     "inspect": _inspected,
     "dock_to_stock": _inspected,
     "assign_plan": _planned,

@@ -1,11 +1,13 @@
 """Why, and why not: every guard of a trigger for a lot as it stands, with the values it looks at. Reads only."""
 
+import msgspec
 from msgspec import Struct
 
 from engine import decide
 from engine import events as ev
 from engine.batch import results_in_force
 from engine.clock import Clock, instant
+from engine.concession_lists import ConcessionLine, about
 from engine.errors import LotgateError, NotFound
 from engine.gather import Fact
 from engine.inspection_plan import found_of, incomplete
@@ -50,6 +52,8 @@ class Explanation(Struct, frozen=True):
     #: Built-in guards that fail.
     guards: tuple[RuleVerdict, ...]
     rules: tuple[RuleExplanation, ...]
+    #: What all lots together use of the concessions by which the lot is used, or its records were decided.
+    concessions: tuple[ConcessionLine, ...] = ()
 
 
 def explain(store: Store, rulebook: RuleBook, clock: Clock, lot_id: str, trigger: str, today: int) -> Explanation:
@@ -59,11 +63,13 @@ def explain(store: Store, rulebook: RuleBook, clock: Clock, lot_id: str, trigger
     """
     if trigger not in TRIGGERS:
         raise UnknownTrigger(f"There is no trigger {trigger!r}; there are {', '.join(TRIGGERS)}.")
-    return explained(load(store, lot_id), rulebook, clock, trigger, today)
+    loaded = load(store, lot_id)
+    found = explained(loaded, rulebook, clock, trigger, today)
+    return msgspec.structs.replace(found, concessions=about(store, loaded[0]))
 
 
 def explained(loaded: Loaded, rulebook: RuleBook, clock: Clock, trigger: str, today: int) -> Explanation:
-    """As :func:`explain`, of what was loaded already: whoever asks about many steps loads once."""
+    """As :func:`explain`, but for concessions, of what was loaded already: whoever asks about many steps loads once."""
     lot, facts, undelivered, tracks, reference = loaded
     gate = gate_of(trigger)
     around = Surroundings(instant(clock()), today, rulebook, {lot.id: undelivered}, tracks, reference)

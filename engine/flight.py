@@ -64,13 +64,15 @@ class Flight:
         judge: Judge,
         routes: Routes,
         surroundings: Callable[[Mapping[str, tuple[str, ...]]], Surroundings],
+        *,
+        alone: bool = False,
     ) -> None:
         self.connection = connection
         self.phases = Phases()
         self._cursor = connection.cursor()
         self._statements = statements
         self._judge = judge
-        self._batch = Batch(submissions, self._cursor, statements, routes, surroundings)
+        self._batch = Batch(submissions, self._cursor, statements, routes, surroundings, alone=alone)
         self._way: Judging | None = None
         self._pending: Any = None
 
@@ -104,6 +106,7 @@ class Flight:
             self._cursor.execute("BEGIN IMMEDIATE")
         if self._batch.is_overtaken():
             raise Overtaken("a hold was placed on a scope, or lifted from one, while the batch was decided")
+        self._batch.settle()
         writing.write(self._cursor, self._statements, rows)
         self._cursor.execute("COMMIT")
         self.phases.written = time.perf_counter_ns()

@@ -14,6 +14,7 @@ from engine.builtin import fails
 from engine.consequences import RoutingAssigned
 from engine.inspection_plan import within
 from engine.lot import Lot
+from engine.operation_inspection import lacking
 from engine.production import OperationRun, PlannedOperation, PlannedParameter, assign
 from engine.surroundings import Surroundings
 from rules.rulebook import Judgement, RuleVerdict
@@ -99,6 +100,9 @@ def shut(lot: Lot, operation: str) -> tuple[RuleVerdict, ...]:
     for run in lot.operations:
         if run.status == "aborted" and run.operation != operation and _concerns(lot, run.operation, operation):
             found.append(fails("NOTHING-ABORTED", f"operation {run.operation} was aborted; it has to be completed"))
+        lacks = lacking(lot, run) if run.operation != operation and _concerns(lot, run.operation, operation) else None
+        if lacks is not None:
+            found.append(lacks)
     return tuple(found)
 
 
@@ -130,16 +134,17 @@ def uncleared(lot: Lot) -> tuple[RuleVerdict, ...]:
         for record in lot.records if record.keeps_shut and record.operation is not None
     ]  # fmt: skip
     done = {run.operation for run in lot.operations if run.status == "completed"}
-    lacking = [f"{run.operation} ({run.status})" for run in lot.operations if run.status != "completed"]
+    undone = [f"{run.operation} ({run.status})" for run in lot.operations if run.status != "completed"]
     reported = {run.operation for run in lot.operations}
     if lot.routing is not None:
-        lacking += [
+        undone += [
             f"{step.operation} (not reported)" for step in lot.routing.steps
             if step.required and step.operation not in reported
         ]  # fmt: skip
-    if lacking:
-        words = f"not completed: {', '.join(sorted(lacking))}; completed: {', '.join(sorted(done)) or 'none'}"
+    if undone:
+        words = f"not completed: {', '.join(sorted(undone))}; completed: {', '.join(sorted(done)) or 'none'}"
         found.append(fails("OPERATIONS-COMPLETED", words))
+    found += [lacks for lacks in (lacking(lot, run) for run in lot.operations) if lacks is not None]
     return tuple(found)
 
 

@@ -19,9 +19,8 @@ from engine import by_variables
 from engine import events as ev
 from engine.builtin import fails
 from engine.by_variables import Variables
-from engine.decoding import scaled
 from engine.quality import sampling, skip_lot
-from engine.quality.sampling import SamplingInvalid, Severity
+from engine.quality.sampling import Severity
 from engine.quality.scorecard import Scorecard
 from engine.quality.skip_lot import Scheme, SkipState, State
 from engine.quality.switching import judge
@@ -33,20 +32,14 @@ from engine.records import (
     SkipResult,
     VariablesOutcome,
 )
-from rules import units
 from rules.compiled import Verdict
 from rules.rulebook import RuleVerdict
 
-#: When a plan is for: goods that come in, lots that leave production, lots whose retest date came.
-Kind = Literal["incoming", "final", "retest"]
+#: When a plan is for: goods that come in, lots that leave production, lots whose retest date came, an operation of it.
+Kind = Literal["incoming", "final", "retest", "in_process"]
 Unit = Annotated[str, Meta(min_length=1, max_length=16)]
 SampleSize = Annotated[int, Meta(ge=1, le=1_000_000)]
-#: Kinds of fact that come from here.
-KINDS = frozenset({"plan", "characteristic"})
 _SCALE = 1_000_000
-
-#: ISO 2859-3, clause 5.2.1: the smallest AQL, percent, with which lots are skipped.
-SKIPPING_AQL = Decimal("0.025")
 
 Fact = dict[str, int | str | bool]
 
@@ -99,6 +92,18 @@ class Sampling(ev.Closed, frozen=True):
     skip_lot: Scheme | None = None
 
 
+class Pieces(ev.Closed, frozen=True):
+    """Which pieces of an operation are inspected; each of them once, whatever it is inspected for."""
+
+    #: So many of the first, and so many of the last.
+    first: Annotated[int, Meta(ge=0, le=10_000)] = 0
+    last: Annotated[int, Meta(ge=0, le=10_000)] = 0
+    #: Every so many pieces one, counted from the first of the lot.
+    every: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    #: One for every so many minutes that the operation lasted, besides.
+    every_minutes: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+
+
 class InspectionPlan(ev.Closed, frozen=True):
     """What is inspected of lots of an item."""
 
@@ -110,80 +115,9 @@ class InspectionPlan(ev.Closed, frozen=True):
     kind: Kind = "incoming"
     #: Left out: each characteristic says its sample size, and no nonconforming unit is accepted.
     sampling: Sampling | None = None
-
-
-def problem_of(plan: InspectionPlan) -> tuple[str, str] | None:
-    """What is wrong with a plan, as a JSON pointer and a sentence; None: nothing."""
-    seen: set[str] = set()
-    for number, one in enumerate(plan.characteristics):
-        at = f"/characteristics/{number}"
-        if one.characteristic in seen:
-            return f"{at}/characteristic", f"{one.characteristic} is on the plan twice"
-        seen.add(one.characteristic)
-        problem = _characteristic_problem(plan, one)
-        if problem is not None:
-            return at + problem[0], f"{one.characteristic}: {problem[1]}"
-    if plan.sampling is None:
-        return None
-    return _sampling_problem(plan.sampling) or _skipping_problem(plan, plan.sampling)
-
-
-def _characteristic_problem(plan: InspectionPlan, one: Characteristic) -> tuple[str, str] | None:
-    bounds = (one.lower, one.upper, one.target, one.plausible_from, one.plausible_to)
-    if one.unit is None and any(bound is not None for bound in bounds):
-        return "/unit", "limits need a unit; without one it is judged, not measured"
-    if one.certificate_tolerance is not None:
-        try:
-            apart = scaled(one.certificate_tolerance)
-        except ValueError as error:
-            return "/certificate_tolerance", f"the tolerance {one.certificate_tolerance} {error}"
-        if apart < 0 or one.unit is None:
-            return "/certificate_tolerance", "a tolerance is not below 0, and of what is measured in a unit"
-    if one.variables is not None:
-        problem = _variables_problem(one, one.variables)
-        if problem is not None:
-            return "/variables", problem
-    elif one.sample_size is None and plan.sampling is None:
-        return "/sample_size", "say on how many units, here or by the plan's sampling"
-    if one.lower is not None and one.upper is not None and one.lower > one.upper:
-        return "/lower", f"the lower limit {one.lower} is above the upper limit {one.upper}"
-    if one.target is not None and not within(one.target, one.lower, one.upper):
-        return "/target", f"the target {one.target} is outside the limits"
-    for name, bound in (("lower", one.lower), ("upper", one.upper)):
-        if bound is not None and not within(bound, one.plausible_from, one.plausible_to):
-            return f"/{name}", f"the limit {bound} itself is not plausible"
-    return None
-
-
-def _variables_problem(one: Characteristic, asked: Variables) -> str | None:
-    if one.unit is None:
-        return "what is inspected by variables is measured, and has a unit"
-    if one.sample_size is not None or not one.required:
-        return "inspection by variables finds its sample itself, and decides: no sample_size, and required"
-    return by_variables.problem_of(asked, one.lower, one.upper)
-
-
-def _sampling_problem(asked: Sampling) -> tuple[str, str] | None:
-    if (asked.aql is None) == (asked.limiting_quality is None):
-        return "/sampling", "sampling is by an aql or by a limiting_quality, one of the two"
-    try:
-        _sample_of(asked, 1_000, Severity.NORMAL)
-    except SamplingInvalid as error:
-        return "/sampling", str(error)
-    return None
-
-
-def _skipping_problem(plan: InspectionPlan, asked: Sampling) -> tuple[str, str] | None:
-    if asked.skip_lot is None:
-        return None
-    if plan.kind != "incoming" or asked.aql is None or not asked.switching:
-        return "/sampling/skip_lot", "skip-lot is for goods that come in, with an aql and with switching"
-    if any(one.variables is not None for one in plan.characteristics):
-        return "/sampling/skip_lot", "skip-lot goes with sampling by attributes, not by variables"
-    if Decimal(asked.aql) < SKIPPING_AQL:
-        return "/sampling/skip_lot", f"skip-lot needs an aql of at least {SKIPPING_AQL}"
-    problem = skip_lot.problem_of(asked.skip_lot)
-    return None if problem is None else ("/sampling/skip_lot", problem)
+    #: In process: at which operation of the routing, and which of its pieces.
+    operation: ev.Code | None = None
+    pieces: Pieces | None = None
 
 
 def within(value: Decimal, lower: Decimal | None, upper: Decimal | None) -> bool:
@@ -248,7 +182,7 @@ def _sampled(key: str, revision: int, plan: InspectionPlan, quantity: Decimal, c
     ))  # fmt: skip
     if plan.sampling is None:
         return found
-    sample = _sample_of(plan.sampling, size, severity)
+    sample = sample_of(plan.sampling, size, severity)
     return replace(
         found, sample_size=sample.sample_size, accept=sample.accept, reject=sample.reject, letter=sample.letter
     )
@@ -260,7 +194,7 @@ def _by_aql(plan: InspectionPlan) -> bool:
     return sampled or (plan.sampling is not None and plan.sampling.aql is not None)
 
 
-def _sample_of(asked: Sampling, lot_size: int, severity: Severity) -> sampling.Plan:
+def sample_of(asked: Sampling, lot_size: int, severity: Severity) -> sampling.Plan:
     if asked.limiting_quality is not None:
         return sampling.zero_accept_plan(lot_size, asked.limiting_quality, asked.consumer_risk)
     return sampling.plan(lot_size, asked.aql or "", asked.level, severity)
@@ -441,58 +375,3 @@ def _measurement_guards(one: Characteristic, asked: int, m: ev.Measurement) -> l
 
 def _bound(value: Decimal | None) -> str:
     return "any" if value is None else str(value)
-
-
-
-# -- what rules see ----------------------------------------------------------------------------------------------
-
-
-def plan_facts(
-    plan: InspectionPlan, assigned: AssignedPlan, results: Iterable[Fact], kinds: frozenset[str]
-) -> dict[str, list[Fact]]:
-    """Facts of ``kinds``: the plan as it was assigned, and what was found of each characteristic."""
-    found = found_of(plan, assigned, results)
-    facts: dict[str, list[Fact]] = {}
-    if "plan" in kinds:
-        facts["plan"] = [_plan_fact(plan, assigned, found)]
-    if "characteristic" in kinds:
-        facts["characteristic"] = [_characteristic_fact(one, estimated(one, assigned)) for one in found]
-    return facts
-
-
-def _plan_fact(plan: InspectionPlan, assigned: AssignedPlan, found: Sequence[Found]) -> Fact:
-    fact: Fact = {
-        "plan": assigned.plan, "revision": assigned.revision * _SCALE, "kind": plan.kind,
-        "accept": assigned.accept * _SCALE, "reject": assigned.reject * _SCALE,
-        "nonconforming": nonconforming_units(found) * _SCALE, "complete": incomplete(found) is None,
-        "discontinued": assigned.discontinued,
-        # Who inspects it after all, does so as the plan says.
-        "skipped": assigned.skip is not None and assigned.skip.skipped and not any(one.looked_at for one in found),
-    }  # fmt: skip
-    if assigned.sample_size is not None:
-        fact["sample_size"] = assigned.sample_size * _SCALE
-    if assigned.severity is not None:
-        fact["severity"] = assigned.severity
-    if assigned.skip is not None:
-        fact |= {"skip_lot": assigned.skip.state, "skip_frequency": assigned.skip.frequency * _SCALE}
-    return fact
-
-
-def _characteristic_fact(one: Found, said: VariablesOutcome | None) -> Fact:
-    planned = one.planned
-    fact: Fact = {
-        "characteristic": planned.characteristic, "required": planned.required, "sample_size": one.wanted * _SCALE,
-        "inspected": one.looked_at * _SCALE, "missing": one.missing * _SCALE,
-        "nonconforming": one.nonconforming * _SCALE,
-    }  # fmt: skip
-    numbers = [("lower", planned.lower), ("upper", planned.upper), ("target", planned.target)]
-    if said is not None:
-        numbers += [(name, getattr(said, name)) for name in ("mean", "deviation")]
-        numbers += [("estimated_percent", said.percent), ("allowed_percent", said.allowed)]
-    for name, number in numbers:
-        if number is not None:
-            fact[name] = int(number.scaleb(units.PLACES))
-    for name, text in (("unit", planned.unit), ("method", planned.method), ("instrument", planned.instrument)):
-        if text is not None:
-            fact[name] = text
-    return fact

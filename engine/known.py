@@ -85,8 +85,12 @@ class Reference:
                 return one.content
         raise AssertionError(f"there is no revision {revision} of the inspection plan {key}")
 
+    def has_plan(self, key: str, revision: int) -> bool:
+        """Is it a plan of the items and suppliers at hand?"""
+        return any(one.revision == revision for one in self._by_key.get(("inspection-plan", key), ()))
+
     def plan_for(
-        self, item: str, revision: str, supplier: str | None, kind: str, day: str
+        self, item: str, revision: str, supplier: str | None, kind: str, day: str, operation: str | None = None
     ) -> tuple[Known, InspectionPlan] | None:
         """The plan that fits best: one for the revision and the supplier before one for all of them."""
         best: tuple[int, Known, InspectionPlan] | None = None
@@ -95,7 +99,7 @@ class Reference:
             plan = None if found is None else found.content
             if found is None or not isinstance(plan, InspectionPlan):
                 continue
-            fits = plan.item == item and plan.kind == kind
+            fits = plan.item == item and plan.kind == kind and plan.operation == operation
             if not fits or plan.revision not in (None, revision) or plan.supplier not in (None, supplier):
                 continue
             weight = 2 * (plan.supplier is not None) + (plan.revision is not None)

@@ -152,6 +152,12 @@ TABLE: tuple[Row, ...] = (
     Row("start_operation", (*_BEFORE_SHIPPING, _B), SAME, gate="start_operation", note="MES starts an operation"),
     Row("report_operation", (*_BEFORE_SHIPPING, _B), SAME, gate="operation", fact=True,
         note="MES completed an operation, or gave it up; a breach opens a deviation"),
+    Row("inspect_operation", (*_BEFORE_SHIPPING, _B), SAME, gate="inspect_operation", fact=True,
+        note="results of an inspection in process; a unit that does not conform opens a deviation"),
+    Row("plan_operation_inspection", (*_BEFORE_SHIPPING, _B), SAME, automatic=True,
+        note="the operation that began is inspected by a plan"),
+    Row("judge_operation_inspection", (*_BEFORE_SHIPPING, _B), SAME, automatic=True,
+        note="what the results in process say so far"),
 )  # fmt: skip
 
 TRIGGERS: tuple[str, ...] = tuple(dict.fromkeys(row.trigger for row in TABLE))

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from engine import events as ev
-from engine.production import AssignedRouting, OperationRun
+from engine.production import AssignedRouting, OperationInspection, OperationRun
 from engine.records import (
     AssignedPlan,
     QualityRecord,
@@ -134,6 +134,8 @@ class Lot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     routing: AssignedRouting | None = None
     #: The newest report of each operation, in the order of the reports.
     operations: tuple[OperationRun, ...] = ()
+    #: Inspections in process, one an operation that has a plan, in the order in which these began.
+    operation_inspections: tuple[OperationInspection, ...] = ()
     #: Facts that other systems stated: kind -> key -> fields, as texts.
     facts: dict[str, dict[str, dict[str, str]]] = {}
     #: Certificates of its supplier, in order of their recording.

@@ -14,6 +14,7 @@ from engine.chronicle import OURSELVES, Chronicle
 from engine.consequences import CONSEQUENCE_TYPES, Completed
 from engine.decide import trigger_of
 from engine.lot import Lot, used_of
+from engine.operation_inspection import OperationResult
 from engine.records import QualityRecord
 from engine.submission import Submission, lots_of_parts
 from engine.surroundings import Surroundings
@@ -25,7 +26,7 @@ _encode = msgspec.json.Encoder().encode
 class Making(Chronicle):
     """A chronicle of one submission that may make lots out of lots."""
 
-    __slots__ = ("parts_judged", "records", "trigger")
+    __slots__ = ("operation_records", "parts_judged", "records", "trigger")
 
     def __init__(self, submission: Submission, lots: Mapping[str, Lot], around: Surroundings) -> None:
         super().__init__(submission, lots, around)
@@ -33,6 +34,8 @@ class Making(Chronicle):
         self.trigger = trigger_of(submission.event)
         #: (lot, version, inspection, measurements JSON) to be kept as results.
         self.records: list[tuple[str, int, str, str]] = []
+        #: The same of an operation: (lot, version, operation, inspection, measurements JSON).
+        self.operation_records: list[OperationResult] = []
         #: What was judged of each part of a usage decision, by the lot that it becomes.
         self.parts_judged: dict[str, Judgement | None] = {}
 
@@ -42,9 +45,12 @@ class Making(Chronicle):
         self.append(sub.event.subject, "event", self.trigger, str(sub.event.__struct_config__.tag), after,
                      sub.event.data, sub.data.decode(), judgement)  # type: ignore[attr-defined]  # fmt: skip
         if isinstance(sub.event, ev.InspectionRecorded):
-            entry = self.entries[-1]
-            text = _encode(sub.event.data.measurements).decode()
-            self.records.append((entry.lot, entry.version, sub.event.data.inspection, text))
+            entry, data = self.entries[-1], sub.event.data
+            text = _encode(data.measurements).decode()
+            if data.operation is None:
+                self.records.append((entry.lot, entry.version, data.inspection, text))
+            else:
+                self.operation_records.append((entry.lot, entry.version, data.operation, data.inspection, text))
 
     def repack(self, data: ev.Repack, after: str) -> None:
         """The material is in other packaging, or in new lots."""

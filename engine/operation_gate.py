@@ -13,6 +13,7 @@ from engine.errors import NotFound
 from engine.explaining import load
 from engine.gather import Fact
 from engine.lot import Lot
+from engine.operation_inspection import inspection_of, status, units
 from engine.production import OperationRun
 from engine.store.opening import Store
 from engine.store.schema.lots import lots
@@ -52,6 +53,26 @@ class OrderGate(Struct, frozen=True):
     lots: list[OperationGate]
 
 
+class InspectedLine(Struct, frozen=True):
+    """One characteristic of it: units to look at, looked at, and of these those that do not conform."""
+
+    characteristic: str
+    required: bool
+    wanted: int
+    inspected: int
+    nonconforming: int
+
+
+class InspectionLine(Struct, frozen=True):
+    """An inspection in process as it stands."""
+
+    plan: str
+    revision: int
+    #: open (results are missing), rejected (a required one does not conform), accepted
+    status: str
+    characteristics: list[InspectedLine]
+
+
 class OperationLine(Struct, frozen=True):
     """One operation of a lot: what was reported of it, and what keeps it from starting."""
 
@@ -62,6 +83,8 @@ class OperationLine(Struct, frozen=True):
     reported: OperationRun | None
     #: Deviations at it that are not decided.
     deviations: list[str]
+    #: Its inspection in process; null: it has no plan, or has not begun.
+    inspection: InspectionLine | None
     #: May it start now, as far as is known without rules?
     open: bool
     guards: tuple[RuleVerdict, ...]
@@ -107,8 +130,8 @@ def gate_of_order(
     return OrderGate(order, operation, all(one.open for one in answers), answers)
 
 
-def operations_of(lot: Lot) -> list[OperationLine]:
-    """The operations of a lot: those of its routing in their order, then what was reported besides."""
+def operations_of(lot: Lot, now: str) -> list[OperationLine]:
+    """The operations of a lot at ``now``: those of its routing in their order, then what was reported besides."""
     steps = () if lot.routing is None else lot.routing.steps
     planned = {step.operation: step for step in steps}
     found = []
@@ -118,6 +141,21 @@ def operations_of(lot: Lot) -> list[OperationLine]:
         deviations = [r.record for r in lot.records if r.keeps_shut and r.operation == name]
         found.append(OperationLine(
             name, step is not None and step.required, () if step is None else step.after,
-            in_process.run_of(lot, name), deviations, not guards, guards,
+            in_process.run_of(lot, name), deviations, _inspection(lot, name, now), not guards, guards,
         ))  # fmt: skip
     return found
+
+
+def _inspection(lot: Lot, operation: str, now: str) -> InspectionLine | None:
+    one = inspection_of(lot, operation)
+    if one is None:
+        return None
+    asked = units(one, now)
+    lines = [
+        InspectedLine(
+            line.characteristic, line.required, asked if line.wanted is None else line.wanted, line.inspected,
+            line.nonconforming,
+        )
+        for line in one.looked
+    ]  # fmt: skip
+    return InspectionLine(one.plan, one.revision, status(one, now), lines)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from engine import decide, in_process
+from engine import decide, in_process, operation_inspection
 from engine import events as ev
 from engine.builtin import fails
 from engine.consequences import Merged, MergedInto
@@ -45,6 +45,7 @@ def split_off(parent: Lot, child: str, quantity: Decimal, now: str, changes: Map
         "received_at": now, "changed_at": now, "sequences": {}, "lifted": (), "disputes": (), "signatures": (),
         "results_from": _results_of(parent), "packaging": None, "handling_units": (),
         "records": tuple(without_decision(one) for one in parent.records),
+        "operation_inspections": operation_inspection.split_off(parent),
     }  # fmt: skip
     return replace(parent, **fresh | dict(changes))
 
@@ -91,7 +92,7 @@ def guards(event: ev.Event, known: Mapping[str, Lot]) -> tuple[RuleVerdict, ...]
             failing.append(fails("PRODUCTION-COMPLETED", f"lot {lot.id} is in production by order {lot.order}"))
         # The whole has no operations of its own: what keeps a part shut would be forgotten in it.
         failing += [replace(one, message=f"lot {lot.id}: {one.message}") for one in in_process.uncleared(lot)]
-    if len({lot.concession for lot in parts}) > 1:
+    if len({None if lot.concession is None else lot.concession.number for lot in parts}) > 1:
         words = "what is used by a concession is put together only with what is used by the same one"
         failing.append(fails("ONE-CONCESSION", words))
     failing += _one_kind(parts)
@@ -201,12 +202,18 @@ def _standing(lots: Sequence[Lot]) -> dict[str, Any]:
         "inspection_stands": all(lot.inspection_stands for lot in lots) and len({_basis(lot) for lot in lots}) == 1,
         "retest": "asked" if "asked" in retests else "passed" if retests == {"passed"} else "",
         "disposition": _alike(lot.disposition for lot in lots),
-        "concession": _alike(lot.concession for lot in lots),
+        "concession": _concession(lots),
         "restrictions": _permitted(lots),
         "inspectors": tuple(dict.fromkeys(name for lot in lots for name in lot.inspectors)),
         "records": _records(lots),
         "facts": _facts(lots),
     }
+
+
+def _concession(lots: Sequence[Lot]) -> ev.Concession | None:
+    """The one by which every part is used, as the guards ask; of its last days the first counts."""
+    found = [lot.concession for lot in lots if lot.concession is not None]
+    return min(found, key=lambda one: one.valid_until, default=None)
 
 
 def _holds(lots: Sequence[Lot]) -> tuple[Hold, ...]:

@@ -327,7 +327,7 @@ class Pipeline:
         """
         self._change_over()
         for _ in range(MAX_CONFLICTS):
-            flight = self._flight(submissions, self._connect(None))
+            flight = self._flight(submissions, self._connect(None), alone=True)
             try:
                 return self._fly_alone(flight, submissions, arrived)
             except Exception as error:
@@ -356,8 +356,10 @@ class Pipeline:
             self._ring(self.targets)
         return answers
 
-    def _flight(self, submissions: Sequence[Submission], connection: Any) -> Flight:
-        return Flight(submissions, connection, self._statements, self.judge, self.routes, self._surroundings)
+    def _flight(self, submissions: Sequence[Submission], connection: Any, *, alone: bool = False) -> Flight:
+        return Flight(
+            submissions, connection, self._statements, self.judge, self.routes, self._surroundings, alone=alone
+        )  # fmt: skip
 
     def _count(self, submissions: Sequence[Submission], answers: Sequence[Answer], seconds: float) -> None:
         counts = self.counts

@@ -110,6 +110,48 @@ class OperationRun(Struct, frozen=True, omit_defaults=True):
     parameters: tuple[MeasuredParameter, ...] = ()
 
 
+class Looked(Struct, frozen=True, omit_defaults=True):
+    """What was looked at of one characteristic at an operation."""
+
+    characteristic: str
+    #: Units to look at, where the plan says them of it; None: the pieces of the operation.
+    wanted: int | None = None
+    required: bool = True
+    #: Units that were looked at, and of them those that do not conform.
+    inspected: int = 0
+    nonconforming: int = 0
+
+
+class ResultsOf(Struct, frozen=True):
+    """Results that an ancestor recorded before this lot was split off: from after one journal version up to another."""
+
+    lot: str
+    after: int
+    upto: int
+
+
+class OperationInspection(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The inspection in process of one operation of a lot (engine/operation_inspection.py)."""
+
+    operation: str
+    #: Key and revision of the plan in the reference data, as they were when the operation began first.
+    plan: str
+    revision: int
+    #: Results of this lot count from after this journal version on; each run of the operation begins anew.
+    after: int
+    #: Instants at which the run began, and at which it was completed.
+    began_at: str
+    ended_at: str | None = None
+    #: Pieces to look at, and one for every so many minutes besides.
+    pieces: int = 0
+    every_minutes: int | None = None
+    #: Journal version of the newest record of results; 0: none.
+    results_version: int = 0
+    #: What ancestors recorded of it.
+    before: tuple[ResultsOf, ...] = ()
+    looked: tuple[Looked, ...] = ()
+
+
 def problem_of(routing: Routing) -> tuple[str, str] | None:
     """What is wrong with a routing, as a JSON pointer and a sentence; None: nothing."""
     seen: set[str] = set()

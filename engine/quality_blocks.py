@@ -44,6 +44,8 @@ class Inspection(Closed, frozen=True):
     #: Identity of this record in the laboratory system: the business key of a result record.
     record: Code | None = None
     inspector: Code | None = None
+    #: In process: of this operation of production, which has an inspection plan; left out: of the lot.
+    operation: Code | None = None
 
 
 class HoldOrder(Closed, frozen=True):
@@ -106,13 +108,16 @@ class Release(Closed, frozen=True):
 
 
 class Concession(Closed, frozen=True):
-    """Permission to use what does not conform: by its number, until a day, up to a quantity."""
+    """Permission to use what does not conform: by its number, until a day, up to a quantity of all lots together."""
 
+    #: One permission in the whole plant: every lot that is used by it counts.
     number: Code
     #: Last day on which the lot may be released, used and shipped by it.
     valid_until: date
-    #: Left out: any.
+    #: Left out: what was said when it was first used; any, where nobody said.
     quantity: Quantity | None = None
+    #: Why it permits another quantity than was said before.
+    amends: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
 
 
 class Disposition(Closed, frozen=True):

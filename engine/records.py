@@ -22,7 +22,9 @@ KINDS: tuple[str, ...] = ("nonconformance", "deviation", "corrective_action")
 #: Kinds of fact that come from here.
 FACTS = frozenset({*KINDS, "signature"})
 #: Steps after which what was signed is not what is there any more: signatures before them are void.
-VOIDS = frozenset({"record_inspection", "change_plan", "rework", "repair", "reinspect", "retest_due", "return"})
+VOIDS = frozenset({
+    "record_inspection", "inspect_operation", "change_plan", "rework", "repair", "reinspect", "retest_due", "return",
+})  # fmt: skip
 _SCALE = 1_000_000
 STATUSES = ("open", "contained", "investigated", "decided", "closed", "cancelled")
 _UNDER_WAY = ("open", "contained", "investigated", "decided")

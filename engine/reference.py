@@ -17,14 +17,14 @@ from msgspec import Meta, Struct
 from sqlalchemy import Connection
 
 from engine import events as ev
-from engine import inspection_plan, production, shelf_life, stated
+from engine import plan_problems, production, shelf_life, stated
 from engine.clock import Clock, instant
 from engine.errors import EventInvalid, LotgateError, NotFound
-from engine.inspection_plan import KINDS as PLAN_KINDS
 from engine.inspection_plan import InspectionPlan
 from engine.known import KINDS, LIVE, Content, Known, ReferenceFact
 from engine.orders import Allocation, Order, allocation_problem, order_problem
 from engine.ownership import NotSystemOfRecord, Owners, check_owner, owners_of
+from engine.plan_facts import KINDS as PLAN_KINDS
 from engine.production import Routing
 from engine.settings import Settings
 from engine.shelf_life import ShelfLifeRule
@@ -280,7 +280,7 @@ class References:
             raise EventInvalid(str(error), "/content") from None
         problem: tuple[str, str] | None = None
         if isinstance(content, InspectionPlan):
-            problem = inspection_plan.problem_of(content)
+            problem = plan_problems.problem_of(content)
         elif isinstance(content, ReferenceFact):
             problem = _fact_problem(content, self._vocabulary())
         elif isinstance(content, Routing):
@@ -354,7 +354,7 @@ def _check_rivals(
             continue
         other = msgspec.json.decode(row.content, type=type(plan))
         ended = row.effective_until is not None and row.effective_until < first
-        same = (getattr(other, "kind", ""), other.revision) == (getattr(plan, "kind", ""), plan.revision)
+        same = all(getattr(other, name, "") == getattr(plan, name, "") for name in ("kind", "operation", "revision"))
         if same and not ended:
             what = row.kind.replace("inspection-", "").replace("-", " ")
             raise ReferenceConflict(f"The {what} {row.key} is for the same lots; revise or withdraw that one.")

@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from engine import events as ev
+from engine.concessions import cited
 
 #: ``if_match`` of whoever asks only that the lot is there.
 ANY_VERSION = -1
@@ -25,6 +26,8 @@ class Submission(Struct):
     #: Those of them that it makes besides the subject.
     made: tuple[str, ...]
     if_match: int | None = None
+    #: Concessions that it names: events that name the same one are decided one after the other.
+    concessions: tuple[str, ...] = ()
 
 
 def submission(event: ev.Event, principal: str, if_match: int | None = None) -> Submission:
@@ -33,6 +36,7 @@ def submission(event: ev.Event, principal: str, if_match: int | None = None) -> 
     return Submission(
         event, principal, ev.event_key(event.source, event.id), data, ev.digest(event, data),
         ev.business_key(event), (event.subject, *made, *_used(event)), made, if_match,
+        cited(event),
     )  # fmt: skip
 
 
@@ -75,9 +79,14 @@ def child_of_hold(event: ev.HoldApplied) -> str:
     return event.data.child or f"{event.subject}-{event.data.hold}"[:64]
 
 
+def concession_key(number: str) -> str:
+    """A concession as something that events lay claim to, beside lots: no id of a lot is so long a text."""
+    return f"concession:{number}".ljust(65)
+
+
 def claims(sub: Submission) -> set[str]:
     """What an event lays claim to: a batch that claims any of it too has to come first."""
-    found = {sub.key, *sub.touched}
+    found = {sub.key, *sub.touched, *(concession_key(number) for number in sub.concessions)}
     if sub.business_key is not None:
         found.add(sub.business_key)
     return found

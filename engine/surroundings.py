@@ -3,14 +3,16 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, tzinfo
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from engine import events as ev
-from engine import inspection_plan, shelf_life, supplier_certificates, tracks
+from engine import inspection_plan, plan_facts, shelf_life, supplier_certificates, tracks
+from engine.concessions import Accounts
 from engine.gather import Fact, Facts, gather
 from engine.inspection_plan import Arrival, InspectionPlan
 from engine.known import Known, Reference
 from engine.lot import Lot
+from engine.operation_inspection import inspection_facts
 from engine.production import OperationRun, charted_facts, operation_facts
 from engine.quality.skip_lot import draw
 from engine.records import AssignedPlan
@@ -43,6 +45,8 @@ class Surroundings(Struct):
     standing: Sequence[Standing] = ()
     #: Of the plant.
     timezone: tzinfo = UTC
+    #: What is used under the concessions that the batch is about, after all that it has decided so far.
+    accounts: Accounts = field(default_factory=Accounts)
 
     def day_of(self, moment: datetime | None) -> date:
         """The plant's calendar day on which something happened; today, where nobody says or it would be later."""
@@ -82,9 +86,11 @@ class Surroundings(Struct):
         if kinds & tracks.KINDS:
             measured = results if reported is None else charted_facts(reported)
             more |= track_facts(self._track(lot), lot, measured, kinds & tracks.KINDS)
-        if lot.plan is not None and kinds & inspection_plan.KINDS:
+        if lot.plan is not None and kinds & plan_facts.KINDS:
             plan = self.reference.plan(lot.plan.plan, lot.plan.revision)
-            more |= inspection_plan.plan_facts(plan, lot.plan, results, kinds & inspection_plan.KINDS)
+            more |= plan_facts.plan_facts(plan, lot.plan, results, kinds & plan_facts.KINDS)
+        if lot.operation_inspections and "operation_inspection" in kinds:
+            more["operation_inspection"] = inspection_facts(lot, self.now)
         known = self.reference.stated(lot.item, lot.supplier, self.day)
         facts = gather(lot, event, results, self.today, self.rulebook.vocabulary, more, known)
         if lot.certificates:

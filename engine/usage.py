@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from engine import events as ev
 from engine.builtin import fails
+from engine.concessions import Accounts
 from engine.lot import Lot
 from engine.records import QualityRecord, concession_of, without_decision
 from engine.submission import lots_of_parts
@@ -28,26 +29,26 @@ DISPOSITIONS = ("use_as_is", "rework", "repair", "return_to_supplier", "scrap")
 Amounts = dict[str, Decimal]
 
 
-def guards(lot: Lot, event: ev.Event, today: int) -> tuple[RuleVerdict, ...]:
+def guards(lot: Lot, event: ev.Event, today: int, accounts: Accounts) -> tuple[RuleVerdict, ...]:
     """Every built-in reason against a usage decision, a disposition, or the decision of a nonconformance."""
     if isinstance(event, ev.UsageDecided):
         names = lots_of_parts(event)
         same = len(set(names)) < len(names) or lot.id in names
         differ = [fails("CHILDREN-DIFFER", "every part needs a lot id of its own")] if same else []
-        return (*differ, *_usage_guards(lot, event.data, today))
+        return (*differ, *_usage_guards(lot, event.data, today, accounts))
     if isinstance(event, ev.LotDispositioned):
-        found = [*_concession_guards(lot, [(event.data, lot.quantity)], today, event.data.record)]
+        found = [*_concession_guards(lot, [(event.data, lot.quantity)], today, accounts, event.data.record)]
         if event.data.record is not None:
             found += _as_decided(lot, event.data.record, {event.data.decision: lot.quantity})
         return tuple(found)
     if isinstance(event, ev.RecordOpened):
         return tuple(_opening_guards(lot, event.data))
     if isinstance(event, ev.RecordChanged):
-        return tuple(_decision_guards(lot, event.data, today))
+        return tuple(_decision_guards(lot, event.data, today, accounts))
     return ()
 
 
-def _usage_guards(lot: Lot, data: ev.UsageDecision, today: int) -> list[RuleVerdict]:
+def _usage_guards(lot: Lot, data: ev.UsageDecision, today: int, accounts: Accounts) -> list[RuleVerdict]:
     found = [
         fails("UNIT-OF-LOT", f"a part is in {part.quantity.unit}, the lot in {lot.unit}")
         for part in data.parts if part.quantity.unit != lot.unit
@@ -65,7 +66,8 @@ def _usage_guards(lot: Lot, data: ev.UsageDecision, today: int) -> list[RuleVerd
         if decision in ("use_as_is", "rework", "repair") and lot.holds:
             names = ", ".join(h.hold for h in lot.holds)
             found.append(fails("NO-ACTIVE-HOLD", f"hold {names} is active; lift it before {decision}"))
-    found += _concession_guards(lot, [(part, part.quantity.value) for part in data.parts], today, data.record)
+    said = [(part, part.quantity.value) for part in data.parts]
+    found += _concession_guards(lot, said, today, accounts, data.record)
     if data.record is not None:
         found += _as_decided(lot, data.record, _amounts(data.parts))
     return found
@@ -121,7 +123,7 @@ def _opening_guards(lot: Lot, data: ev.RecordOpening) -> list[RuleVerdict]:
     return []
 
 
-def _decision_guards(lot: Lot, data: ev.RecordStep, today: int) -> list[RuleVerdict]:
+def _decision_guards(lot: Lot, data: ev.RecordStep, today: int, accounts: Accounts) -> list[RuleVerdict]:
     record = next((r for r in lot.records if r.record == data.record), None)
     if record is None:
         return []
@@ -144,7 +146,8 @@ def _decision_guards(lot: Lot, data: ev.RecordStep, today: int) -> list[RuleVerd
     if not found and whole != _affected(lot, record):
         words = f"{whole:f} {lot.unit} are disposed of, {_affected(lot, record):f} {lot.unit} do not conform"
         found.append(fails("DISPOSITIONS-BALANCE", words))
-    return [*found, *_concession_guards(lot, [(one, one.quantity.value) for one in data.dispositions], today)]
+    wanted = [(one, one.quantity.value) for one in data.dispositions]
+    return [*found, *_concession_guards(lot, wanted, today, accounts)]
 
 
 # -- concessions ---------------------------------------------------------------------------------------------------
@@ -152,7 +155,7 @@ def _decision_guards(lot: Lot, data: ev.RecordStep, today: int) -> list[RuleVerd
 
 def _concession_guards(
     lot: Lot, said: Sequence[tuple[ev.LotPart | ev.Disposition | ev.Disposed, Decimal]], today: int,
-    record: str | None = None,
+    accounts: Accounts, record: str | None = None,
 ) -> list[RuleVerdict]:  # fmt: skip
     found: list[RuleVerdict] = []
     used: dict[str, Decimal] = {}
@@ -165,21 +168,44 @@ def _concession_guards(
             found.append(fails("CONCESSION-OF-USE", words))
         found += ended(concession, today)
         used[concession.number] = used.get(concession.number, Decimal(0)) + amount
-        found += _limit(lot, concession, used[concession.number])
+        found += _limit(lot, concession, used[concession.number], accounts)
     return found
 
 
-def _limit(lot: Lot, concession: ev.Concession, used: Decimal) -> list[RuleVerdict]:
-    limit = concession.quantity
-    if limit is None:
+def _limit(lot: Lot, concession: ev.Concession, used: Decimal, accounts: Accounts) -> list[RuleVerdict]:
+    """Does the concession permit ``used`` of the lot, beside what all other lots use by it?"""
+    number, said, known = concession.number, concession.quantity, accounts.limit(concession.number)
+    if said is not None and known is not None and (said.value, said.unit) != known:
+        granted = f"concession {number} was said to permit {known[0]:f} {known[1]}"
+        granted += f", here it is {said.value:f} {said.unit}"
+        if concession.amends is None or said.unit != known[1]:
+            return [fails("CONCESSION-AS-GRANTED", f"{granted}; where it was amended, say why (amends)")]
+        known = (said.value, said.unit)
+    if known is None:
+        if said is None:
+            return []
+        known = (said.value, said.unit)
+    limit, unit = known
+    if unit != lot.unit:
+        return [fails("UNIT-OF-LOT", f"concession {number} is in {unit}, the lot in {lot.unit}")]
+    before = accounts.total(number, unit).used
+    if before + _added(lot, number, used, accounts) <= limit:
         return []
-    if limit.unit != lot.unit:
-        words = f"concession {concession.number} is in {limit.unit}, the lot in {lot.unit}"
-        return [fails("UNIT-OF-LOT", words)]
-    if used > limit.value:
-        words = f"concession {concession.number} permits {limit.value:f} {lot.unit}, not {used:f}"
-        return [fails("CONCESSION-QUANTITY", words)]
-    return []
+    if before == 0:
+        return [fails("CONCESSION-QUANTITY", f"concession {number} permits {limit:f} {unit}, not {used:f}")]
+    lots = accounts.named(number, unit)
+    words = f"concession {number} permits {limit:f} {unit}; {before:f} {unit} are used by {lots}"
+    left = max(Decimal(0), limit - before)
+    return [fails("CONCESSION-QUANTITY", f"{words}; {left:f} {unit} are left, not {used:f}")]
+
+
+def _added(lot: Lot, number: str, used: Decimal, accounts: Accounts) -> Decimal:
+    """How much of ``used`` does not count under the concession yet: a lot that is used by it counts once."""
+    if lot.concession is None or lot.concession.number != number:
+        return used
+    # What else becomes of the lot may take its share of what counts first.
+    others = max(Decimal(0), lot.quantity - used)
+    return max(Decimal(0), used - max(Decimal(0), accounts.counts(number, lot.id, lot.unit) - others))
 
 
 def ended(concession: ev.Concession | None, today: int) -> list[RuleVerdict]:

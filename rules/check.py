@@ -28,7 +28,7 @@ from rules.units import SCALE, NotANumber, parse_number
 GATES = (
     "receive", "quarantine", "dock_to_stock", "record_inspection", "inspect", "release", "lift_hold", "use_as_is",
     "rework", "repair", "regrade", "return_to_supplier", "scrap", "change_shelf_life", "consume", "ship", "return",
-    "start_production", "start_operation", "operation",
+    "start_production", "start_operation", "operation", "inspect_operation",
 )  # fmt: skip
 STATES = ("received", "quarantined", "inspected", "released", "blocked", "shipped")
 REACTIONS = (

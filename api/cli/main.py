@@ -136,6 +136,9 @@ def parser() -> argparse.ArgumentParser:
     decide.add_argument("--record", help="the nonconformance whose decision this carries out")
     decide.add_argument("--once", metavar="KEY", help="the same for each try: it is done once")
     remote(decide)
+    concessions = add("concessions", "what is used under concessions by all lots together, and what is left")
+    concessions.add_argument("number", nargs="?", help="one of them, with its lots; left out: all that were used")
+    remote(concessions)
     recall = add("recall", "what a recall would touch; open, watch and close recalls")
     recall.add_argument("action", choices=("list", "preview", "open", "show", "close"))
     recall.add_argument("recall", nargs="?", help="open: an id of your own; show, close: which")
@@ -288,7 +291,7 @@ _ANSWERS = {
     "targets": "targets.targets", "reconcile": "reconcile.reconcile", "tasks": "tasks.tasks",
     "webhooks": "webhooks.webhooks", "trace": "trace.trace", "recall": "recall.recall", "ready": "ready.ready",
     "where": "where.where", "hold": "hold.hold", "operation": "operation.operation",
-    "decide": "decide.decide",
+    "decide": "decide.decide", "concessions": "concessions.concessions",
     "sampling": "sampling.sampling", "spc": "spc.spc", "quality": "quality.quality",
     "reference": "reference.reference", "inbox": "inbox.inbox",
     "pull": "pull.pull",

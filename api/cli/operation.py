@@ -37,6 +37,11 @@ def _show(answer: dict[str, Any]) -> None:
             print(f"  {rule['rule']}: {rule['message'] or rule['verdict']}")
 
 
+def _inspected(one: dict[str, Any]) -> str:
+    looked = ", ".join(f"{c['characteristic']} {c['inspected']} of {c['wanted']}" for c in one["characteristics"])
+    return f"inspection by {one['plan']}@{one['revision']} {one['status']}: {looked}"
+
+
 def _list(options: argparse.Namespace, lines: list[dict[str, Any]]) -> int:
     if options.json:
         print_json(lines)
@@ -47,6 +52,8 @@ def _list(options: argparse.Namespace, lines: list[dict[str, Any]]) -> int:
         status = "not reported" if run is None else run["status"] + again
         measured = ", ".join(f"{p['parameter']} {p['value']} {p['unit']}" for p in (run or {}).get("parameters", []))
         print("  ".join(filter(None, (line["operation"], status, measured))))
+        if line["inspection"] is not None:
+            print(f"  {_inspected(line['inspection'])}")
         for name in line["deviations"]:
             print(f"  deviation {name} is not decided")
     print(counted(len(lines), "operation", "operations"))

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from api.cli.client import Client
+from api.cli.concessions import words_of
 from api.cli.main import DONE, FOUND, WRONG, Failure, counted, print_json
 from engine.settings import Settings
 
@@ -65,6 +66,8 @@ def _print_lot(found: dict[str, Any], entries: list[dict[str, Any]]) -> None:
         print(f"  put together from {', '.join(shown['parts'])}")
     if shown.get("packaging") or shown.get("handling_units"):
         print(f"  {_packed(shown)}")
+    if found.get("concession"):
+        print(f"  concession {words_of(found['concession'])}")
     for hold in shown.get("holds", []):
         print(f"  hold {hold['hold']}: {hold['reason']}. {hold.get('text', '')}".rstrip(" ."))
     for target in found["targets"]:
@@ -101,6 +104,8 @@ def _print_explanation(found: dict[str, Any]) -> None:
         print(f"  The lifecycle has no {found['trigger']} for a lot that is {found['state']}.")
     for guard in found["guards"]:
         print(f"  {guard['verdict']:<14} {guard['rule']}: {guard['message']} (built in)")
+    for line in found.get("concessions", ()):
+        print(f"  concession {words_of(line)}")
     for rule in found["rules"]:
         said = f": {rule['message']}" if rule["message"] else ""
         print(f"  {rule['verdict']:<14} {rule['rule']}{said} ({rule['file']}:{rule['line']})")

@@ -23,12 +23,14 @@ from api.lots import lot_view
 from api.problems import Refused
 from api.queries import MAX_VERSION, number_of, one_of, read_query
 from api.slowly import slowly
+from engine.clock import instant
 from engine.errors import ArchiveUnavailable
 from engine.events import LiftRole
 from engine.explaining import certificates
 from engine.hold_reasons import declared
 from engine.journal import Entry
 from engine.ledger import DeliveryLine
+from engine.operation_gate import operations_of
 from engine.records import STEPS as RECORD_STEPS
 from engine.runtime import Front
 from engine.tracing import Direction, Genealogy, Trace
@@ -84,6 +86,7 @@ class LotPages:
             "later": before is not None,
             "characteristics": characteristics(found, present, book),
             "earlier_records": earlier, "unshown_records": all_present - len(present),
+            "operations": operations_of(found, instant(engine.clock())),
             "holds": [hold for hold in holds if hold not in over], "older_holds": len(over),
             "certificates": certificates(engine.store, name) if found.certificates else None,
             "deliveries": told, "all_deliveries": all_told,

@@ -96,7 +96,8 @@ def _produced(data: Any) -> str:
 
 def _inspected(data: Any) -> str:
     number = len(data.measurements)
-    return f"{number} {'result' if number == 1 else 'results'} recorded, inspection {data.inspection}"
+    of = "" if data.operation is None else f" of operation {data.operation}"
+    return f"{number} {'result' if number == 1 else 'results'}{of} recorded, inspection {data.inspection}"
 
 
 def _split(data: Any) -> str:
@@ -151,6 +152,17 @@ def _parameters(data: Any) -> str:
     return (f": {said}" if said else "") + (" …" if len(data.parameters) > 5 else "")
 
 
+def _of_operation(data: Any) -> str:
+    return f"Inspection of operation {data.inspection.operation}"
+
+
+def _looked(data: Any) -> str:
+    lines = data.inspection.looked
+    said = [f"{one.inspected} × {one.characteristic}" for one in lines[:5]]
+    bad = sum(one.nonconforming for one in lines)
+    return ", ".join(said) + (" …" if len(lines) > 5 else "") + (f", {bad} nonconforming" if bad else "")
+
+
 def _shipped(data: Any) -> str:
     return f"Shipped to {data.customer}, shipment {data.shipment}"
 
@@ -165,6 +177,8 @@ _SENTENCES: dict[str, Any] = {
     "lot.produced.v1": _produced,
     "production.started.v1": lambda d: f"Production started: {_goods(d)}, order {d.order}",
     "operation.reported.v1": lambda d: f"Operation {d.operation} {d.status}{_parameters(d)}",
+    "operation_inspection.assigned.v1": lambda d: f"{_of_operation(d)} by plan {d.inspection.plan}",
+    "operation_inspection.judged.v1": lambda d: f"{_of_operation(d)}: {_looked(d)}",
     "routing.assigned.v1": lambda d: f"Routing {d.assigned.routing} assigned",
     "lot.quarantined.v1": _caused("Quarantined until it is inspected"),
     "lot.accepted.v1": _caused("Accepted without inspection"),

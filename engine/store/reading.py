@@ -13,7 +13,7 @@ from engine.lot import Lot, decode_lot
 from engine.store.archived import Archived, Unread
 from engine.store.opening import Store
 from engine.store.schema.delivery import escalations
-from engine.store.schema.lots import events, holds, journal, lots, parked, results
+from engine.store.schema.lots import events, holds, journal, lots, operation_results, parked, results
 
 
 class LotLine(Struct, frozen=True):
@@ -190,6 +190,15 @@ class Reading:
         oldest = self._rows(select(func.min(first.c.version)))[0][0]
         ((here, before),) = self._rows(count)
         return ([] if oldest is None else self.results(lot_id, after=oldest - 1, limit=limit)), int(here), int(before)
+
+    def operation_results(
+        self, lot_id: str, operation: str, *, after: int = 0, limit: int = 100
+    ) -> list[ResultLine]:
+        """Records of results in process of an operation, from journal version ``after`` on."""
+        c = operation_results.c
+        query = select(c.version, c.inspection, c.measurements)
+        query = query.where(c.lot == lot_id, c.operation == operation, c.version > after).order_by(c.version)
+        return [ResultLine(v, i, msgspec.Raw(m.encode())) for v, i, m in self._rows(query.limit(limit))]
 
     def event(self, key: str) -> EventLine:
         """An event by its key, with its answer as it stands now; raises NotFound."""

@@ -16,6 +16,7 @@ from sqlalchemy import Integer, Table
 from sqlalchemy.types import BigInteger, Float
 
 from engine.lot import Lot
+from engine.operation_inspection import OperationResult
 from engine.store.schema.whole import metadata
 
 _encode = msgspec.json.Encoder().encode
@@ -63,6 +64,7 @@ class Rows(Struct):
     journal: list[tuple[Any, ...]] = []
     lots: list[tuple[Any, ...]] = []
     results: list[tuple[Any, ...]] = []
+    operation_results: list[OperationResult] = []
     deliveries: list[tuple[Any, ...]] = []
     holds: list[tuple[Any, ...]] = []
     lifted: list[tuple[Any, ...]] = []
@@ -92,6 +94,7 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
         "state_since",
     ),
     "results": ("lot", "version", "inspection", "measurements"),
+    "operation_results": ("lot", "version", "operation", "inspection", "measurements"),
     "deliveries": ("lot", "version", "target", "payload", "due_at", "created_at"),
     "holds": (
         "lot", "hold", "reason", "text", "scope", "source", "owner", "applied_at", "applied_version", "lifted_at",
@@ -134,6 +137,10 @@ class Statements:
             self.lots = f"SELECT '[' || group_concat(snapshot, ',') || ']' FROM lots WHERE {among('id')}"
         self.results = (
             f"SELECT lot, version, inspection, measurements FROM results WHERE {among('lot')} ORDER BY lot, version"
+        )
+        self.operation_results = (
+            "SELECT lot, version, operation, inspection, measurements FROM operation_results"
+            f" WHERE {among('lot')} ORDER BY lot, version"
         )
         self.undelivered = (
             f"SELECT DISTINCT lot, target FROM deliveries WHERE {among('lot')}"
@@ -274,6 +281,12 @@ def read_results(cursor: Cursor, statements: Statements, ids: Iterable[str]) -> 
     return [tuple(row) for row in cursor.fetchall()]
 
 
+def read_operation_results(cursor: Cursor, statements: Statements, ids: Iterable[str]) -> list[OperationResult]:
+    """Every record of results in process of ``ids``, in order."""
+    cursor.execute(statements.operation_results, (statements.keys(ids),))
+    return [tuple(row) for row in cursor.fetchall()]
+
+
 def read_undelivered(cursor: Cursor, statements: Statements, ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Targets that have not acknowledged, by lot."""
     cursor.execute(statements.undelivered, (statements.keys(ids),))
@@ -348,8 +361,8 @@ def write(cursor: Cursor, statements: Statements, rows: Rows) -> None:
     if rows.lifted:
         # Before others begin: one of the same name may.
         cursor.execute(statements.lift, (_encode(rows.lifted).decode(),))
-    for name in ("events", "journal", "lots", "results", "deliveries", "holds", "parked", "escalations", "links",
-                 "spreading", "quality_records"):  # fmt: skip
+    for name in ("events", "journal", "lots", "results", "operation_results", "deliveries", "holds", "parked",
+                 "escalations", "links", "spreading", "quality_records"):  # fmt: skip
         lines = getattr(rows, name)
         if lines:
             statements.insert(cursor, name, lines)

@@ -136,6 +136,40 @@ def test_a_record_shows_what_was_decided_of_how_much_and_who_has_to_sign(
     expect(page.locator("#records")).to_contain_text("To be signed by inspect")
 
 
+def test_the_page_shows_inspections_in_process_and_what_lots_use_of_a_concession(service: Any, visitor: Any) -> None:
+    def send(lot: str, name: str, key: str, body: dict[str, Any]) -> None:
+        headers = {"Idempotency-Key": f"{lot}-{key}"}
+        answer = service.http.post(f"/v1/lots/{lot}/{name}", json=body, headers=headers)
+        assert answer.status_code == 201, answer.text
+
+    plan = {"item": "BOTTLE-VOL", "kind": "in_process", "operation": "0010", "pieces": {"first": 1, "last": 1},
+            "characteristics": [{"characteristic": "wall", "unit": "mm", "lower": "2"}]}  # fmt: skip
+    kept = {"effective_from": "2026-01-01", "content": plan}
+    answer = service.http.put("/v1/reference/inspection-plan/IP-CONSOLE", json=kept)
+    assert answer.status_code in (200, 201), answer.text
+    goods = {"item": "BOTTLE-VOL", "revision": "A", "quantity": {"value": "60", "unit": "ea"}}
+    send("IN-1", "start-production", "1", goods | {"order": "MO-C"})
+    send("IN-1", "report-operation", "2", {"operation": "0010", "status": "completed"})
+    result = {"characteristic": "wall", "value": "2.4", "unit": "mm"}
+    send("IN-1", "inspect", "3", {"inspection": "FP", "operation": "0010", "measurements": [result]})
+    page = visitor().open(page_of("IN-1"))
+    expect(page.locator("#operation-0010")).to_contain_text("wall: 1 of 2")
+    expect(page.locator("#operation-0010 .verdict")).to_have_text("open")
+
+    send("CON-9", "receive", "1", goods | {"supplier": "ACME", "receipt": "GR-CON-9"})
+    lines = [{"characteristic": "volume", "value": "761", "unit": "ml", "sample": n} for n in range(1, 6)]
+    send("CON-9", "inspect", "2", {"inspection": "IL", "measurements": lines})
+    permit = {"number": "CN-90", "valid_until": "2099-12-31", "quantity": {"value": "100", "unit": "ea"}}
+    send("CON-9", "dispose", "3", {"decision": "use_as_is", "reason": {"code": "VOLUME"}, "concession": permit})
+    page = visitor().open(page_of("CON-9"))
+    expect(page.locator("#concession")).to_contain_text("all lots together use 60 of 100 ea, 40 left")
+    shown = service.http.get("/v1/concessions/CN-90").json()
+    assert shown["totals"] == [{"number": "CN-90", "unit": "ea", "used": "60", "permitted": "100", "left": "40"}]
+    assert [use["lot"] for use in shown["lots"]] == ["CON-9"]
+    assert service.http.get("/v1/concessions/NONE").status_code == 404
+    assert service.http.get("/v1/lots/CON-9").json()["concession"]["left"] == "40"
+
+
 def test_a_hold_shows_on_an_open_page_by_itself(service: Any, visitor: Any, receipt: Make, hold: Make) -> None:
     lot = submit(service, receipt("live"))["lot"]
     page = visitor().open(page_of(lot))

@@ -306,7 +306,7 @@ FROM_ITS_PARTS = {
 }  # fmt: skip
 ITS_OWN = {"id", "version", "state", "received_at", "changed_at", "head", "packaging", "handling_units", "sequences"}
 #: Nothing of them is said of a whole: that none of its parts may have them, or may lack them, is asked of each.
-ASKED_OF_EACH_PART = {"closed", "in_production", "routing", "operations"}
+ASKED_OF_EACH_PART = {"closed", "in_production", "routing", "operations", "operation_inspections"}
 ENDS_WITH_THE_PARTS = {"lifted", "recall_open", "shipment", "customer", "parent", "signatures", "disputes"}
 
 

@@ -138,6 +138,19 @@ results = Table(
     PrimaryKeyConstraint("lot", "version"),
 )
 
+#: Results of inspections in process, by operation (engine/operation_inspection.py).
+operation_results = Table(
+    "operation_results",
+    metadata,
+    Column("lot", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("operation", Text, nullable=False),
+    Column("inspection", Text, nullable=False),
+    #: JSON array of measurements, as recorded.
+    Column("measurements", Text, nullable=False),
+    PrimaryKeyConstraint("lot", "version"),
+)
+
 #: Genealogy: what went into what. Ends are ``lot:<id>`` or ``order:<number>`` (engine/genealogy.py).
 links = Table(
     "links",

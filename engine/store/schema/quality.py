@@ -167,3 +167,32 @@ sampling_secret = Table(
     #: 32 random bytes, hexadecimal.
     Column("secret", Text, nullable=False),
 )
+
+#: What is used under concessions, by the unit in which lots count (engine/concessions.py). Who commits a use locks it.
+concessions = Table(
+    "concessions",
+    metadata,
+    Column("number", Text, nullable=False),
+    Column("unit", Text, nullable=False),
+    Column("used", Text, nullable=False),
+    #: How much of it is permitted; NULL: nobody said, or in another unit.
+    Column("permitted", Text),
+    #: How often it was changed; 0: by nobody yet.
+    Column("changes", BigInteger, nullable=False),
+    Column("first_at", Text, nullable=False),
+    Column("changed_at", Text, nullable=False),
+    PrimaryKeyConstraint("number", "unit"),
+)
+
+#: How much of which lot counts under a concession.
+concession_uses = Table(
+    "concession_uses",
+    metadata,
+    Column("number", Text, nullable=False),
+    Column("lot", Text, nullable=False),
+    Column("unit", Text, nullable=False),
+    Column("quantity", Text, nullable=False),
+    Column("first_at", Text, nullable=False),
+    Column("changed_at", Text, nullable=False),
+    PrimaryKeyConstraint("number", "lot", "unit"),
+)
