@@ -82,8 +82,8 @@ def balance(lots: Iterable[Holding], consumed: Mapping[str, Decimal]) -> list[Ba
 
 def _changed(known: Mapping[str, Holding]) -> set[str | None]:
     """Lots of which a part is another item, or counted in another unit."""
-    pairs = [(lot, known[lot.parent]) for lot in known.values() if lot.parent in known]
-    return {parent.lot for lot, parent in pairs if (parent.item, parent.unit) != (lot.item, lot.unit)}
+    pairs = [(lot, known.get(lot.parent or "")) for lot in known.values()]
+    return {p.lot for lot, p in pairs if p is not None and (p.item, p.unit) != (lot.item, lot.unit)}
 
 
 def _made(lot: Holding, known: Mapping[str, Holding]) -> Decimal:
