@@ -1,6 +1,7 @@
 """Two flights of one thread: what one of them does never gets into the transaction of the other."""
 
 import queue
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -87,4 +88,32 @@ def test_a_batch_that_is_decided_again_leaves_the_one_behind_it_its_transaction(
     journal = [entry.trigger for entry in Reading(store).journal("L")]
     assert "reinspect" in journal, "whatever was acknowledged is in the journal"
     assert Reading(store).lot("L").state == "quarantined"
+    assert verify(Reading(store).journals()).intact
+
+
+def test_what_waited_is_taken_up_when_the_batch_before_has_landed(
+    plant: Any, store: Store, committers: list[Pipeline]
+) -> None:
+    one, _ = committers
+    for lot in ("P", "X"):
+        plant.released(lot)
+    ten = {"value": "10", "unit": "ea"}
+    parts = [{"lot": "CHILD", "quantity": ten}, {"lot": "X", "quantity": ten}]
+    assert plant.send("lot.merged.v1", "M", {"parts": parts}).outcome == "parked"
+
+    def comes(type_: str, lot: str, data: dict[str, Any]) -> Waiting:
+        return Waiting(submission(plant.event(type_, lot, data), "tester"))
+
+    text = {"record": "D-1", "kind": "deviation", "severity": "minor", "text": "."}
+    inbox = Scripted(
+        comes("quality_record.opened.v1", "X", text), NEXT,
+        # No rule judges it: it could go on at once, to the merge that waited for it and takes from X.
+        comes("lot.split.v1", "P", {"children": [{"lot": "CHILD", "quantity": ten}]}), NEXT,
+    )  # fmt: skip
+    running = threading.Thread(target=one.run, args=(inbox,), daemon=True)
+    running.start()
+    running.join(20)
+    assert not running.is_alive(), "the committer waits for itself"
+    assert inbox.answered == [("X", 201, "applied"), ("P", 201, "applied")]
+    assert [e.trigger for e in Reading(store).journal("X")][-2:] == ["record_opened", "merge_into"]
     assert verify(Reading(store).journals()).intact
