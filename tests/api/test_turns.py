@@ -176,3 +176,19 @@ def test_in_a_flood_a_hold_and_a_question_pass_and_every_event_is_answered(
     gate.full = False
     assert 201 in {status_of(sender) for sender in senders[SENDERS // 3 :]}, "who still waited gets in"
     assert gate.answered.count("receipt") == len(senders)
+
+
+def test_a_hold_whose_body_comes_behind_its_head_passes_too(gate: Gate, crowd: list[socket.socket]) -> None:
+    *senders, holder = crowd
+    for sender in senders:
+        sender.sendall(posted("/v1/events", "receipt"))
+    while not gate.answered:
+        time.sleep(0.001)
+    request = posted("/v1/events", "hold.applied.v1")
+    holder.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    holder.sendall(request[: request.index(b"hold")])
+    time.sleep(0.05)
+    holder.sendall(request[request.index(b"hold") :])
+    assert status_of(holder) == 201
+    assert gate.answered.index("hold.applied.v1") < SENDERS / 2, "it did not wait for the whole crowd"
+    assert gate.answered.count("hold.applied.v1") == 1
