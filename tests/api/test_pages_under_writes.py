@@ -368,11 +368,79 @@ class CheckpointLines(Checkpoints):
         return row["position"]
 
 
+class Concessions(Listing):
+    path = "/v1/concessions"
+    most = 6
+
+    def write(self, number: int) -> None:
+        self.use(self.name(number), f"C {self.name(number)}")
+
+    def use(self, lot: str, concession: str) -> None:
+        """A lot that does not conform is used by a concession."""
+        bad = [{"characteristic": "diameter", "value": "75", "unit": "mm", "sample": n} for n in range(1, 6)]
+        permit = {"number": concession, "valid_until": "2099-12-31"}
+        self.house.events(
+            self.receipt(lot),
+            self.event("inspection.recorded.v1", lot, f"i{lot}", inspection=f"IL-{lot}", measurements=bad),
+            self.event("lot.dispositioned.v1", lot, f"d{lot}", decision="use_as_is", reason={"code": "MRB"}, concession=permit),
+        )
+
+    def key(self, row: Row) -> Any:
+        return row["number"], row["unit"]
+
+
+class LotsOfAConcession(Concessions):
+    def begin(self) -> None:
+        self.number = f"C {self.tag}"
+        self.path = f"/v1/concessions/{quote(self.number, safe='')}"
+        self.use(f"{self.tag}-first", self.number)
+
+    def write(self, number: int) -> None:
+        self.use(self.name(number), self.number)
+
+    def page(self, limit: int, cursor: str | None) -> tuple[list[Row], str | None]:
+        asked = {"limit": str(limit), **({} if cursor is None else {"cursor": cursor})}
+        answer = self.house.http.get(self.path, params=asked)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["lots"], answer.json()["next"]
+
+    def key(self, row: Row) -> Any:
+        return row["lot"]
+
+
+class OperationResults(Listing):
+    most = 8
+
+    def begin(self) -> None:
+        self.lot, item = f"{self.tag}/é 1", f"MADE-{self.tag}"
+        self.path = f"/v1/lots/{quote(self.lot, safe='')}/operations/0010/results"
+        diameter = {"characteristic": "diameter", "unit": "mm", "lower": "73.9", "upper": "74.1"}
+        plan = {"item": item, "kind": "in_process", "operation": "0010", "pieces": {"every": 1}, "characteristics": [diameter]}
+        self.house.put(f"routing/R-{self.tag}", {"item": item, "operations": [{"operation": "0010"}]})
+        self.house.put(f"inspection-plan/IP-{self.tag}", plan)
+        data = {"item": item, "revision": "A", "quantity": {"value": "100", "unit": "ea"}, "order": f"MO-{self.tag}"}
+        self.house.events(
+            self.event("production.started.v1", self.lot, "started", **data),
+            self.event("operation.reported.v1", self.lot, "reported", operation="0010", status="started"),
+        )
+
+    def write(self, number: int) -> None:
+        measured = [{"characteristic": "diameter", "value": "74", "unit": "mm", "sample": number}]
+        self.house.events(
+            self.event("inspection.recorded.v1", self.lot, f"m{number}", inspection=f"IP-{number}", operation="0010",
+                       measurements=measured)
+        )  # fmt: skip
+
+    def key(self, row: Row) -> Any:
+        return row["version"]
+
+
 LISTINGS = {
     "lots": Lots, "lots in a state": LotsInAState, "journal": Journal, "results": Results, "deliveries of a lot": LotDeliveries,
     "deliveries": Deliveries, "parked": Parked, "tasks": TaskList, "drift": DriftList, "answers": Answers,
     "quality records": QualityRecords, "reference": References, "epcis": Epcis,
-    "checkpoints": Checkpoints, "lines of a checkpoint": CheckpointLines,
+    "checkpoints": Checkpoints, "lines of a checkpoint": CheckpointLines, "concessions": Concessions,
+    "lots of a concession": LotsOfAConcession, "results of an operation": OperationResults,
 }  # fmt: skip
 
 
@@ -424,7 +492,8 @@ def test_every_call_that_takes_a_cursor_is_walked_here() -> None:
     paths = {
         "/v1/lots", "/v1/lots/{lot}/journal", "/v1/lots/{lot}/results", "/v1/lots/{lot}/deliveries", "/v1/deliveries",
         "/v1/parked", "/v1/tasks", "/v1/targets/{target}/drift", "/v1/shipments/{order}/answers", "/v1/quality/records",
-        "/v1/reference/{kind}", "/v1/epcis/events", "/v1/checkpoints", "/v1/checkpoints/{number}/lines",
+        "/v1/reference/{kind}", "/v1/epcis/events", "/v1/checkpoints", "/v1/checkpoints/{number}/lines", "/v1/concessions",
+        "/v1/concessions/{number}", "/v1/lots/{lot}/operations/{operation}/results",
     }  # fmt: skip
     marks = {"cursor", "nextPageToken"}
     assert {one.path for one in OPERATIONS if marks & {p.name for p in one.parameters}} == paths
