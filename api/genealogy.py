@@ -3,8 +3,6 @@
 What may not enter: walking (engine/tracing.py).
 """
 
-import csv
-import io
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,14 +13,16 @@ from api.door import path_part
 from api.pages import json_answer
 from api.problems import Refused
 from api.queries import one_of, read_query
+from api.sheets import MEDIA_TYPE, csv_table
 from api.slowly import slowly
 from engine.runtime import Front
 from engine.tracing import DEFAULT_NODES, MAX_DEPTH, MAX_NODES, Genealogy, Node, lots_of
 
 _DIRECTIONS = ("forward", "backward")
 _FORMATS = ("json", "csv")
-_COLUMNS = (
-    "depth", "id", "known", "item", "revision", "state", "closed", "quantity", "unit", "supplier", "plant", "customer",
+#: Head of a table of lots; all but ``lot`` are fields of a node.
+COLUMNS = (
+    "depth", "lot", "known", "item", "revision", "state", "closed", "quantity", "unit", "supplier", "plant", "customer",
     "shipment",
 )  # fmt: skip
 
@@ -43,7 +43,7 @@ def genealogy_routes(engine: Front) -> list[HTTPRouteHandler]:
             nodes=_number(query, "nodes", DEFAULT_NODES, MAX_NODES),
         )
         if one_of(query, "format", _FORMATS) == "csv":
-            return Response(csv_of(found.nodes), media_type="text/csv; charset=utf-8")
+            return Response(csv_of(found.nodes), media_type=MEDIA_TYPE)
         return json_answer(found)
 
     return [trace_lot]
@@ -56,24 +56,11 @@ def _number(query: dict[str, str], name: str, default: int, most: int) -> int:
     return int(text)
 
 
+def cells_of(node: Node) -> list[Any]:
+    """A line of :data:`COLUMNS`."""
+    return [node.depth, node.id, *(getattr(node, name) for name in COLUMNS[2:])]
+
+
 def csv_of(nodes: Iterable[Node]) -> bytes:
     """One line a lot, for the people who have to find them. Nothing in a cell is taken for a formula."""
-    return csv_table(("depth", "lot", *_COLUMNS[2:]), ([getattr(node, n) for n in _COLUMNS] for node in lots_of(nodes)))
-
-
-def csv_table(names: Iterable[str], rows: Iterable[Iterable[Any]]) -> bytes:
-    """A table as CSV. Nothing in a cell is taken for a formula."""
-    out = io.StringIO()
-    lines = csv.writer(out)
-    lines.writerow(names)
-    lines.writerows([_cell(value) for value in row] for row in rows)
-    return out.getvalue().encode()
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    text = str(value)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    return csv_table(COLUMNS, map(cells_of, lots_of(nodes)))

@@ -4,7 +4,9 @@ What may not enter: SQL, and the holding itself (engine/wide_holds.py).
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 from litestar import Request, Response, get, post, route
 from litestar.handlers import HTTPRouteHandler
@@ -13,12 +15,12 @@ from msgspec import Struct
 from api.access import Principal
 from api.body import Patience
 from api.door import path_part
-from api.genealogy import csv_table
-from api.pages import json_answer
+from api.pages import json_answer, moment_place, moment_position, page_of
 from api.problems import Refused
-from api.queries import one_of, read_query
+from api.queries import cursor_after, one_of, paged_of, position_of, read_query
 from api.roles import SENDING
 from api.said import said
+from api.sheets import Sheet
 from api.views import Page
 from engine import events as ev
 from engine.hold_reasons import check_reason
@@ -27,6 +29,7 @@ from engine.wide_holds import HeldLot, LiftMany, OpenHold, Preview, WideHold, Wi
 
 AnyRequest = Request[Any, Any, Any]
 _FORMATS = ("json", "csv")
+_NAMES = HeldLot.__struct_fields__
 
 
 class LiftHold(Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,9 +41,11 @@ class LiftHold(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class HeldLots(Struct, frozen=True):
-    """Every lot that carries a hold, or carried it."""
+    """Lots that carry a hold, or carried it: all, or a page of them. Held several times, a lot is there as often."""
 
     data: list[HeldLot]
+    #: Send it as ``cursor`` to get the next page; null on the last, and where all were asked for.
+    next: str | None = None
 
 
 def check_lift_role(principal: Principal, role: str | None) -> None:
@@ -60,9 +65,13 @@ def hold_routes(engine: Front, patience: Patience) -> list[HTTPRouteHandler]:
         return wides.open(wanted, by)
 
     @get("/v1/holds")
-    async def list_holds() -> Response[bytes]:
-        """Every hold on many lots, the newest first."""
-        return json_answer(Page(await asyncio.to_thread(wides.lines), None))
+    async def list_holds(request: AnyRequest) -> Response[bytes]:
+        """Holds on many lots, the newest first."""
+        query = read_query(request.scope, ("cursor", "limit"))
+        limit, after = paged_of(query), moment_place(position_of(query))
+        if limit is None:
+            return json_answer(Page(await asyncio.to_thread(wides.lines), None))
+        return json_answer(wide_page(await asyncio.to_thread(wides.lines, after=after, limit=limit + 1), limit))
 
     @post("/v1/holds", status_code=201)
     async def open_hold(request: AnyRequest) -> Response[bytes]:
@@ -89,15 +98,21 @@ def hold_routes(engine: Front, patience: Patience) -> list[HTTPRouteHandler]:
         return json_answer(await asyncio.to_thread(wides.view, path_part(hold)))
 
     @get("/v1/holds/{hold:str}/lots")
-    async def held_lots(request: AnyRequest, hold: str) -> Response[bytes]:
+    async def held_lots(request: AnyRequest, hold: str) -> Response[Any]:
         """Its lots."""
-        query = read_query(request.scope, ("format",))
-        found = await asyncio.to_thread(wides.lots, path_part(hold))
+        query, name = read_query(request.scope, ("format", "cursor", "limit")), path_part(hold)
+
+        def take(after: str, limit: int) -> Page[HeldLot]:
+            return held_page(wides.lots(name, after=after, limit=limit + 1), limit)
+
         if one_of(query, "format", _FORMATS) == "csv":
-            names = HeldLot.__struct_fields__
-            table = csv_table(("lot", *names[1:]), ([getattr(lot, name) for name in names] for lot in found))
-            return Response(table, media_type="text/csv; charset=utf-8")
-        return json_answer(HeldLots(found))
+            sheet = Sheet(("lot", *_NAMES[1:]), lambda lot: [getattr(lot, field) for field in _NAMES], take)
+            return await sheet.answer(query, f"/v1/holds/{quote(name, safe='')}/lots")
+        limit, after = paged_of(query), position_of(query) or ""
+        if limit is None:
+            return json_answer(HeldLots(await asyncio.to_thread(wides.lots, name)))
+        page = await asyncio.to_thread(take, after, limit)
+        return json_answer(HeldLots(page.data, page.next))
 
     @post("/v1/holds/{hold:str}/lift", status_code=200)
     async def lift_hold(request: AnyRequest, hold: str) -> Response[bytes]:
@@ -113,6 +128,20 @@ def hold_routes(engine: Front, patience: Patience) -> list[HTTPRouteHandler]:
         return Response(None, status_code=204, headers={"allow": "GET, OPTIONS, POST"})
 
     return [all_options, list_holds, open_hold, preview_hold, lift_many, show_hold, held_lots, lift_hold]
+
+
+def wide_page(rows: Sequence[WideHold], limit: int) -> Page[WideHold]:
+    """A page from up to ``limit`` + 1 holds."""
+    return page_of(rows, limit, lambda one: moment_position(one.opened_at, one.id))
+
+
+def held_page(rows: Sequence[HeldLot], limit: int) -> Page[HeldLot]:
+    """A page of ``limit`` lots, each as often as it was held, from the rows of up to ``limit`` + 1 lots."""
+    lots = list(dict.fromkeys(row.id for row in rows))
+    if len(lots) <= limit:
+        return Page(list(rows), None)
+    shown = set(lots[:limit])
+    return Page([row for row in rows if row.id in shown], cursor_after(lots[limit - 1]))
 
 
 def _made(wide: WideHold, new: bool) -> Response[bytes]:

@@ -1,4 +1,4 @@
-"""JSON answers of ordinary routes, and pages of lists."""
+"""JSON answers of ordinary routes, pages of lists, and the places at which pages begin."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -11,6 +11,7 @@ from api.queries import cursor_after
 from api.views import Page
 
 _encode = msgspec.json.Encoder().encode
+_names = msgspec.json.Decoder(list[str]).decode
 Row = TypeVar("Row")
 
 
@@ -36,6 +37,35 @@ def moment_place(position: str | None) -> tuple[str, str] | None:
     if not gap:
         raise Refused("parameter-invalid", "The cursor is not one that an earlier page gave.", "cursor")
     return at, identity
+
+
+def moment_position(at: str, identity: str) -> str:
+    """The place of a row in a list by instant and id, for :func:`moment_place`."""
+    return f"{at} {identity}"
+
+
+def names_position(*names: str) -> str:
+    """The place of a row in a list by several names, for :func:`names_place`.
+
+    JSON, not escaped, for a cursor has a largest size.
+    """
+    return _encode(names).decode()
+
+
+def names_place(position: str | None, number: int, name: str = "cursor") -> Any:
+    """The ``number`` names of a place, or None for the beginning; raises Refused for a cursor not made here.
+
+    ``name``: of the parameter that gave it.
+    """
+    if position is None:
+        return None
+    try:
+        names = tuple(_names(position))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        names = ()
+    if len(names) != number or "\0" in "".join(names):  # no database takes it
+        raise Refused("parameter-invalid", "The cursor is not one that an earlier page gave.", name)
+    return names
 
 
 def page_of(rows: Sequence[Row], limit: int, position: Callable[[Row], str | int]) -> Page[Row]:

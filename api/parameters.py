@@ -69,6 +69,12 @@ class Operation(Struct, frozen=True, kw_only=True):
 
 LOT = Parameter("lot", "Lot id, percent-encoded.", {"type": "string", "minLength": 1}, "path", True)
 CURSOR = Parameter("cursor", "`next` of the page before.")
+#: Of lists that are whole when nobody asks for pages: version 1 had them so first.
+PAGES = (
+    Parameter("cursor", "`next` of the page before."),
+    Parameter("limit", "Rows a page; all come where neither this nor `cursor` is given.",
+              {"type": "integer", "minimum": 1, "maximum": 500}),
+)  # fmt: skip
 LIMIT = Parameter("limit", "Rows a page.", {"type": "integer", "minimum": 1, "maximum": 500, "default": 100})
 IF_MATCH = Parameter("If-Match", 'The lot\'s version as its ETag says it, such as `"3"`; `*`: any.', place="header")
 IF_NONE_MATCH = Parameter("If-None-Match", "An ETag; answered 304 when it is still right.", place="header")

@@ -16,8 +16,8 @@ from api.problems import Refused
 #: Rows a page, at most and by default.
 MAX_LIMIT = 500
 DEFAULT_LIMIT = 100
-#: Enough for a place that is an instant and two names of 64 characters, none of them ASCII.
-_MAX_CURSOR_BYTES = 1024
+#: Enough for a place that is an instant and two names, or three names: of 64 characters each, whatever these are.
+_MAX_CURSOR_BYTES = 2048
 #: The largest number in a path or query that databases can look for.
 MAX_NUMBER = 10**18 - 1
 #: The largest version of a lot, and the largest number of an answer: they are 32-bit in the database.
@@ -54,6 +54,11 @@ def limit_of(query: dict[str, str]) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MAX_LIMIT):
         raise Refused("parameter-invalid", f"limit must be 1 to {MAX_LIMIT}.", "limit")
     return int(text)
+
+
+def paged_of(query: dict[str, str]) -> int | None:
+    """Rows a page of a list that is whole unless somebody asks for pages; None: neither limit nor cursor was given."""
+    return limit_of(query) if query.keys() & {"limit", "cursor"} else None
 
 
 def one_of(query: dict[str, str], name: str, values: Collection[str]) -> str | None:

@@ -7,9 +7,11 @@ from msgspec import Struct
 from engine.concessions import Total, Use, cited_by_records
 from engine.errors import NotFound
 from engine.lot import Lot
-from engine.store.concessions import read_totals, read_uses
+from engine.store.concessions import read_latest, read_totals, read_uses
 from engine.store.opening import Store
 
+#: Concessions that are offered to whoever decides, and those that are looked through for them.
+MOST_OFFERED, _LOOKED_THROUGH = 50, 200
 #: Units in which lots of one concession count.
 MOST_UNITS = 50
 
@@ -56,9 +58,15 @@ def uses_of(
     return [line_of(total) for total in totals], read_uses(store, number, after=after, limit=limit)
 
 
-def about(store: Store, lot: Lot) -> tuple[ConcessionLine, ...]:
-    """The concessions by which ``lot`` is used, or by which its records were decided, in its unit."""
-    numbers = () if lot.concession is None else (lot.concession.number,)
+def offered(store: Store, unit: str) -> list[ConcessionLine]:
+    """Concessions of which something in ``unit`` is left, those that were used last first."""
+    found = [line_of(total) for total in read_latest(store, unit, _LOOKED_THROUGH)]
+    return [line for line in found if line.left is None or line.left > 0][:MOST_OFFERED]
+
+
+def about(store: Store, lot: Lot, *named: str) -> tuple[ConcessionLine, ...]:
+    """The concessions by which ``lot`` is used, or by which its records were decided, in its unit; and those named."""
+    numbers = (*named, *(() if lot.concession is None else (lot.concession.number,)))
     found = []
     for number in dict.fromkeys((*numbers, *cited_by_records(lot))):
         totals = read_totals(store, limit=MOST_UNITS, number=number)

@@ -6,6 +6,7 @@ What may not enter: what any command asks for.
 import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -65,15 +66,27 @@ class Client:
 
     def pages(self, path: str, limit: int | None = None, **parameters: Any) -> list[Any]:
         """Every row of a list, page by page; at most ``limit``."""
-        rows: list[Any] = []
+        return list(islice(self.each(path, **parameters), limit))
+
+    def each(self, path: str, **parameters: Any) -> Iterator[Any]:
+        """Every row of a list, asked for page by page while they are taken."""
         cursor: str | None = None
         while True:
             page = self.get(path, limit=500, cursor=cursor, **parameters)
-            rows += page["data"]
             self.notice = page.get("notice")
+            yield from page["data"]
             cursor = page["next"]
-            if cursor is None or (limit is not None and len(rows) >= limit):
-                return rows[:limit]
+            if cursor is None:
+                return
+
+    def print_sheet(self, path: str) -> None:
+        """Print the table at ``path`` while it comes; raises Failure for a problem, and where it breaks off."""
+        with self.stream("GET", path, params={"format": "csv"}) as answer:
+            if answer.status_code >= 400:
+                answer.read()
+                self.json(answer)
+            for text in answer.iter_text():
+                print(text, end="")
 
     def json(self, answer: httpx.Response) -> Any:
         """The answer's JSON; raises Failure for a problem."""

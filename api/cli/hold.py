@@ -98,22 +98,23 @@ def _done(options: argparse.Namespace, wide: dict[str, Any]) -> int:
 
 
 def _list(options: argparse.Namespace, client: Client) -> int:
-    found = client.json(client.call("GET", "/v1/holds"))["data"]
     if options.json:
-        print_json(found)
+        print_json(client.pages("/v1/holds"))
         return DONE
-    for line in found:
+    number = 0
+    for line in client.each("/v1/holds"):
+        number += 1
         what = f"lift of {line['lifts']}" if line["kind"] == "lift" else f"on {line['scope']}"
         since = f"since {line['opened_at'][:19]}Z"
         print(f"{line['id']:<20}  {line['state']:<8}  {what}, {line['reason']['code']}, {since}")
-    print(counted(len(found), "hold", "holds"))
+    print(counted(number, "hold", "holds"))
     return DONE
 
 
 def _show(options: argparse.Namespace, client: Client) -> int:
     path = f"/v1/holds/{_which(options)}"
     if options.csv:
-        print(client.call("GET", f"{path}/lots", params={"format": "csv"}).text, end="")
+        client.print_sheet(f"{path}/lots")
         return DONE
     view = client.json(client.call("GET", path))
     if options.json:

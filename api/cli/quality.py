@@ -45,11 +45,13 @@ def _order(options: argparse.Namespace, client: Client) -> int:
 
 
 def _scorecards(options: argparse.Namespace, client: Client) -> int:
-    lines = client.json(client.call("GET", "/v1/quality/scorecards", params=_asked(options, "item", "supplier")))
+    lines = client.each("/v1/quality/scorecards", **_asked(options, "item", "supplier"))
     if options.json:
-        print_json(lines["data"])
+        print_json(list(lines))
         return DONE
-    for line in lines["data"]:
+    number = 0
+    for line in lines:
+        number += 1
         card, percent, ppm = line["scorecard"], line["rejection_percent"], line["ppm"]
         rates = [] if percent is None else [f"{percent:.1f} % rejected"]
         rates += [] if ppm is None else [f"{ppm:.0f} ppm"]
@@ -61,20 +63,28 @@ def _scorecards(options: argparse.Namespace, client: Client) -> int:
             f"{line['item']:<16} {line['supplier'] or 'own production':<16} {counted(card['lots'], 'lot', 'lots')},"
             f" {', '.join(rates)}, {card['accepted_in_row']} good in a row, inspection {level}"
         )
-    print(counted(len(lines["data"]), "scorecard", "scorecards"))
+    print(counted(number, "scorecard", "scorecards"))
     return DONE
 
 
 def _charts(options: argparse.Namespace, client: Client) -> int:
-    asked = _asked(options, "item", "supplier", "characteristic")
-    lines = client.json(client.call("GET", "/v1/quality/charts", params=asked))["data"]
+    lines = client.each("/v1/quality/charts", **_asked(options, "item", "supplier", "characteristic"))
     if options.json:
-        print_json(lines)
-    else:
-        for line in lines:
-            _print_chart(line)
-        print(counted(len(lines), "chart", "charts"))
-    return FOUND if any(line["points"] and line["points"][-1]["signals"] for line in lines) else DONE
+        shown = list(lines)
+        print_json(shown)
+        return FOUND if any(map(_out_of_control, shown)) else DONE
+    number, found = 0, DONE
+    for line in lines:
+        number += 1
+        _print_chart(line)
+        found = FOUND if _out_of_control(line) else found
+    print(counted(number, "chart", "charts"))
+    return found
+
+
+def _out_of_control(line: dict[str, Any]) -> bool:
+    """Does the last lot of a chart break a rule?"""
+    return bool(line["points"] and line["points"][-1]["signals"])
 
 
 def _asked(options: argparse.Namespace, *names: str) -> dict[str, str]:

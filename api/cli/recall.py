@@ -31,7 +31,7 @@ def recall(options: argparse.Namespace, settings: Settings) -> int:
             raise Failure("say why it is over: --note", WRONG)
         client.call("POST", f"{path}/close", json={"note": options.note})
     elif options.csv:
-        print(client.call("GET", f"{path}/lots", params={"format": "csv"}).text, end="")
+        client.print_sheet(f"{path}/lots")
         return DONE
     return _show(options, client, path)
 
@@ -61,13 +61,14 @@ def _open(options: argparse.Namespace, client: Client) -> int:
 
 
 def _list(options: argparse.Namespace, client: Client) -> int:
-    found = client.json(client.call("GET", "/v1/recalls"))["data"]
     if options.json:
-        print_json(found)
+        print_json(client.pages("/v1/recalls"))
         return DONE
-    for line in found:
+    number = 0
+    for line in client.each("/v1/recalls"):
+        number += 1
         print(f"{line['id']:<20}  {line['state']:<8}  {line['reason']['code']}, since {line['opened_at'][:19]}Z")
-    print(counted(len(found), "recall", "recalls"))
+    print(counted(number, "recall", "recalls"))
     return DONE
 
 

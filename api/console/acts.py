@@ -73,7 +73,7 @@ def act_routes(
                 await asyncio.to_thread(check_hold, data["reason"]["code"])
             event = stated_event(visit.principal.name, key_of(form, command), kind, name, data)
         except (EventInvalid, Refused) as error:
-            refused = Unfit(error.detail)
+            refused = Unfit(_words(error))
             return await lots.show(request, name, status=422, refused=refused, typed=form | {"command": command})
         await permits.check(visit.principal, event)
         answer = await committer.submit(event, visit.principal.name, _seen(form, command))
@@ -93,6 +93,22 @@ class Unfit(msgspec.Struct, frozen=True):
     title: str = "This cannot be done as it was filled in"
     code: str = "event-invalid"
     rules: tuple[()] = ()
+
+
+#: Where a data block does not fit -> the field of the form, where the fault alone does not say it.
+_FIELDS = {
+    "/quantity/value": "The part of the lot", "/concession/number": "The number of the concession",
+    "/concession/valid_until": "The last day of the concession",
+    "/concession/quantity/value": "The quantity that the concession permits",
+    "/concession/quantity/unit": "The unit of the quantity that the concession permits",
+    "/concession/amends": "Why the concession permits another quantity",
+}  # fmt: skip
+
+
+def _words(error: EventInvalid | Refused) -> str:
+    """What does not fit, and in which field."""
+    field = _FIELDS.get(error.pointer) if isinstance(error, EventInvalid) else None
+    return error.detail if field is None else f"{field}: {error.detail}"
 
 
 def _problem(answer: Answer) -> Problem:
@@ -137,7 +153,20 @@ def _dispose(form: Form) -> dict[str, Any]:
         data["reference"] = form["reference"]
     if "customers" in form:
         data["restrictions"] = [name.strip() for name in form["customers"].split(",") if name.strip()]
+    if any(form.get(name) for name in ("concession", "valid_until", "permitted", "amends")):
+        data["concession"] = _concession(form)
     return data
+
+
+def _concession(form: Form) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "number": wanted(form, "concession", "The number of the concession"),
+        "valid_until": wanted(form, "valid_until", "The last day of the concession"),
+    }  # fmt: skip
+    if form.get("permitted"):
+        unit = wanted(form, "permitted_unit", "The unit of the quantity that the concession permits")
+        found["quantity"] = {"value": form["permitted"], "unit": unit}
+    return found | ({"amends": form["amends"]} if form.get("amends") else {})
 
 
 _NUMBERS = {"nonconformance": "NC", "deviation": "DEV", "corrective_action": "CA"}

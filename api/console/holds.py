@@ -13,9 +13,9 @@ from api.console.forms import read_form, wanted
 from api.console.lot import LIFT_ROLES
 from api.console.render import AnyRequest, Pages, links, part, to
 from api.door import path_part
-from api.holds import check_lift_role
-from api.pages import moment_place, page_of
-from api.queries import cursor_after, position_of, read_query
+from api.holds import check_lift_role, held_page, wide_page
+from api.pages import moment_place
+from api.queries import position_of, read_query
 from api.roles import SENDING
 from engine import events as ev
 from engine.errors import EventInvalid
@@ -48,7 +48,7 @@ def hold_pages(engine: Front, pages: Pages, patience: Patience) -> list[HTTPRout
                 except EventInvalid as error:
                     fault = error.detail
             reasons = declared(engine.store, engine.today())
-            page = page_of(wides.lines(after=after, limit=_ROWS + 1), _ROWS, lambda one: f"{one.opened_at} {one.id}")
+            page = wide_page(wides.lines(after=after, limit=_ROWS + 1), _ROWS)
             return {
                 "page": page, "onward": page.next and links(_HOME, {"cursor": page.next}), "begun": after is not None,
                 "look": found, "fault": fault, "said": said, "hold_reasons": reasons,
@@ -63,13 +63,9 @@ def hold_pages(engine: Front, pages: Pages, patience: Patience) -> list[HTTPRout
 
         def look() -> dict[str, Any]:
             name = path_part(hold)
-            rows = wides.lots(name, after=after, limit=_ROWS + 1)
-            # A lot that was held several times is there as often, on one page.
-            ids = list(dict.fromkeys(row.id for row in rows))[:_ROWS]
-            lots = [row for row in rows if row.id in ids]
-            more = None if len(lots) == len(rows) else {"cursor": cursor_after(ids[-1])}
-            onward = more and links(f"{_HOME}/{part(name)}", more)
-            return {"view": wides.view(name), "lots": lots, "all_lots": wides.number(name), "onward": onward,
+            page = held_page(wides.lots(name, after=after, limit=_ROWS + 1), _ROWS)
+            onward = page.next and links(f"{_HOME}/{part(name)}", {"cursor": page.next})
+            return {"view": wides.view(name), "lots": page.data, "all_lots": wides.number(name), "onward": onward,
                     "begun": bool(after)}  # fmt: skip
 
         return pages.page(request, "hold.html", **await asyncio.to_thread(look))

@@ -24,12 +24,14 @@ from api.problems import Refused
 from api.queries import MAX_VERSION, number_of, one_of, read_query
 from api.slowly import slowly
 from engine.clock import instant
+from engine.concession_lists import ConcessionLine, about, offered
 from engine.delivery_lines import DeliveryLine
 from engine.errors import ArchiveUnavailable
 from engine.events import LiftRole
 from engine.explaining import certificates
 from engine.hold_reasons import declared
 from engine.journal import Entry
+from engine.lot import Lot
 from engine.operation_gate import operations_of
 from engine.records import STEPS as RECORD_STEPS
 from engine.runtime import Front
@@ -60,13 +62,14 @@ class LotPages:
         typed: dict[str, str] | None = None,
     ) -> Response[bytes]:  # fmt: skip
         """The page; ``refused``: what was just refused and why, ``typed``: what somebody had filled in."""
-        context = await asyncio.to_thread(self._look, lot, before, visit_of(request.scope).principal)
+        cited = (typed or {}).get("concession")
+        context = await asyncio.to_thread(self._look, lot, before, visit_of(request.scope).principal, cited)
         asked = read_query(request.scope, ("done", "before"), blank=True) if request.scope["method"] == "GET" else {}
         return self.pages.page(
             request, "lot.html", status=status, refused=refused, typed=typed or {}, done=asked.get("done"), **context
         )
 
-    def _look(self, name: str, before: int | None, me: Principal) -> dict[str, Any]:
+    def _look(self, name: str, before: int | None, me: Principal, cited: str | None) -> dict[str, Any]:
         engine = self._engine
         book = engine.rules.book()
         found = engine.reading.lot(name)
@@ -96,7 +99,19 @@ class LotPages:
             "graph": self.family(name, GLIMPSE) if whole else None,
             "hold_reasons": declared(engine.store, engine.today()), "lift_roles": LIFT_ROLES,
             "mine": permitted(me), "record_steps": record_steps,
+            "known_concessions": self._concessions(found, cited, me),
         }  # fmt: skip
+
+    def _concessions(self, lot: Lot, cited: str | None, me: Principal) -> list[ConcessionLine]:
+        """What is used of concessions by which the lot may be decided: first of what was typed, then of its own."""
+        if lot.state != "blocked" or lot.closed or "dispose" not in permitted(me):
+            return []
+        # Others may be used in other plants.
+        if me.plants:
+            return list(about(self._engine.store, lot))
+        named = [] if cited is None or "\0" in cited else [cited]
+        found = about(self._engine.store, lot, *named)
+        return list(dict.fromkeys((*found, *offered(self._engine.store, lot.unit))))
 
     def _history(self, name: str, upto: int) -> tuple[list[Entry], list[DeliveryLine], int, str | None]:
         """Entries, deliveries and how many of these there are, or why they cannot be read; the page needs neither."""

@@ -12,9 +12,9 @@ from api.body import Patience
 from api.console.forms import read_form, wanted
 from api.console.render import AnyRequest, Pages, links, part, to
 from api.door import path_part
-from api.genealogy import csv_of
-from api.pages import moment_place, page_of
+from api.pages import moment_place
 from api.queries import position_of, read_query
+from api.recalls import lots_page, recall_page, recall_sheet
 from api.slowly import slowly
 from engine import events as ev
 from engine.errors import EventInvalid
@@ -65,7 +65,7 @@ def recall_pages(engine: Front, pages: Pages, patience: Patience) -> list[HTTPRo
                     extent = recalls.preview(_selection(said))
                 except EventInvalid as error:
                     fault = error.detail
-            page = page_of(recalls.lines(after=after, limit=_ROWS + 1), _ROWS, lambda one: f"{one.opened_at} {one.id}")
+            page = recall_page(recalls.lines(after=after, limit=_ROWS + 1), _ROWS)
             onward = page.next and links(_HOME, {"cursor": page.next})
             return {"page": page, "onward": onward, "begun": after is not None, "extent": extent, "fault": fault,
                     "said": said}  # fmt: skip
@@ -79,7 +79,7 @@ def recall_pages(engine: Front, pages: Pages, patience: Patience) -> list[HTTPRo
 
         def look() -> dict[str, Any]:
             name = path_part(recall)
-            page = page_of(recalls.lots(name, after=after, limit=_ROWS + 1), _ROWS, lambda lot: lot.id)
+            page = lots_page(recalls, name, after, _ROWS)
             onward = page.next and links(f"{_HOME}/{part(name)}", {"cursor": page.next})
             return {"recall": recalls.get(name), "extent": seen.of(recalls, name), "lots": page.data, "onward": onward,
                     "begun": bool(after)}  # fmt: skip
@@ -87,11 +87,10 @@ def recall_pages(engine: Front, pages: Pages, patience: Patience) -> list[HTTPRo
         return pages.page(request, "recall.html", **await slowly(look))
 
     @get(_HOME + "/{recall:str}/lots.csv")
-    async def lots(request: AnyRequest, recall: str) -> Response[bytes]:
+    async def lots(request: AnyRequest, recall: str) -> Response[Any]:
         """Its lots, for the people who have to find them."""
-        text = csv_of(await slowly(recalls.lots, path_part(recall)))
-        named = {"content-disposition": 'attachment; filename="recall.csv"'}
-        return Response(text, media_type="text/csv", headers=named)
+        name, named = path_part(recall), {"content-disposition": 'attachment; filename="recall.csv"'}
+        return await recall_sheet(recalls, name).answer({}, f"{_HOME}/{part(name)}/lots.csv", **named)
 
     @post(_HOME, status_code=200)
     async def begin(request: AnyRequest) -> Response[None]:

@@ -7,8 +7,8 @@ from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 
 from api.console.render import AnyRequest, Pages, links
-from api.pages import page_of
-from api.quality import place_of, record_place
+from api.pages import names_place, page_of
+from api.quality import record_position
 from api.queries import one_of, position_of, read_query
 from engine.quality_lists import records
 from engine.records import KINDS, STATUSES
@@ -26,12 +26,11 @@ def record_pages(engine: Front, pages: Pages) -> list[HTTPRouteHandler]:
         """Records, oldest first; without a status those under way."""
         asked = read_query(request.scope, ("kind", "status", "lot", "cursor"), blank=True)
         wanted = {"kind": one_of(asked, "kind", KINDS), "status": one_of(asked, "status", STATUSES)}
-        place = position_of(asked)
-        after = None if place is None else place_of(place)
+        after = names_place(position_of(asked), 3)
 
         def look() -> dict[str, Any]:
             rows = records(engine.store, engine.today(), **wanted, lot=asked.get("lot"), after=after, limit=_ROWS + 1)
-            page = page_of(rows, _ROWS, record_place)
+            page = page_of(rows, _ROWS, record_position)
             more = wanted | {"lot": asked.get("lot")}
             onward = page.next and links(_HOME, more | {"cursor": page.next})
             return {"page": page, "onward": onward, "asked": more, "kinds": KINDS, "statuses": STATUSES}

@@ -117,6 +117,15 @@ def read_totals(
     return [_total(tuple(row)) for row in rows]
 
 
+def read_latest(store: Store, unit: str, limit: int) -> list[Total]:
+    """Concessions by which lots in ``unit`` are used, those that were used last first."""
+    c = concessions.c
+    query = select(c.number, c.unit, c.used, c.permitted, c.changes).where(c.changes > 0, c.unit == unit)
+    with store.reads.connect() as connection:
+        rows = connection.execute(query.order_by(c.changed_at.desc(), c.number).limit(limit)).all()
+    return [_total(tuple(row)) for row in rows]
+
+
 def read_uses(store: Store, number: str, *, after: tuple[str, str] = ("", ""), limit: int) -> list[Use]:
     """How much of which lot counts under a concession, by lot."""
     c = concession_uses.c

@@ -1,5 +1,6 @@
 """Holds on many lots over HTTP, in the terminal and in the roles that lift them."""
 
+import json
 import subprocess
 import sys
 import time
@@ -98,6 +99,63 @@ def test_an_order_is_held_from_the_look_to_the_lift(
     work()
     wait(service, "W-HTTP", "lifted")
     assert [held(service, f"WH-{n}") for n in (1, 2, 3)] == [[], [], []]
+
+
+def placed_by_name(service: Any, lots: list[str]) -> str:
+    """The address of lots that a hold was placed on, and on the first of them twice."""
+    def event(number: int, kind: str, lot: str, **data: Any) -> dict[str, Any]:
+        return {"specversion": "1.0", "id": f"pages-{number}", "source": "wms", "type": kind, "subject": lot, "data": data}
+
+    reason = {"code": "SUSPECT"}
+    goods = {"item": "RING-74", "revision": "A", "quantity": {"value": "5", "unit": "ea"}, "supplier": "ACME"}
+    said = [("lot.received.v1", lot, goods | {"receipt": lot}) for lot in lots]
+    first = [("hold.applied.v1", lots[0]), ("hold.lifted.v1", lots[0])]
+    held = [*first, *(("hold.applied.v1", lot) for lot in lots)]
+    said += [(kind, lot, {"hold": "H-PAGES", "reason": reason}) for kind, lot in held]
+    lines = [json.dumps(event(number, kind, lot, **data)) for number, (kind, lot, data) in enumerate(said)]
+    headers = {"Content-Type": "application/x-ndjson", "Prefer": "return=minimal"}
+    answer = service.http.post("/v1/events/batch", content="\n".join(lines), headers=headers)
+    assert {json.loads(line)["status"] for line in answer.text.splitlines()} == {201}
+    many = {"lifts": "H-PAGES", "selection": {"lots": lots}, "reason": reason, "id": "W-PAGES"}
+    assert service.http.post("/v1/holds/lift", json=many).status_code == 201
+    return "/v1/holds/W-PAGES/lots"
+
+
+def test_lots_of_a_hold_come_whole_or_in_pages_of_lots_and_tables_link_to_the_next(service: Any) -> None:
+    lots = [f"PGS-{number:03}" for number in range(501)]
+    path = placed_by_name(service, lots)
+    expected = [lots[0], *lots]
+    whole = service.http.get(path).json()
+    assert [row["id"] for row in whole["data"]] == expected
+    assert whole["next"] is None
+    first = service.http.get(path, params={"limit": 1}).json()
+    assert [row["id"] for row in first["data"]] == lots[:1] * 2
+    second = service.http.get(path, params={"cursor": first["next"]}).json()
+    assert [row["id"] for row in second["data"]] == lots[1:101], "a cursor alone asks for pages, too"
+    table = service.http.get(path, params={"format": "csv"})
+    assert table.headers["content-type"] == "text/csv; charset=utf-8"
+    head, *lines = table.text.splitlines()
+    assert [line.split(",")[0] for line in lines] == expected, "the table is longer than what is read at a time"
+    found: list[str] = []
+    asked: str | None = f"{path}?format=csv&limit=300"
+    while asked is not None:
+        answer = service.http.get(asked)
+        assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+        assert answer.text.splitlines()[0] == head
+        found += answer.text.splitlines()[1:]
+        asked = answer.links["next"]["url"] if "link" in answer.headers else None
+    assert found == lines
+    with service.http.stream("HEAD", path, params={"format": "csv"}) as answer:
+        assert (answer.status_code, answer.read()) == (200, b"")
+    assert service.http.get("/v1/holds/NEVER/lots?format=csv").status_code == 404
+    assert service.http.get(path, params={"format": "csv", "limit": 501}).status_code == 400
+    command = [sys.executable, "-m", "api.cli.main", "hold", "show", "W-PAGES", "--csv", "--url", service.url]
+    shown = subprocess.run([*command, "--key", service.key], capture_output=True, text=True, timeout=60, check=True)
+    assert shown.stdout.splitlines() == [head, *lines]
+    command[5] = "NEVER"
+    gone = subprocess.run([*command, "--key", service.key], capture_output=True, text=True, timeout=60, check=False)
+    assert (gone.returncode, gone.stdout) == (1, "")
+    assert "There is no wide hold NEVER. (404)" in gone.stderr
 
 
 def test_one_lot_is_lifted_in_the_role_that_its_hold_names(service: Any, keys: dict[str, str]) -> None:

@@ -19,8 +19,14 @@ from hypothesis import strategies as st
 from api.operations import OPERATIONS
 from engine.clock import system_clock
 from engine.drift import Drift, DriftLine
+from engine.pipeline import Pipeline
+from engine.recalls import carry_out
+from engine.settings import SHIPPED_RULES
 from engine.store.opening import Store, open_store
 from engine.tasks import Tasks
+from engine.track_record import count
+from rules.judge import TwoChannelJudge
+from rules.rulebook import RuleBook
 from tests.api.conftest import Service
 
 WHEN = "2026-11-23T08:00:00.000000Z"
@@ -47,6 +53,16 @@ class House:
         assert answer.status_code == 200, answer.text
         refused = [line for line in answer.text.splitlines() if json.loads(line)["status"] not in (200, 201, 202)]
         assert not refused, refused
+
+    def recall(self) -> None:
+        """Place the holds of recalls, as the clock process does: these services have none."""
+        book = RuleBook.load(SHIPPED_RULES)
+        judge = TwoChannelJudge(book, channel="reference")
+        pipeline = Pipeline(self.store, judge, book, system_clock)
+        while carry_out(self.store, pipeline, system_clock):
+            pass
+        pipeline.stop()
+        judge.close()
 
     def put(self, path: str, content: Any) -> None:
         answer = self.http.put(f"/v1/reference/{path}", json={"effective_from": "2026-01-01", "content": content})
@@ -368,35 +384,144 @@ class CheckpointLines(Checkpoints):
         return row["position"]
 
 
-class Concessions(Listing):
-    path = "/v1/concessions"
+class WideHoldList(Listing):
+    """Newest first."""
+
+    path = "/v1/holds"
     most = 6
 
     def write(self, number: int) -> None:
-        self.use(self.name(number), f"C {self.name(number)}")
-
-    def use(self, lot: str, concession: str) -> None:
-        """A lot that does not conform is used by a concession."""
-        bad = [{"characteristic": "diameter", "value": "75", "unit": "mm", "sample": n} for n in range(1, 6)]
-        permit = {"number": concession, "valid_until": "2099-12-31"}
-        self.house.events(
-            self.receipt(lot),
-            self.event("inspection.recorded.v1", lot, f"i{lot}", inspection=f"IL-{lot}", measurements=bad),
-            self.event("lot.dispositioned.v1", lot, f"d{lot}", decision="use_as_is", reason={"code": "MRB"}, concession=permit),
-        )
+        said = {"scope": "filter", "selection": {"item": self.tag}, "reason": {"code": "SUSPECT"}}
+        answer = self.house.http.post(self.path, json=said | {"id": f"{self.tag}.{'-_.Zaz0'[number]}{number}"})
+        assert answer.status_code == 201, answer.text
 
     def key(self, row: Row) -> Any:
-        return row["number"], row["unit"]
+        return row["id"]
+
+
+class RecallList(WideHoldList):
+    path = "/v1/recalls"
+
+    def write(self, number: int) -> None:
+        said = {"selection": {"item": self.tag}, "reason": {"code": "CRACKS"}, "id": f"{self.tag}.{number}"}
+        answer = self.house.http.post(self.path, json=said)
+        assert answer.status_code == 201, answer.text
+
+
+class HeldLots(Listing):
+    """Lots of a hold; some of them are held twice, which makes no page longer."""
+
+    def begin(self) -> None:
+        self.hold_name = f"H-{self.tag}"
+        said = {"lifts": self.hold_name, "selection": {"plant": self.tag}, "reason": {"code": "CLEARED"}, "id": self.tag}
+        assert self.house.http.post("/v1/holds/lift", json=said).status_code == 201
+        self.path = f"/v1/holds/{self.tag}/lots"
+
+    def write(self, number: int) -> None:
+        lot, reason = self.name(number), {"code": "SUSPECT"}
+        self.house.events(self.receipt(lot, plant=self.tag))
+        for turn in range(1 + number % 2):
+            placed = self.event("hold.applied.v1", lot, f"h{number}.{turn}", hold=self.hold_name, reason=reason)
+            lifted = self.event("hold.lifted.v1", lot, f"l{number}.{turn}", hold=self.hold_name, reason=reason)
+            self.house.events(placed, lifted)
+
+    def page(self, limit: int, cursor: str | None) -> tuple[list[Row], str | None]:
+        rows, onward = super().page(limit, cursor)
+        there = {row["id"]: row for row in rows}
+        for lot in there:
+            number = int(lot.removeprefix(self.tag)[2:])
+            assert [row["id"] for row in rows].count(lot) == 1 + number % 2
+        return list(there.values()), onward
+
+    def key(self, row: Row) -> Any:
+        return row["id"]
+
+    def fits(self, row: Row) -> bool:
+        return bool(row["plant"] == self.tag)
+
+
+class RecalledLots(Listing):
+    """What is split off a lot that is recalled is recalled, too."""
+
+    def begin(self) -> None:
+        parent = f"{self.tag}-\U0001f600"
+        self.parent = parent
+        self.house.events(self.receipt(parent))
+        said = {"selection": {"lots": [parent]}, "reason": {"code": "CRACKS"}, "id": f"RL-{self.tag}"}
+        assert self.house.http.post("/v1/recalls", json=said).status_code == 201
+        self.house.recall()
+        self.path = f"/v1/recalls/RL-{self.tag}/lots"
+
+    def write(self, number: int) -> None:
+        part = {"lot": self.name(number), "quantity": {"value": "1", "unit": "ea"}}
+        self.house.events(self.event("lot.split.v1", self.parent, f"s{number}", children=[part]))
+
+    def key(self, row: Row) -> Any:
+        return row["id"]
+
+    def fits(self, row: Row) -> bool:
+        return bool(row["id"].startswith(self.tag))
+
+
+class Scorecards(Listing):
+    """One a supplier: by what was counted of lots that were inspected."""
+
+    path = "/v1/quality/scorecards"
+    most = 5
+
+    def begin(self) -> None:
+        self.query = {"item": "RING-74"}
+
+    def write(self, number: int) -> None:
+        lot, supplier = f"{self.tag}-{number}", self.name(number)
+        lines = [{"characteristic": "diameter", "value": "74.000", "unit": "mm", "sample": n} for n in range(1, 6)]
+        result = self.event("inspection.recorded.v1", lot, f"i{number}", inspection="IL-1", measurements=lines)
+        self.house.events(self.receipt(lot, supplier=supplier), result)
+        while count(self.house.store):
+            pass
+
+    def key(self, row: Row) -> Any:
+        return row["supplier"]
+
+    def fits(self, row: Row) -> bool:
+        return bool(row["item"] == "RING-74")
+
+
+class Charts(Scorecards):
+    path = "/v1/quality/charts"
+
+    def key(self, row: Row) -> Any:
+        return row["supplier"], row["characteristic"]
+
+
+class Concessions(Listing):
+    path = "/v1/concessions"
+    most = 5
+
+    def used(self, lot: str, number: str) -> None:
+        lines = [{"characteristic": "volume", "value": "761", "unit": "ml", "sample": n} for n in range(1, 6)]
+        by = {"number": number, "valid_until": "2099-12-31"}
+        self.house.events(
+            self.receipt(lot, item="BOTTLE-VOL"),
+            self.event("inspection.recorded.v1", lot, f"i{lot}", inspection="IL-1", measurements=lines),
+            self.event("lot.dispositioned.v1", lot, f"d{lot}", decision="use_as_is", reason={"code": "X"}, concession=by),
+        )
+
+    def write(self, number: int) -> None:
+        self.used(f"{self.tag}-{number}", self.name(number))
+
+    def key(self, row: Row) -> Any:
+        return row["number"]
 
 
 class LotsOfAConcession(Concessions):
     def begin(self) -> None:
-        self.number = f"C {self.tag}"
-        self.path = f"/v1/concessions/{quote(self.number, safe='')}"
-        self.use(f"{self.tag}-first", self.number)
+        self.concession = f"{self.tag}/é 1"
+        self.path = f"/v1/concessions/{quote(self.concession, safe='')}"
+        self.used(f"{self.tag}-first", self.concession)
 
     def write(self, number: int) -> None:
-        self.use(self.name(number), self.number)
+        self.used(self.name(number), self.concession)
 
     def page(self, limit: int, cursor: str | None) -> tuple[list[Row], str | None]:
         asked = {"limit": str(limit), **({} if cursor is None else {"cursor": cursor})}
@@ -409,38 +534,38 @@ class LotsOfAConcession(Concessions):
 
 
 class OperationResults(Listing):
-    most = 8
+    most = 5
 
     def begin(self) -> None:
-        self.lot, item = f"{self.tag}/é 1", f"MADE-{self.tag}"
-        self.path = f"/v1/lots/{quote(self.lot, safe='')}/operations/0010/results"
-        diameter = {"characteristic": "diameter", "unit": "mm", "lower": "73.9", "upper": "74.1"}
-        plan = {"item": item, "kind": "in_process", "operation": "0010", "pieces": {"every": 1}, "characteristics": [diameter]}
-        self.house.put(f"routing/R-{self.tag}", {"item": item, "operations": [{"operation": "0010"}]})
+        plan = {"item": self.tag, "kind": "in_process", "operation": "0010", "pieces": {"first": 1, "every": 1},
+                "characteristics": [{"characteristic": "wall", "unit": "mm", "lower": "2"}]}  # fmt: skip
         self.house.put(f"inspection-plan/IP-{self.tag}", plan)
-        data = {"item": item, "revision": "A", "quantity": {"value": "100", "unit": "ea"}, "order": f"MO-{self.tag}"}
-        self.house.events(
-            self.event("production.started.v1", self.lot, "started", **data),
-            self.event("operation.reported.v1", self.lot, "reported", operation="0010", status="started"),
-        )
+        self.lot = f"{self.tag}/é 1"
+        goods = {"item": self.tag, "revision": "A", "quantity": {"value": "60", "unit": "ea"}, "order": f"MO-{self.tag}"}
+        reported = self.event("operation.reported.v1", self.lot, "o", operation="0010", status="completed")
+        self.house.events(self.event("production.started.v1", self.lot, "p", **goods), reported)
+        self.path = f"/v1/lots/{quote(self.lot, safe='')}/operations/0010/results"
 
     def write(self, number: int) -> None:
-        measured = [{"characteristic": "diameter", "value": "74", "unit": "mm", "sample": number}]
-        self.house.events(
-            self.event("inspection.recorded.v1", self.lot, f"m{number}", inspection=f"IP-{number}", operation="0010",
-                       measurements=measured)
-        )  # fmt: skip
+        self.piece = getattr(self, "piece", 0) + 1
+        one = {"characteristic": "wall", "value": "2.4", "unit": "mm", "sample": self.piece}
+        said = {"inspection": "FP", "operation": "0010", "measurements": [one]}
+        self.house.events(self.event("inspection.recorded.v1", self.lot, f"i{number}", **said))
 
     def key(self, row: Row) -> Any:
         return row["version"]
+
+    def fits(self, row: Row) -> bool:
+        return bool(row["inspection"] == "FP")
 
 
 LISTINGS = {
     "lots": Lots, "lots in a state": LotsInAState, "journal": Journal, "results": Results, "deliveries of a lot": LotDeliveries,
     "deliveries": Deliveries, "parked": Parked, "tasks": TaskList, "drift": DriftList, "answers": Answers,
     "quality records": QualityRecords, "reference": References, "epcis": Epcis,
-    "checkpoints": Checkpoints, "lines of a checkpoint": CheckpointLines, "concessions": Concessions,
-    "lots of a concession": LotsOfAConcession, "results of an operation": OperationResults,
+    "checkpoints": Checkpoints, "lines of a checkpoint": CheckpointLines, "holds": WideHoldList, "lots of a hold": HeldLots,
+    "recalls": RecallList, "lots of a recall": RecalledLots, "scorecards": Scorecards, "charts": Charts,
+    "concessions": Concessions, "lots of a concession": LotsOfAConcession, "results of an operation": OperationResults,
 }  # fmt: skip
 
 
@@ -492,8 +617,9 @@ def test_every_call_that_takes_a_cursor_is_walked_here() -> None:
     paths = {
         "/v1/lots", "/v1/lots/{lot}/journal", "/v1/lots/{lot}/results", "/v1/lots/{lot}/deliveries", "/v1/deliveries",
         "/v1/parked", "/v1/tasks", "/v1/targets/{target}/drift", "/v1/shipments/{order}/answers", "/v1/quality/records",
-        "/v1/reference/{kind}", "/v1/epcis/events", "/v1/checkpoints", "/v1/checkpoints/{number}/lines", "/v1/concessions",
-        "/v1/concessions/{number}", "/v1/lots/{lot}/operations/{operation}/results",
+        "/v1/reference/{kind}", "/v1/epcis/events", "/v1/checkpoints", "/v1/checkpoints/{number}/lines", "/v1/holds",
+        "/v1/holds/{hold}/lots", "/v1/recalls", "/v1/recalls/{recall}/lots", "/v1/quality/scorecards", "/v1/quality/charts",
+        "/v1/concessions", "/v1/concessions/{number}", "/v1/lots/{lot}/operations/{operation}/results",
     }  # fmt: skip
     marks = {"cursor", "nextPageToken"}
     assert {one.path for one in OPERATIONS if marks & {p.name for p in one.parameters}} == paths
@@ -534,7 +660,7 @@ def test_a_cursor_that_would_hurt_a_database_is_refused_or_a_place(house: House,
 def ask_oddly(house: House, name: str, cursor: str) -> None:
     listing = _of_the_odd(house, name)
     mark = "nextPageToken" if isinstance(listing, Epcis) else "cursor"
-    answer = house.http.get(listing.path, params={mark: cursor, "limit": "2"})
+    answer = house.http.get(listing.path, params={**listing.query, mark: cursor, "limit": "2"})
     assert answer.status_code in (200, 400, 404), answer.text
     if answer.status_code == 400:
         problem = answer.json()

@@ -1,5 +1,6 @@
 """The lot board and the page of a lot, in a browser: what people see is what the API says, and what they do happens."""
 
+import json
 import re
 import sqlite3
 import time
@@ -35,17 +36,18 @@ def page_of(lot: str) -> str:
     return f"/console/lots/{quote(lot, safe='')}"
 
 
-def reader(service: Any, name: str, roles: str) -> str:
+def reader(service: Any, name: str, roles: str, plants: str = "[]") -> str:
     """A key with ``roles``, as soon as it opens the door."""
     key = f"lotgate_console_{name}"
     with sqlite3.connect(service.home / "lotgate.db", timeout=10) as database:
         database.execute(
-            "INSERT OR REPLACE INTO api_keys (id, secret_hash, name, roles, created_at) VALUES (?, ?, ?, ?, '2026-01-01')",
-            (name, hash_of(key), name, roles),
+            "INSERT OR REPLACE INTO api_keys (id, secret_hash, name, roles, plants, created_at)"
+            " VALUES (?, ?, ?, ?, ?, '2026-01-01')",
+            (name, hash_of(key), name, roles, plants),
         )
     deadline = time.monotonic() + 30
     with service.client(key) as holder:
-        while holder.get("/v1/lots").status_code != 200:
+        while holder.get("/v1/lots").status_code == 401:
             assert time.monotonic() < deadline
             time.sleep(0.05)
     return key
@@ -168,6 +170,98 @@ def test_the_page_shows_inspections_in_process_and_what_lots_use_of_a_concession
     assert [use["lot"] for use in shown["lots"]] == ["CON-9"]
     assert service.http.get("/v1/concessions/NONE").status_code == 404
     assert service.http.get("/v1/lots/CON-9").json()["concession"]["left"] == "40"
+
+
+def rejected(service: Any, receipt: Make, name: str, **more: str) -> str:
+    """A lot of 60 that is blocked, because it holds too much volume."""
+    lot = submit(service, receipt(name, item="BOTTLE-VOL", quantity={"value": "60", "unit": "ea"}, **more))["lot"]
+    lines = [{"characteristic": "volume", "value": "761", "unit": "ml", "sample": n} for n in range(1, 6)]
+    event = {"specversion": "1.0", "id": f"i-{lot}", "source": "lims", "type": "inspection.recorded.v1",
+             "subject": lot, "data": {"inspection": "IL-1", "measurements": lines}}  # fmt: skip
+    assert submit(service, event)["state"]["after"] == "blocked"
+    return str(lot)
+
+
+def test_a_concession_is_granted_used_up_and_amended_in_the_browser(
+    service: Any, visitor: Any, receipt: Make
+) -> None:
+    first, second = rejected(service, receipt, "granted"), rejected(service, receipt, "beyond")
+
+    def decide(page: Any, lot: str, **fields: str) -> None:
+        form = page.locator("#act-dispose")
+        if form.get_attribute("open") is None:
+            form.locator("summary").click()
+        form.locator("select[name=decision]").select_option("use_as_is")
+        for name, value in ({"reason": "VOLUME", "concession": "CN-FORM"} | fields).items():
+            form.locator(f"input[name={name}]").fill(value)
+        form.get_by_role("button", name=f"Decide for lot {lot}").click()
+
+    customers = "CUST-1, CUST-2"
+    page = visitor().open(page_of(first))
+    decide(page, first, valid_until="2099-12-31", permitted="100", customers=customers)
+    expect(page.locator("#title .state")).to_have_text("released")
+    expect(page.locator("#concession")).to_contain_text("CN-FORM until 2099-12-31: all lots together use 60 of 100 ea, 40 left")
+    lot = service.http.get(f"/v1/lots/{quote(first, safe='')}").json()["lot"]
+    assert lot["restrictions"] == ["CUST-1", "CUST-2"]
+
+    again = visitor()
+    page = again.open(page_of(second))
+    page.locator("#act-dispose summary").click()
+    page.locator("#act-dispose input[name=concession]").fill("CN-FORM")
+    expect(page.locator("#used-of-it")).to_have_text("CN-FORM: all lots together use 60 of 100 ea, 40 left")
+    assert again.offences() == []
+    decide(page, second, valid_until="2099-12-31")
+    again.complaints = [one for one in again.complaints if "409" not in one]
+    words = f"concession CN-FORM permits 100 ea; 60 ea are used by {first} (60 ea); 40 ea are left, not 60"
+    expect(page.locator("#refused")).to_contain_text(words)
+    expect(page.locator("#used-of-it")).to_have_text("CN-FORM: all lots together use 60 of 100 ea, 40 left")
+    assert page.locator("#act-dispose input[name=valid_until]").input_value() == "2099-12-31"
+    decide(page, second, permitted="120", amends="MRB 12 of 2026-11-20")
+    expect(page.locator("#concession")).to_contain_text("all lots together use 120 of 120 ea, 0 left")
+    entry = service.http.get(f"/v1/lots/{quote(second, safe='')}/journal").json()["data"][-1]
+    assert entry["type"] == "lot.dispositioned.v1"
+    assert json.loads(entry["data"])["concession"]["amends"] == "MRB 12 of 2026-11-20"
+
+
+def test_concessions_of_other_plants_are_offered_to_nobody(service: Any, receipt: Make) -> None:
+    used, lot = rejected(service, receipt, "theirs"), rejected(service, receipt, "ours", plant="OURS")
+    form = {"decision": "use_as_is", "reason": "X", "concession": "CN-THEIRS", "valid_until": "2099-12-31", "token": "t-theirs"}
+    assert service.http.post(page_of(used) + "/dispose", data=form).status_code == 303
+    offer = '<option value="CN-THEIRS">all lots together use 60 ea</option>'
+    assert offer in service.http.get(page_of(lot)).text
+    with service.client(reader(service, "console-plant", '["release"]', '["OURS"]')) as http:
+        page = http.get(page_of(lot))
+        assert page.status_code == 200
+        assert 'id="act-dispose"' in page.text
+        assert "CN-THEIRS" not in page.text
+    with service.client(reader(service, "console-reading", '["read"]')) as http:
+        assert "CN-THEIRS" not in http.get(page_of(lot)).text
+
+
+def test_a_concession_that_is_filled_in_by_half_is_said_at_the_form(service: Any, receipt: Make) -> None:
+    lot = rejected(service, receipt, "half")
+    usual = {"decision": "use_as_is", "reason": "VOLUME", "concession": "CN-H\"ALF", "valid_until": "2099-12-31", "permitted": "60"}
+
+    def said(number: int, **other: str) -> str:
+        form = {name: value for name, value in (usual | other).items() if value}
+        answer = service.http.post(page_of(lot) + "/dispose", data=form | {"token": f"half-{number}", "permitted_unit": "ea"} | other)
+        assert answer.status_code == 422, answer.text
+        assert '<details id="act-dispose" open>' in answer.text
+        assert 'value="VOLUME"' in answer.text
+        return str(answer.text)
+
+    assert "The number of the concession is missing." in said(1, concession="")
+    assert "The last day of the concession is missing." in said(2, valid_until="")
+    assert "The unit of the quantity that the concession permits is missing." in said(3, permitted_unit=" ")
+    assert "The number of the concession is missing." in said(4, concession="", valid_until="", permitted="", amends="more")
+    assert "The last day of the concession: Invalid RFC3339 encoded date" in said(5, valid_until="soon")
+    assert "The quantity that the concession permits: Invalid decimal string" in said(6, permitted="many")
+    assert 'value="CN-H&#34;ALF"' in said(7, permitted="many")
+    assert "The number of the concession" in said(8, concession="a\0b")
+    assert service.http.get(f"/v1/lots/{quote(lot, safe='')}").json()["lot"]["state"] == "blocked"
+    # Without a concession, use as is is decided as before.
+    plain = {"decision": "use_as_is", "reason": "VOLUME", "permitted_unit": "ea", "token": "half-9"}
+    assert service.http.post(page_of(lot) + "/dispose", data=plain).status_code == 303
 
 
 def test_a_hold_shows_on_an_open_page_by_itself(service: Any, visitor: Any, receipt: Make, hold: Make) -> None:

@@ -115,6 +115,15 @@ document.addEventListener("submit", (event) => {
 });
 addEventListener("pageshow", () => document.querySelectorAll("form[data-sent]").forEach((form) => delete form.dataset.sent));
 
+// What is known of the concession that is typed stands beside it.
+document.addEventListener("input", (event) => {
+  const list = event.target.list;
+  const at = list && event.target.form.querySelector(`[data-says="${list.id}"]`);
+  if (!at) return;
+  const known = [...list.options].filter((one) => one.value === event.target.value.trim());
+  at.textContent = known.map((one) => `${one.value}: ${one.textContent}`).join("; ");
+});
+
 // -- keys --------------------------------------------------------------------------------------------------------
 
 const rooms = { l: "/console", b: "/console/backlog", t: "/console/tasks", d: "/console/deliveries", q: "/console/quality", r: "/console/rules", s: "/console/system", h: "/console/help" };
