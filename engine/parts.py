@@ -207,6 +207,10 @@ def _standing(lots: Sequence[Lot]) -> dict[str, Any]:
         "inspectors": tuple(dict.fromkeys(name for lot in lots for name in lot.inspectors)),
         "records": _records(lots),
         "facts": _facts(lots),
+        # Each part's own: what was found of one in process is in the whole, and rules look at it there.
+        "operation_inspections": tuple(
+            dict.fromkeys(one for lot in lots for one in operation_inspection.split_off(lot))
+        ),
     }
 
 

@@ -216,6 +216,24 @@ def test_a_result_is_corrected_with_a_reason_and_both_stay(mes: Any, store: Stor
     assert names(report(mes, "0020")) == ["DEVIATION-DECIDED"], "that somebody decides: a correction decides nothing"
 
 
+def test_what_was_found_of_a_part_in_process_is_in_the_whole(mes: Any, store: Store) -> None:
+    put_together = [("L", "74.900"), ("K", "74.000")]
+    for lot, value in put_together:
+        start(mes, lot=lot)
+        report(mes, "0010", lot=lot)
+        assert look(mes, line(1, value), line(2, value), surface(), lot=lot).status == 201
+        decide(mes, lot)
+        for operation in ("0020", "0030"):
+            report(mes, operation, lot=lot)
+        data = {"item": "RING-74", "revision": "A", "quantity": {"value": "100", "unit": "ea"}, "order": "MO-7"}
+        assert mes.send("lot.produced.v1", lot, data | {"confirmation": f"C-{lot}"}).status == 201
+    assert mes.send("lot.merged.v1", "W", {"parts": [{"lot": lot} for lot, _ in put_together]}).status == 201
+    good = [line(sample) for sample in range(1, 6)]
+    assert mes.send("inspection.recorded.v1", "W", {"inspection": "F", "measurements": good}).status == 201
+    assert names(mes.send("lot.released.v1", "W", {})) == ["NOTHING-REJECTED"]
+    assert Reading(store).lot("W").state == "inspected"
+
+
 @pytest.mark.parametrize(
     ("lines", "operation", "rule", "words"),
     [
