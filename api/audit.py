@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import msgspec
-from litestar import Request, Response, get, post
+from litestar import Request, Response, get, post, route
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
@@ -111,6 +111,11 @@ def _whole(engine: Front) -> list[HTTPRouteHandler]:
         rows = await asyncio.to_thread(checkpoints.page, before=before, limit=limit + 1)
         return json_answer(page_of(rows, limit, lambda one: one.number))
 
+    @route("/v1/checkpoints", http_method="OPTIONS", status_code=204)
+    async def all_options() -> Response[None]:
+        """What the list takes: Litestar's own answer knows only the first handler of an address."""
+        return Response(None, status_code=204, headers={"allow": "GET, OPTIONS, POST"})
+
     @get("/v1/checkpoints/{number:str}")
     async def one(number: str) -> Response[bytes]:
         """One of them."""
@@ -131,7 +136,7 @@ def _whole(engine: Front) -> list[HTTPRouteHandler]:
         shown = [SignedLine(one.position, one.lot, one.version, one.hash) for one in page.data]
         return json_answer(Page(shown, page.next))
 
-    return [make, some, one, lines]
+    return [all_options, make, some, one, lines]
 
 
 def _answer(status: int, body: Any, **headers: str) -> Response[bytes]:

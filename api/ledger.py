@@ -20,8 +20,9 @@ from api.queries import limit_of, number_of, number_position_of, one_of, positio
 from api.targets import target_routes
 from api.tasks import task_routes
 from api.views import DeliveryPage, Replay, Replayed
+from engine.delivery_lines import DeliveryState
 from engine.errors import EventInvalid
-from engine.ledger import DeliveryState, Ledger
+from engine.ledger import Ledger
 from engine.runtime import Front
 
 AnyRequest = Request[Any, Any, Any]

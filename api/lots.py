@@ -29,8 +29,8 @@ from engine.as_decided import as_decided
 from engine.as_of import lot_as_of
 from engine.clock import instant, parse_instant
 from engine.concession_lists import about
+from engine.delivery_lines import Acknowledged
 from engine.explaining import certificates, explain
-from engine.ledger import Acknowledged
 from engine.lifecycle import State, next_steps
 from engine.lot import Lot
 from engine.runtime import Front

@@ -40,12 +40,12 @@ from api.tasks import Remark
 from api.views import DeliveryPage, LotView, Page, Readiness, Replay, Replayed
 from engine.answer import Decision, Notice
 from engine.as_decided import AsDecided
+from engine.delivery_lines import DeliveryLine
 from engine.drift import Reading
 from engine.events import TYPES, AnyEvent
 from engine.explaining import Certificates, Explanation
 from engine.holds import HoldLine
 from engine.journal import Entry
-from engine.ledger import DeliveryLine
 from engine.rulesets import RuleSetLine, RuleSetView, Staged
 from engine.store.reading import EventLine, LotLine, ParkedLine, ResultLine
 from engine.subscriptions import Subscription

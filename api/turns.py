@@ -61,9 +61,11 @@ class Turns:
 
     def _next(self) -> None:
         """The network was looked at meanwhile: begin those whose turn it is."""
-        self._begun = self._begin(self._others, AT_ONCE)
         full = self._full()
+        # Half is for events, where some wait: whoever asks without end would keep them out for ever.
+        self._begun = self._begin(self._others, AT_ONCE // 2 if self._events and not full else AT_ONCE)
         self._begun += self._begin(self._events, REFUSED_AT_ONCE if full else AT_ONCE - self._begun)
+        self._begun += self._begin(self._others, AT_ONCE - self._begun)
         self._due = self._begun > 0 or bool(self._events)
         if not self._due:
             return
@@ -73,7 +75,7 @@ class Turns:
             self._loop.call_soon(self._next)
 
     def _begin(self, line: deque[Begin], most: int) -> int:
-        number = min(most, len(line))
+        number = max(0, min(most, len(line)))
         for _ in range(number):
             line.popleft()()
         return number

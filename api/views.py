@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from msgspec import Struct
 
 from engine.concession_lists import ConcessionLine
-from engine.ledger import DeliveryLine
+from engine.delivery_lines import DeliveryLine
 from engine.lifecycle import NextStep
 from engine.lot import Lot
 

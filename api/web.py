@@ -41,6 +41,20 @@ MAX_DISCARD_BYTES = 16 * 1024 * 1024
 EVENTS = b"/v1/events"
 
 
+class _Once:
+    """What is called once, however often it is called."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call: Callable[[], None] | None = call
+
+    def __call__(self) -> None:
+        call, self._call = self._call, None
+        if call is not None:
+            call()
+
+
 class PatientProtocol(HttpToolsProtocol):
     """uvicorn's protocol, with bounds on the head of a request, and an end for all that a connection has asked.
 
@@ -70,6 +84,8 @@ class PatientProtocol(HttpToolsProtocol):
         self._watch = self.loop.call_later(HEAD_SECONDS, self._look)
         #: Does what came last look like a hold?
         self._urgent = False
+        #: Begins what came last, unless that is begun.
+        self._waits: _Once | None = None
         if len(self.connections) > self.most:
             self._make_room()
 
@@ -118,17 +134,21 @@ class PatientProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         begin = functools.partial(super()._start_asgi_task, cycle, app)
+        self._waits = None
         if self._urgent:
             begin()
             return
+        self._waits = once = _Once(begin)
         turns = self._turns.get(self.server_state)
         if turns is None:
             turns = self._turns[self.server_state] = Turns(self.loop, self.full)
-        turns.take(begin, event=cycle.scope["raw_path"].startswith(EVENTS))
+        turns.take(once, event=cycle.scope["raw_path"].startswith(EVENTS))
 
     def data_received(self, data: bytes) -> None:
         self._urgent = looks_urgent(data)
         super().data_received(data)
+        if self._urgent and self._waits is not None:
+            self._waits()  # its head came before it, as many senders have it
         cycle = self.cycle
         if cycle is not self._begun:
             self._begun = cycle

@@ -25,11 +25,12 @@ from engine.certificate import certificate
 from engine.checkpoints import Checkpoint, PublicKey, Signer, contradiction, problem_of, read_public
 from engine.clock import Clock, instant
 from engine.consequences import decode_data
+from engine.delivery_lines import DeliveryLine
 from engine.holds import HoldLine, lines_of
 from engine.inclusion import Inclusion, contradictions, prove
 from engine.installation_checkpoints import InstallationCheckpoint
 from engine.journal import Entry, verify_lot
-from engine.ledger import DeliveryLine, Ledger
+from engine.ledger import Ledger
 from engine.lot import Lot
 from engine.rulesets import RuleSets
 from engine.store.opening import Store

@@ -59,6 +59,8 @@ _ENDS = {None: "in_house", "shipped": "shipped", "scrapped": "scrapped", "return
 def balance(lots: Iterable[Holding], consumed: Mapping[str, Decimal]) -> list[Balance]:
     """By item and unit. ``consumed``: lot -> what was used of it. A part without its parent counts as made."""
     known = {lot.lot: lot for lot in lots}
+    # A regrade of the revision alone: the same goods go on under the child.
+    stayed = {lot.parent for lot in known.values()} - _changed(known)
     sums: dict[tuple[str, str], dict[str, Decimal]] = {}
     for lot in known.values():
         mine = sums.setdefault((lot.item, lot.unit), {})
@@ -67,7 +69,7 @@ def balance(lots: Iterable[Holding], consumed: Mapping[str, Decimal]) -> list[Ba
         if parent is not None and lot.used is not None:
             _add(sums.setdefault((parent.item, parent.unit), {}), "repacked", lot.used)
         where = _ENDS.get(lot.closed)
-        if where is not None:
+        if where is not None and not (where == "regraded" and lot.lot in stayed):
             _add(mine, where, lot.left)
         _add(mine, "consumed", consumed.get(lot.lot, Decimal(0)))
     found = []
@@ -76,6 +78,12 @@ def balance(lots: Iterable[Holding], consumed: Mapping[str, Decimal]) -> list[Ba
         rest = line.made - sum((v for name, v in mine.items() if name != "made"), Decimal(0))
         found.append(replace(line, unaccounted=rest))
     return found
+
+
+def _changed(known: Mapping[str, Holding]) -> set[str | None]:
+    """Lots of which a part is another item, or counted in another unit."""
+    pairs = [(lot, known.get(lot.parent or "")) for lot in known.values()]
+    return {p.lot for lot, p in pairs if p is not None and (p.item, p.unit) != (lot.item, lot.unit)}
 
 
 def _made(lot: Holding, known: Mapping[str, Holding]) -> Decimal:

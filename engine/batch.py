@@ -108,7 +108,8 @@ class Batch:
     def decide(self, arrived: Sequence[str] = ()) -> Judging:
         """Answer what is known, decide the rest in order, then whatever waited for it.
 
-        Yields the cases that rules must judge, all that can be asked at once, and is sent their judgements.
+        Yields the cases that rules must judge, all that can be asked at once, and is sent their judgements; none of
+        them where it may go on only when the batch before has landed.
         ``arrived``: needs (``lot:…``, ``hold:…|…``) that were met elsewhere, whose parked events are to be taken up.
         """
         fresh = self._recognise() if self.submissions else []
@@ -117,6 +118,9 @@ class Batch:
         courses += self._take_up(list(arrived))
         while courses:
             arrived = yield from self._run(courses)
+            if arrived and not self._alone:
+                # What waited may be of lots that the batch before has locked: it has to land first.
+                yield []
             courses = self._take_up(arrived)
 
     def touched(self) -> set[str]:

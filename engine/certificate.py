@@ -6,9 +6,9 @@ from typing import Any
 
 from engine import events as ev
 from engine.consequences import decode_data
+from engine.delivery_lines import DeliveryLine
 from engine.holds import HoldLine
 from engine.journal import Entry
-from engine.ledger import DeliveryLine
 from engine.lot import Lot
 
 _STYLE = """

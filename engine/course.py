@@ -250,6 +250,10 @@ class Course(Producing):
         if lot is None or data.item is None or data.revision is None or data.child is None:
             self._refuse(decide.Refusal("gate-failed", "A regrade names the new item, its revision and the child lot."))
             return
+        if (data.item, data.revision) == (lot.item, lot.revision):
+            words = f"A regrade makes it another item or revision, and it is {lot.item} {lot.revision} already."
+            self._refuse(decide.Refusal("gate-failed", words))
+            return
         self.event_entry(after, judgement)
         self.split_off(data.child, lot.quantity, **parts.regraded(data.item, data.revision))
 

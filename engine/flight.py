@@ -74,29 +74,34 @@ class Flight:
         self._judge = judge
         self._batch = Batch(submissions, self._cursor, statements, routes, surroundings, alone=alone)
         self._way: Judging | None = None
+        #: Cases that are to be judged before it goes on; None: everything is decided.
+        self._asked: list[Case] | None = None
         self._pending: Any = None
 
     def take_off(self, arrived: Sequence[str] = ()) -> None:
-        """Read what the batch needs, run until rules must judge, and have the judge begin."""
+        """Read what the batch needs, run until rules must judge, or it has to be alone, and have the judge begin."""
         self.phases.began = time.perf_counter_ns()
         if self._statements.dialect == "postgresql":
             self._cursor.execute("BEGIN")
         self._way = self._batch.decide(arrived)
-        cases = next(self._way, None)
-        if cases is not None:
-            self._pending = self._judge.begin(cases)
+        self._ask(next(self._way, None))
         self.phases.asked = time.perf_counter_ns()
 
     def decide(self) -> None:
         """Take the judgements, and ask for more, until everything is decided."""
-        while self._pending is not None and self._way is not None:
+        while self._asked is not None and self._way is not None:
             pending, self._pending = self._pending, None
-            judgements = self._judge.finish(pending)
+            judgements = [] if pending is None else self._judge.finish(pending)
             try:
-                self._pending = self._judge.begin(self._way.send(judgements))
+                self._ask(self._way.send(judgements))
             except StopIteration:
                 break
         self.phases.judged = time.perf_counter_ns()
+
+    def _ask(self, cases: list[Case] | None) -> None:
+        self._asked = cases
+        if cases:
+            self._pending = self._judge.begin(cases)
 
     def land(self, due: float) -> tuple[float, bool]:
         """Write and commit; gives the seconds it took, and whether targets have something to be told."""

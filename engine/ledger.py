@@ -11,7 +11,6 @@ was taken over writes nothing any more. Works with any number of workers on any 
 the same however much was ever delivered: only what is owed is in the indexes that are used.
 """
 
-import enum
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -19,15 +18,12 @@ from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, or_, select, update
 
 from engine.clock import Clock, instant
 from engine.compensation import Refused, want
+from engine.delivery_lines import DEAD, OPEN, DeliveryLines, filters, status_of
 from engine.effects import StockStatus
-from engine.errors import NotFound
-from engine.routing import is_unrouted
-from engine.store.archive import totals
-from engine.store.archived import Archived
 from engine.store.opening import Store
 from engine.store.schema.delivery import deliveries, targets
 from engine.store.schema.lots import journal
@@ -39,17 +35,6 @@ _decode = msgspec.json.Decoder(StockStatus).decode
 
 #: Nothing waits longer than this, and no lease lasts as long: a later time was written by a clock that went wrong.
 LONGEST_WAIT_SECONDS = 900.0
-
-
-class DeliveryState(enum.Enum):
-    """Where a delivery stands."""
-
-    PENDING = "pending"
-    SENDING = "sending"
-    DELIVERED = "delivered"
-    SUPERSEDED = "superseded"
-    DEAD = "dead"
-    COMPENSATED = "compensated"
 
 
 class Delivery(Struct, frozen=True):
@@ -86,37 +71,6 @@ def _ascii(lot: str) -> str:
     return encoded if len(encoded) <= 128 else hashlib.sha256(lot.encode()).hexdigest()
 
 
-#: What a delivery to a subscription has for a status.
-NO_STATUS = StockStatus("", 0, "", "", "", "none", False, "0", "", None, None, [], [])
-
-
-class DeliveryLine(Struct, frozen=True):
-    """A delivery as people see it."""
-
-    id: int
-    lot: str
-    version: int
-    target: str
-    state: str
-    attempts: int
-    due_at: float
-    created_at: str
-    delivered_at: str | None
-    last_error: str | None
-    status: msgspec.Raw
-    exchange: str | None
-
-
-class Acknowledged(Struct, frozen=True):
-    """What one target was sent of a lot, and what it agreed to."""
-
-    target: str
-    sent_version: int | None
-    sent_state: str | None
-    acknowledged_version: int | None
-    acknowledged_state: str | None
-
-
 #: The trace of the entry that made the delivery.
 _TRACE = (
     select(journal.c.traceparent)
@@ -127,13 +81,6 @@ _TRACE = (
 _CLAIMED = (
     *(deliveries.c[name] for name in ("id", "lot", "version", "payload", "attempts", "fence", "created_at")), _TRACE
 )  # fmt: skip
-#: Written out, not as parameters: SQLite takes a partial index only where the text of its condition is the same.
-_OPEN = deliveries.c.state.in_([literal_column("'pending'"), literal_column("'sending'")])
-_UNSETTLED = deliveries.c.state != literal_column("'delivered'")
-_DEAD = and_(deliveries.c.state == literal_column("'dead'"), _UNSETTLED)
-_OWED = and_(deliveries.c.state.in_([literal_column(f"'{s}'") for s in ("pending", "sending", "dead")]), _UNSETTLED)
-#: Not the column itself: SQLite would go through every delivery in its order to find the first few.
-_IN_ORDER = deliveries.c.id + 0
 _NOT_PAUSED = (
     ~select(targets.c.name).where(targets.c.name == deliveries.c.target, targets.c.paused_at.is_not(None)).exists()
 )
@@ -165,24 +112,16 @@ def _leases(claimed: Iterable[Delivery]) -> list[dict[str, int]]:
     return [{"held_id": d.id, "held_fence": d.fence} for d in claimed]
 
 
-_LINE = (
-    deliveries.c.id, deliveries.c.lot, deliveries.c.version, deliveries.c.target, deliveries.c.state,
-    deliveries.c.attempts, deliveries.c.due_at, deliveries.c.created_at, deliveries.c.delivered_at,
-    deliveries.c.last_error, deliveries.c.payload, deliveries.c.exchange,
-)  # fmt: skip
-
-
-class Ledger:
+class Ledger(DeliveryLines):
     """The ledger of one store. Every method is one short transaction."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
-        self._store = store
+        super().__init__(store)
         self._clock = self.now = clock
         #: Which targets are paused or resting.
         self.targets = Targets(store, clock)
         self.tasks = Tasks(store, clock)
         self.subscriptions = Subscriptions(store, clock)
-        self._archived = Archived(store)
 
     # -- for workers -------------------------------------------------------------------------------------------
 
@@ -217,7 +156,7 @@ class Ledger:
                 self._supersede(connection, target, {row.lot: row.version for row in rows})
         return [
             Delivery(
-                r.id, r.lot, r.version, target, _status(r), r.attempts + 1, r.fence + 1, r.created_at, r.traceparent
+                r.id, r.lot, r.version, target, status_of(r), r.attempts + 1, r.fence + 1, r.created_at, r.traceparent
             )
             for r in rows
         ]
@@ -231,7 +170,7 @@ class Ledger:
         same = and_(other.c.lot == mine.c.lot, other.c.target == target, other.c.id != mine.c.id)
         query = (
             select(*_CLAIMED)
-            .where(mine.c.target == target, _OPEN, window, _free(mine, now), _NOT_PAUSED)
+            .where(mine.c.target == target, OPEN, window, _free(mine, now), _NOT_PAUSED)
             .where(~select(other.c.id).where(same, or_(in_flight, newer)).exists())
             .order_by(mine.c.due_at, mine.c.id)
             .limit(limit)
@@ -357,7 +296,7 @@ class Ledger:
     def _is_due(self, target: str, now: float) -> bool:
         with self._store.reads.connect() as connection:
             for window in _windows(now):
-                mine = (deliveries.c.target == target, _OPEN, window, _free(deliveries, now), _NOT_PAUSED)
+                mine = (deliveries.c.target == target, OPEN, window, _free(deliveries, now), _NOT_PAUSED)
                 if connection.execute(select(deliveries.c.id).where(*mine).limit(1)).first() is not None:
                     return True
         return False
@@ -368,93 +307,17 @@ class Ledger:
         with self._store.reads.connect() as connection:
             while True:
                 after = found[-1] if found else ""
-                query = select(func.min(deliveries.c.target)).where(_OPEN, deliveries.c.target > after)
+                query = select(func.min(deliveries.c.target)).where(OPEN, deliveries.c.target > after)
                 name = connection.execute(query).scalar()
                 if name is None:
                     return found
                 found.append(str(name))
-
-    def dead_targets(self) -> list[str]:
-        """Targets that have dead letters."""
-        with self._store.reads.connect() as connection:
-            return [str(t) for t in connection.execute(select(deliveries.c.target).where(_DEAD).distinct()).scalars()]
-
-    def counts(self) -> dict[str, dict[str, int]]:
-        """Deliveries by target and state, of those that are owed: pending, sending, dead. Settled ones are history."""
-        found: dict[str, dict[str, int]] = {}
-        by = (deliveries.c.state, deliveries.c.target)
-        with self._store.reads.connect() as connection:
-            for state, target, number in connection.execute(select(*by, func.count()).where(_OWED).group_by(*by)):
-                found.setdefault(str(target), {})[str(state)] = int(number)
-        return found
-
-    def oldest_open(self) -> dict[str, str]:
-        """Instant of the oldest commit that each target has not agreed to yet."""
-        query = (
-            select(deliveries.c.target, func.min(deliveries.c.created_at)).where(_OPEN).group_by(deliveries.c.target)
-        )
-        with self._store.reads.connect() as connection:
-            return {str(target): str(oldest) for target, oldest in connection.execute(query)}
 
     def escalate_once(self, kind: str, subject: str, detail: str, target: str | None = None) -> bool:
         """Open a task, unless one of this kind about the same is not closed yet."""
         return self.tasks.open_once(kind, subject, detail, target)
 
     # -- for people --------------------------------------------------------------------------------------------
-
-    def lines(
-        self,
-        *,
-        state: str | None = None,
-        target: str | None = None,
-        lot: str | None = None,
-        after: int = 0,
-        limit: int = 100,
-    ) -> list[DeliveryLine]:
-        """Deliveries in order of their id, from ``after`` on.
-
-        With ``lot``, those that were archived too; without, they are left out (:meth:`archived` counts their lots).
-        Raises ArchiveUnavailable.
-        """
-        wanted = _filters(state, target, lot)
-        query = select(*_LINE).where(deliveries.c.id > after, *wanted).limit(limit)
-        unsettled = state not in (None, DeliveryState.DELIVERED.value)
-        if lot is not None or unsettled:
-            wanted += [_UNSETTLED] if unsettled else []
-            # Looked for by index first, whole rows read afterwards.
-            ids = select(deliveries.c.id).where(after < _IN_ORDER, *wanted).order_by(_IN_ORDER).limit(limit)
-            query = select(*_LINE).where(deliveries.c.id.in_(ids))
-        with self._store.moments.connect() as connection:
-            rows = [_line(row) for row in connection.execute(query.order_by(deliveries.c.id)).all()]
-            old = [] if lot is None else self._archived.deliveries(connection, lot, after)
-        rows += [_line(told) for told in old if state in (None, told.state) and target in (None, told.target)]
-        return sorted(rows, key=lambda line: line.id)[:limit]
-
-    def archived(self) -> int:
-        """Lots of which deliveries that are over may be in the archive."""
-        with self._store.reads.connect() as connection:
-            return totals(connection)[2]
-
-    def newest(self, lot: str, limit: int) -> tuple[list[DeliveryLine], int]:
-        """The newest deliveries of a lot, the newest first, and how many there are. Raises ArchiveUnavailable."""
-        ids = select(deliveries.c.id).where(deliveries.c.lot == lot).order_by(_IN_ORDER.desc()).limit(limit)
-        query = select(*_LINE).where(deliveries.c.id.in_(ids)).order_by(deliveries.c.id.desc())
-        count = select(func.count()).select_from(deliveries).where(deliveries.c.lot == lot)
-        with self._store.moments.connect() as connection:
-            rows = [_line(row) for row in connection.execute(query)]
-            here = int(connection.execute(count).scalar_one())
-            old = self._archived.deliveries(connection, lot)
-        rows += [_line(told) for told in old]
-        return sorted(rows, key=lambda line: -line.id)[:limit], here + len(old)
-
-    def get(self, identity: int) -> DeliveryLine:
-        """One delivery; raises NotFound."""
-        with self._store.reads.connect() as connection:
-            row = connection.execute(select(*_LINE).where(deliveries.c.id == identity)).first()
-        if row is None:
-            more = " Of a lot that was archived, they are listed with the lot." if self.archived() else ""
-            raise NotFound(f"There is no delivery {identity}.{more}")
-        return _line(row)
 
     def replay(
         self,
@@ -465,7 +328,7 @@ class Ledger:
         dry_run: bool = False,
     ) -> int:
         """Make dead deliveries due again, by id or by filter; gives how many. ``dry_run`` only counts."""
-        chosen = [_DEAD, *_filters(None, target, lot)]
+        chosen = [DEAD, *filters(None, target, lot)]
         if identity is not None:
             self.get(identity)
             chosen.append(deliveries.c.id == identity)
@@ -478,43 +341,3 @@ class Ledger:
                 update(deliveries).where(*chosen).values(state="pending", due_at=now, attempts=0)
             ).rowcount
 
-    def acknowledged(self, lot: str) -> list[Acknowledged]:
-        """Per target, the newest status sent and the newest it agreed to: both stay when a lot is archived."""
-        table = deliveries.c
-        newest = select(table.target, table.state, func.max(table.version).label("version")).where(table.lot == lot)
-        newest = newest.group_by(table.target, table.state)
-        with self._store.reads.connect() as connection:
-            rows = [row for row in connection.execute(newest) if not is_subscription(row.target)]
-            # What nobody took and somebody takes now is past.
-            rows = [row for row in rows if not is_unrouted(row.target) or row.state != "superseded"]
-            whole = select(table.target, table.version, table.payload).where(table.lot == lot)
-            whole = whole.where(table.version.in_({row.version for row in rows}))
-            told = {(row.target, row.version): _status(row).state for row in connection.execute(whole)}
-        found = []
-        for target in sorted({row.target for row in rows}):
-            sent = max(row.version for row in rows if row.target == target)
-            taken = [row.version for row in rows if (row.target, row.state) == (target, "delivered")]
-            agreed = max(taken, default=None)
-            state = None if agreed is None else told[target, agreed]
-            found.append(Acknowledged(target, sent, told[target, sent], agreed, state))
-        return found
-
-
-def _status(row: Any) -> StockStatus:
-    """What a delivery tells; a subscription is told journal entries, so its deliveries have no status."""
-    return NO_STATUS if row.payload == "{}" else _decode(row.payload)
-
-
-def _filters(state: str | None, target: str | None, lot: str | None) -> list[ColumnElement[bool]]:
-    wanted: list[ColumnElement[bool]] = []
-    for column, value in ((deliveries.c.state, state), (deliveries.c.target, target), (deliveries.c.lot, lot)):
-        if value is not None:
-            wanted.append(column == value)
-    return wanted
-
-
-def _line(row: Any) -> DeliveryLine:
-    return DeliveryLine(
-        row.id, row.lot, row.version, row.target, row.state, row.attempts, row.due_at, row.created_at,
-        row.delivered_at, row.last_error, msgspec.Raw(row.payload.encode()), row.exchange,
-    )  # fmt: skip

@@ -190,11 +190,15 @@ class Pipeline:
             last, began, self._committing = last or ended, time.monotonic(), 0.0
             self._change_over()
             taken = self._take_off(batch, flying) if batch else None
-            landed = flying is None or self._land(flying)
-            decided = self._decide(taken) if taken is not None else None
-            if flying is not None and not landed:
+            if flying is not None and not self._land(flying):
+                # Deciding alone needs a connection, and lots, that nobody else of this thread has in use.
+                if taken is not None:
+                    self._call_back(taken.flight)
                 self._settle(flying.waiting)
-            flying = decided
+                if taken is not None:
+                    self._settle(taken.waiting)
+                taken = None
+            flying = self._decide(taken) if taken is not None else None
             if flying is not None and any(is_urgent(w.submission.event) for w in flying.waiting):
                 # A hold does not wait until the next batch is under way.
                 self._hurried_until = time.monotonic() + HURRIED_SECONDS
@@ -296,6 +300,10 @@ class Pipeline:
     def _failed(self, flight: Flight, error: Exception) -> None:
         if not self._store.is_driver_error(error) and not self._store.is_conflict(error):
             log.error("a batch could not be decided; it is tried again", exc_info=error)
+        self._call_back(flight)
+
+    def _call_back(self, flight: Flight) -> None:
+        """As if it had never begun: its connection has no transaction open."""
         flight.abandon()
         self._roll_back(flight.connection)
 

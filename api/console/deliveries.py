@@ -19,8 +19,8 @@ from api.ledger import left_out
 from api.pages import page_of
 from api.queries import number_of, number_position_of, one_of, read_query
 from api.targets import known_target, target_lines
+from engine.delivery_lines import DeliveryState
 from engine.drift import Drift
-from engine.ledger import DeliveryState
 from engine.runtime import Front
 
 _STATES = tuple(state.value for state in DeliveryState)

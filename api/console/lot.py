@@ -25,12 +25,12 @@ from api.queries import MAX_VERSION, number_of, one_of, read_query
 from api.slowly import slowly
 from engine.clock import instant
 from engine.concession_lists import ConcessionLine, about, offered
+from engine.delivery_lines import DeliveryLine
 from engine.errors import ArchiveUnavailable
 from engine.events import LiftRole
 from engine.explaining import certificates
 from engine.hold_reasons import declared
 from engine.journal import Entry
-from engine.ledger import DeliveryLine
 from engine.lot import Lot
 from engine.operation_gate import operations_of
 from engine.records import STEPS as RECORD_STEPS

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select, tuple_
 from engine.errors import ArchiveUnavailable
 from engine.journal import Entry
 from engine.segments import Placed, Spot, Stretch, Told, read_order, read_part
-from engine.store.archive import Where, where
+from engine.store.archive import Where, where, where_in
 from engine.store.opening import Store
 from engine.store.schema.archive import archive_segments
 
@@ -92,14 +92,17 @@ class Archived:
     ) -> list[Placed]:
         """Up to ``limit`` archived entries behind ``place``, in the order of their commits or of their positions.
 
-        A segment may hold entries that the journal has too: whoever puts both together takes each place once.
+        A segment may hold entries of lots that went on, or were brought back: those are in the journal.
         """
         by_position = by_position or self._by_position
         found: dict[Place, tuple[str, Spot]] = {}
         for name, first in self._segments(connection, place, by_position):
             if len(found) >= limit and first > max(found):
                 break
-            spots = [(spot[1:2] if by_position else spot[:2], spot) for spot in read_order(self._folder, name)]
+            # What the index does not have is in the journal, or was taken away from both.
+            known = {(one.part, one.line) for one in where_in(connection, name)}
+            order = [spot for spot in read_order(self._folder, name) if spot[2:4] in known]
+            spots = [(spot[1:2] if by_position else spot[:2], spot) for spot in order]
             if by_position:
                 spots.sort()
             key = place[1:] if by_position else place

@@ -12,6 +12,7 @@ from engine.journal import Entry
 from engine.lot import Lot, decode_lot
 from engine.store.archived import Archived, Unread
 from engine.store.opening import Store
+from engine.store.schema.archive import archived_lots
 from engine.store.schema.delivery import escalations
 from engine.store.schema.lots import events, holds, journal, lots, operation_results, parked, results
 
@@ -235,11 +236,15 @@ class Reading:
         while True:
             begun = select(journal.c.lot.label("id")).distinct().where(journal.c.lot > after).order_by(journal.c.lot)
             born = select(lots.c.id).where(lots.c.id > after).order_by(lots.c.id)
+            # Of a lot that is archived whole nothing else is left where somebody took its row away.
+            gone = select(archived_lots.c.lot.label("id")).distinct().where(archived_lots.c.lot > after)
+            gone = gone.order_by(archived_lots.c.lot)
             if lot_id is not None:
                 begun, born = begun.where(journal.c.lot == lot_id), born.where(lots.c.id == lot_id)
-            both = union(*(select(q.limit(_LOTS).subquery()) for q in (begun, born))).subquery()
+                gone = gone.where(archived_lots.c.lot == lot_id)
+            every = union(*(select(q.limit(_LOTS).subquery()) for q in (begun, born, gone))).subquery()
             with self._store.moments.connect() as connection:
-                ids = list(connection.execute(select(both.c.id).order_by(both.c.id).limit(_LOTS)).scalars())
+                ids = list(connection.execute(select(every.c.id).order_by(every.c.id).limit(_LOTS)).scalars())
                 found = self._journals_of(connection, ids)
             if not found:
                 return

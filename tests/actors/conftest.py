@@ -23,8 +23,9 @@ from sqlalchemy import text
 
 from actors.deliver import Deliverer
 from engine.clock import instant, system_clock
+from engine.delivery_lines import DeliveryLine
 from engine.effects import StockStatus, encode_status
-from engine.ledger import DeliveryLine, Ledger
+from engine.ledger import Ledger
 from engine.settings import SHIPPED_CONNECTORS, Settings, load_settings
 from engine.store.migrate import migrate
 from engine.store.opening import Store, open_store

@@ -291,7 +291,8 @@ def test_a_key_limited_to_a_plant_sees_no_lot_of_another(service: Any, keys: dic
     received(service, "see north", "NORTH")
     received(service, "see/south", "SOUTH")
     with service.client(keys["north"]) as caller:
-        for record in ("", "/journal", "/results", "/holds", "/deliveries", "/explain", "/operations", "/operations/1/gate"):
+        for record in ("", "/journal", "/results", "/holds", "/deliveries", "/explain", "/operations", "/operations/1/gate",
+                       "/operations/1/results"):  # fmt: skip
             assert caller.get(f"/v1/lots/see%20north{record}").status_code == 200
             assert caller.get(f"/v1/lots/see%2Fsouth{record}").status_code == 403
         assert caller.get("/v1/lots/nobody").status_code == 404
@@ -308,7 +309,7 @@ def test_what_is_not_known_to_stay_inside_a_plant_is_closed_to_its_keys(service:
     inside = {"/v1/events", "/v1/events/batch", "/v1/lots/1", *(f"/v1/lots/1/{command}" for command in COMMANDS)}
     records = ("journal", "results", "holds", "certificates", "deliveries", "explain", "operations")
     inside |= {f"/v1/lots/1/{record}" for record in records}
-    inside.add("/v1/lots/1/operations/1/gate")
+    inside |= {"/v1/lots/1/operations/1/gate", "/v1/lots/1/operations/1/results"}
     inside |= {path for _, path, _ in CALLS if path.startswith("/schema/")}
     with service.client(keys["north"]) as caller:
         for method, path, roles in CALLS:

@@ -65,6 +65,27 @@ def test_each_is_begun_once_in_order_and_few_before_the_network_is_looked_at(
     assert max(per_turn) <= 2 * AT_ONCE
 
 
+def test_whoever_asks_without_end_keeps_no_event_out() -> None:
+    began: list[int] = []
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        line = Turns(loop, lambda: False)
+
+        def ask() -> None:
+            loop.call_soon(lambda: line.take(ask, event=False))
+
+        for _ in range(10 * AT_ONCE):
+            line.take(ask, event=False)
+        for number in range(10):
+            line.take(lambda number=number: began.append(number), event=True)  # type: ignore[misc]
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    asyncio.run(run())
+    assert began == list(range(10))
+
+
 def test_holds_are_known_by_their_looks_on_both_ways_in() -> None:
     assert looks_urgent(b'POST /v1/lots/L%2F1/hold HTTP/1.1\r\n\r\n{"hold": "H"}')
     assert looks_urgent(b'POST /v1/events HTTP/1.1\r\n\r\n{"type": "hold.applied.v1"}')
@@ -155,3 +176,19 @@ def test_in_a_flood_a_hold_and_a_question_pass_and_every_event_is_answered(
     gate.full = False
     assert 201 in {status_of(sender) for sender in senders[SENDERS // 3 :]}, "who still waited gets in"
     assert gate.answered.count("receipt") == len(senders)
+
+
+def test_a_hold_whose_body_comes_behind_its_head_passes_too(gate: Gate, crowd: list[socket.socket]) -> None:
+    *senders, holder = crowd
+    for sender in senders:
+        sender.sendall(posted("/v1/events", "receipt"))
+    while not gate.answered:
+        time.sleep(0.001)
+    request = posted("/v1/events", "hold.applied.v1")
+    holder.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    holder.sendall(request[: request.index(b"hold")])
+    time.sleep(0.05)
+    holder.sendall(request[request.index(b"hold") :])
+    assert status_of(holder) == 201
+    assert gate.answered.index("hold.applied.v1") < SENDERS / 2, "it did not wait for the whole crowd"
+    assert gate.answered.count("hold.applied.v1") == 1

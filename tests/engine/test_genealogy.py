@@ -176,7 +176,7 @@ def test_a_trace_that_is_cut_short_has_every_link_between_what_it_shows(
     # Several at the first step, so that some of a level is not read.
     wide = [(0, child) for child in range(1, 7)] + [(parent, 30) for parent in range(24, 30)]
     links = [(f"lot:{parent}", f"lot:{child}") for parent, child in (*pairs, *wide)]
-    store = Store(create_engine("sqlite://", poolclass=StaticPool), None)
+    store = Store(create_engine("sqlite://", poolclass=StaticPool), None, Path())
     with store.engine.begin() as connection:
         schema.links.create(connection)
         schema.lots.create(connection)

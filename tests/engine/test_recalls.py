@@ -255,6 +255,28 @@ def test_a_regraded_lot_is_made_of_another_item_and_what_is_missing_is_said() ->
     assert (y.item, y.made, y.in_house, y.unaccounted) == ("Y", 10, Decimal("9.5"), Decimal("0.5"))
 
 
+def test_a_lot_of_which_only_the_revision_was_regraded_is_counted_once() -> None:
+    lots = [
+        Holding("A", "X", "ea", Decimal(100), Decimal(90), "regraded", None),
+        Holding("A1", "X", "ea", Decimal(10), Decimal(10), "scrapped", "A"),
+        Holding("A2", "X", "ea", Decimal(90), Decimal(90), None, "A"),
+    ]
+    (line,) = balance(lots, {})
+    assert (line.made, line.regraded, line.scrapped, line.in_house, line.unaccounted) == (100, 0, 10, 90, 0)
+
+
+def test_a_lot_cannot_be_regraded_to_what_it_is(plant: Any, store: Store, clock: Any) -> None:
+    plant.receive("L")
+    plant.hold("L", "H")
+    said = {"decision": "regrade", "reason": {"code": "mrb"}, "item": "RING-74", "revision": "A", "child": "L.G"}
+    answer = plant.send("lot.dispositioned.v1", "L", said)
+    assert (answer.outcome, b"RING-74 A already" in answer.body) == ("refused", True)
+    assert Reading(store).lot("L").closed is None
+    assert plant.send("lot.dispositioned.v1", "L", said | {"revision": "B"}).outcome == "applied"
+    (line,) = Recalls(store, clock).preview(Selection(lots=["L"])).balance
+    assert (line.made, line.in_house, line.unaccounted) == (100, 100, 0)
+
+
 @pytest.mark.usefixtures("family")
 def test_what_is_made_of_recalled_lots_later_is_held_too(plant: Any, store: Store, clock: Any) -> None:
     Recalls(store, clock).open(Selection(lots=["RAW-1"]), BAD, "pat", "R-1")

@@ -23,8 +23,9 @@ import redis
 import yaml
 
 from api.cli.up import redis_command, redis_program
+from engine.delivery_lines import DeliveryLine
 from engine.effects import StockStatus, stock_status
-from engine.ledger import DeliveryLine, Ledger
+from engine.ledger import Ledger
 from engine.settings import SHIPPED_CONNECTORS
 from engine.store.opening import Store, open_store
 from engine.store.reading import Reading
