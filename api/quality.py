@@ -28,7 +28,7 @@ def quality_routes(engine: Front, patience: Patience) -> list[HTTPRouteHandler]:
     @get("/v1/quality/scorecards")
     async def list_scorecards(request: Request[Any, Any, Any]) -> Response[bytes]:
         """How items from suppliers have done."""
-        query = read_query(request.scope, ("item", "supplier", "cursor", "limit"))
+        query = read_query(request.scope, ("item", "supplier", "cursor", "limit"), empty=("supplier",))
         names, limit = (query.get("item"), query.get("supplier")), paged_of(query)
         if limit is None:
             return json_answer(Page(await asyncio.to_thread(scorecards.lines, *names), None))
@@ -39,7 +39,8 @@ def quality_routes(engine: Front, patience: Patience) -> list[HTTPRouteHandler]:
     @get("/v1/quality/charts")
     async def list_charts(request: Request[Any, Any, Any]) -> Response[bytes]:
         """Control charts of an item."""
-        query = read_query(request.scope, ("item", "supplier", "characteristic", "cursor", "limit"))
+        known = ("item", "supplier", "characteristic", "cursor", "limit")
+        query = read_query(request.scope, known, empty=("supplier",))
         if "item" not in query:
             raise Refused("parameter-invalid", "Say of which item: ?item=.", "item")
         names, limit = (query["item"], query.get("supplier"), query.get("characteristic")), paged_of(query)

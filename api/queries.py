@@ -24,10 +24,13 @@ MAX_NUMBER = 10**18 - 1
 MAX_VERSION = 2**31 - 1
 
 
-def read_query(scope: HTTPScope, allowed: Collection[str], *, blank: bool = False) -> dict[str, str]:
+def read_query(
+    scope: HTTPScope, allowed: Collection[str], *, blank: bool = False, empty: Collection[str] = ()
+) -> dict[str, str]:
     """The parameters; raises Refused for any that is not ``allowed``, repeated, empty or not UTF-8.
 
-    ``blank``: empty ones are left out instead, for browsers send every field of a form.
+    ``blank``: empty ones are left out instead, for browsers send every field of a form; ``empty``: of these nothing is
+    a value, too.
     """
     try:
         pairs = parse_qsl(scope["query_string"].decode("ascii"), keep_blank_values=True, errors="strict")
@@ -42,7 +45,7 @@ def read_query(scope: HTTPScope, allowed: Collection[str], *, blank: bool = Fals
             raise Refused("parameter-invalid", f"The parameter {name} was given twice.", name)
         if blank and not value.strip():
             continue
-        if not value or "\0" in value:
+        if (not value and name not in empty) or "\0" in value:
             raise Refused("parameter-invalid", f"The parameter {name} has no usable value.", name)
         found[name] = value
     return found

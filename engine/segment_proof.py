@@ -4,13 +4,14 @@ What may not enter: databases.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from msgspec import Struct
 
-from engine.checkpoints import read_public, unsealed
+from engine.checkpoints import unsealed
 from engine.journal import verify_lot
 from engine.segments import FORMAT, ORDER, SUFFIX, SegmentFile, Spot, Stretch, open_file, part_name
 from rules.rulebook import digest_of
@@ -30,10 +31,10 @@ class SegmentReport(Struct, frozen=True):
     notes: list[str]
 
 
-def verify_segment(path: Path, key: bytes | None = None) -> SegmentReport:
-    """Everything that can be held against each other in a file. ``key``: public key (PEM) that has to have sealed it.
+def verify_segment(path: Path, keys: Mapping[str, Ed25519PublicKey] | None = None) -> SegmentReport:
+    """Everything that can be held against each other in a file. ``keys``: one of them has to have sealed it, by id.
 
-    Raises SegmentInvalid for what is no segment, OSError for what cannot be opened, ValueError for a key that is none.
+    Raises SegmentInvalid for what is no segment, OSError for what cannot be opened.
     """
     file = open_file(path)
     problems: list[str] = []
@@ -42,7 +43,7 @@ def verify_segment(path: Path, key: bytes | None = None) -> SegmentReport:
         words = f"it is not called {file.name}{SUFFIX}, as its manifest has it"
         # Somebody who was given a copy may have named it as he likes; one of a digest's form says what it should be.
         (problems if len(path.stem) == 64 else notes).append(words)
-    problems += [*_sums(file), *_sealed(file, key)]
+    problems += [*_sums(file), *_sealed(file, keys)]
     stretches: dict[tuple[int, int], Stretch] = {}
     try:
         stretches = dict(_stretches(file))
@@ -50,6 +51,8 @@ def verify_segment(path: Path, key: bytes | None = None) -> SegmentReport:
         problems.append(str(error))
     else:
         problems += [*_chains(stretches), *_numbers(file, stretches), *_rule_sets(file, stretches)]
+    if not keys:
+        notes.append("no public key was given: whoever sealed it was not looked at")
     later = sum(1 for stretch in stretches.values() if stretch.begins is not None)
     if later:
         notes.append(f"{later} lots begin before it: their earlier entries are in other segments")
@@ -68,14 +71,16 @@ def _sums(file: SegmentFile) -> Iterator[str]:
         yield f"{name} is not in the manifest"
 
 
-def _sealed(file: SegmentFile, key: bytes | None) -> Iterator[str]:
-    public = None if key is None else read_public(key)
+def _sealed(file: SegmentFile, keys: Mapping[str, Ed25519PublicKey] | None) -> Iterator[str]:
     if file.seal is None:
         yield "there is no seal: nobody signed it"
         return
     if (file.seal.format, file.seal.digest) != (FORMAT, file.name):
         yield "the seal is of another manifest"
-    wrong = None if public is None else unsealed(file.seal, public)
+    if not keys:
+        return
+    public = keys.get(file.seal.key_id)
+    wrong = f"it was not signed by {', '.join(keys)}" if public is None else unsealed(file.seal, public)
     if wrong is not None:
         yield wrong
 

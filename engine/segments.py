@@ -41,6 +41,8 @@ DRAFT, DRAFT_SECONDS = ".draft", 86_400.0
 PART_BYTES = 128 * 1024
 #: A part that unpacks to more is none of ours: a lot with a hundred thousand entries stays below it.
 MOST_BYTES = 512 * 1024 * 1024
+#: Unpacked, a file is at most so many bytes and so many times its own size: JSON packs twenty to one, and not better.
+MOST_UNPACKED_BYTES, MOST_RATIO = 16 * 1024 * 1024, 100
 #: Parts that a process keeps unpacked.
 KEPT_PARTS = 64
 #: Zip entries carry this date, so that the same entries make the same bytes.
@@ -346,6 +348,8 @@ def open_file(path: Path) -> SegmentFile:
                 raise SegmentInvalid("it holds two files of one name")
             if any(m.file_size > MOST_BYTES or m.flag_bits & 1 for m in members):
                 raise SegmentInvalid("it holds what no segment holds")
+            if sum(m.file_size for m in members) > MOST_UNPACKED_BYTES + MOST_RATIO * path.stat().st_size:
+                raise SegmentInvalid("it unpacks to more than any segment does")
             files = {m.filename: archive.read(m) for m in members}
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
         raise SegmentInvalid(f"it is no zip file, or a damaged one: {error}") from None

@@ -13,10 +13,16 @@ from zoneinfo import ZoneInfo
 from api.cli.main import DONE, FOUND, WRONG, Failure, count, counted, print_json
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
     from engine.archive import Archiver
     from engine.segment_proof import SegmentReport
     from engine.settings import Settings
     from engine.store.opening import Store
+
+    Keys = Mapping[str, Ed25519PublicKey]
 
 #: What `run` looks back, unless somebody says otherwise: a year.
 USUAL_DAYS = 365
@@ -37,7 +43,7 @@ def add_words(archive: argparse.ArgumentParser) -> None:
 def archive(options: argparse.Namespace, settings: "Settings") -> int:
     """Archive lots, list segments, verify them, bring lots back; 1 when something does not hold."""
     if options.action == "verify" and options.segment:
-        return _verify_files(options, [Path(name) for name in options.segment])
+        return _verify_files(options, [Path(name) for name in options.segment], _keys(options))
     if options.action == "restore" and (len(options.segment) != 1) == (options.lot is None):
         raise Failure("say which segment (`lotgate archive list`), or --lot")
     from api.cli.local import existing_store
@@ -54,7 +60,7 @@ def archive(options: argparse.Namespace, settings: "Settings") -> int:
             return _list(options, archiver)
         if options.action == "restore":
             return _restore(options, archiver)
-        return _verify_all(options, archiver, store)
+        return _verify_all(options, archiver, store, settings)
     except OSError as error:
         raise Failure(f"the archive in {settings.archive_folder} cannot be written: {error}") from None
     finally:
@@ -125,27 +131,33 @@ def _restore(options: argparse.Namespace, archiver: "Archiver") -> int:
     return DONE
 
 
-def _verify_all(options: argparse.Namespace, archiver: "Archiver", store: "Store") -> int:
+def _verify_all(options: argparse.Namespace, archiver: "Archiver", store: "Store", settings: "Settings") -> int:
     """Every segment that the index has; one that is missing is said, too."""
+    from engine.checkpoints import known_keys
     from engine.segments import path_of
 
     state = archiver.state()
-    return _verify_files(options, [path_of(store.archive, one.segment.name) for one in state.segments])
+    files = [path_of(store.archive, one.segment.name) for one in state.segments]
+    return _verify_files(options, files, _keys(options) or known_keys(settings))
 
 
-def _verify_files(options: argparse.Namespace, files: list[Path]) -> int:
-    from engine.checkpoints import read_public
+def _keys(options: argparse.Namespace) -> "Keys":
+    """The public key that was named, by its id."""
+    from engine.checkpoints import key_id_of, read_public
 
-    key = None
-    if options.key:
-        try:
-            key = Path(options.key).read_bytes()
-            read_public(key)
-        except OSError as error:
-            raise Failure(str(error), WRONG) from None
-        except ValueError as error:
-            raise Failure(f"{options.key} holds no public key of Lotgate: {error}", WRONG) from None
-    reports = {str(file): _verified(file, key) for file in files}
+    if not options.key:
+        return {}
+    try:
+        key = read_public(Path(options.key).read_bytes())
+    except OSError as error:
+        raise Failure(str(error), WRONG) from None
+    except ValueError as error:
+        raise Failure(f"{options.key} holds no public key of Lotgate: {error}", WRONG) from None
+    return {key_id_of(key): key}
+
+
+def _verify_files(options: argparse.Namespace, files: list[Path], keys: "Keys") -> int:
+    reports = {str(file): _verified(file, keys) for file in files}
     wrong = sum(1 for report in reports.values() if isinstance(report, str) or report.problems)
     if options.json:
         print_json({name: {"problems": [r]} if isinstance(r, str) else r for name, r in reports.items()})
@@ -166,12 +178,12 @@ def _verify_files(options: argparse.Namespace, files: list[Path]) -> int:
     return FOUND if wrong else DONE
 
 
-def _verified(file: Path, key: bytes | None) -> "SegmentReport | str":
+def _verified(file: Path, keys: "Keys") -> "SegmentReport | str":
     from engine.segment_proof import verify_segment
     from engine.segments import SegmentInvalid
 
     try:
-        return verify_segment(file, key)
+        return verify_segment(file, keys)
     except SegmentInvalid as error:
         return f"it is no segment of Lotgate: {error}"
     except OSError as error:

@@ -100,6 +100,9 @@ def test_charts_and_limits_are_of_what_was_inspected(service: Any) -> None:
     assert service.http.post("/v1/quality/limits", json=limits).status_code == 404
     assert service.http.post("/v1/quality/limits", json=limits | {"colour": "red"}).status_code == 422
     assert isinstance(service.http.get("/v1/quality/scorecards").json()["data"], list)
+    own = service.http.get("/v1/quality/scorecards?supplier=")
+    assert (own.status_code, {line["supplier"] for line in own.json()["data"]} - {""}) == (200, set())
+    assert service.http.get("/v1/quality/scorecards?item=").status_code == 400
 
 
 def test_an_order_of_sampling_is_taken(service: Any) -> None:

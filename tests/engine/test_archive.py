@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
@@ -42,7 +43,7 @@ from engine.ledger import Ledger
 from engine.recalls import Recalls, Selection, carry_out
 from engine.rulesets import RuleSets
 from engine.segment_proof import verify_segment
-from engine.segments import path_of
+from engine.segments import SegmentInvalid, path_of
 from engine.settings import SHIPPED_RULES, Settings
 from engine.store.opening import Store
 from engine.store.reading import Reading
@@ -345,11 +346,11 @@ def test_a_segment_can_be_verified_by_whoever_has_only_the_file(
     plant.agree()
     settle(plant, clock)
     (name,) = run(archiver, clock).segments
-    file, key = path_of(store.archive, name), signer.public.public_key.encode()
-    report = verify_segment(file, key)
+    file, keys = path_of(store.archive, name), keys_of(signer)
+    report = verify_segment(file, keys)
     assert (report.problems, report.notes, report.lots, report.name) == ([], [], 1, name)
-    other = signer_of(Settings(home=tmp_path / "other")).public.public_key.encode()
-    assert "was not signed" in verify_segment(file, other).problems[0]
+    assert verify_segment(file).notes == ["no public key was given: whoever sealed it was not looked at"]
+    assert "was not signed" in verify_segment(file, keys_of(signer_of(Settings(home=tmp_path / "other")))).problems[0]
 
     with zipfile.ZipFile(file) as archive:
         parts = {part: archive.read(part) for part in archive.namelist()}
@@ -363,19 +364,30 @@ def test_a_segment_can_be_verified_by_whoever_has_only_the_file(
                         archive.writestr(other_part, bytes_)
                     elif changed is not None:
                         archive.writestr(other_part, changed)
-            assert problems_of(copy, key), f"{part} changed: {changed is not None}"
+            assert problems_of(copy, keys), f"{part} changed: {changed is not None}"
     damaged = file.read_bytes()
     copy.write_bytes(damaged[: len(damaged) // 2])
-    assert problems_of(copy, key)
+    assert problems_of(copy, keys)
 
 
-def problems_of(file: Path, key: bytes) -> list[str]:
-    from engine.segments import SegmentInvalid
+def keys_of(signer: Signer) -> dict[str, Ed25519PublicKey]:
+    return {signer.public.key_id: read_public(signer.public.public_key.encode())}
 
+
+def problems_of(file: Path, keys: dict[str, Ed25519PublicKey]) -> list[str]:
     try:
-        return verify_segment(file, key).problems
+        return verify_segment(file, keys).problems
     except SegmentInvalid as error:
         return [str(error)]
+
+
+def test_a_file_that_unpacks_to_what_no_segment_is_is_not_unpacked(tmp_path: Path) -> None:
+    bomb = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(3):
+            archive.writestr(f"lots/{number:05}.ndjson", b"\0" * 10_000_000)
+    with pytest.raises(SegmentInvalid, match="unpacks to more"):
+        verify_segment(bomb)
 
 
 @pytest.mark.parametrize("how", ["missing", "damaged", "forged"])
@@ -604,7 +616,7 @@ def test_checkpoints_of_everything_hold_over_what_was_archived(
     plant: Any, store: Store, clock: Any, archiver: Archiver, sets: RuleSets, signer: Signer
 ) -> None:
     everything = InstallationCheckpoints(store, signer, clock)
-    keys = {signer.public.key_id: read_public(signer.public.public_key.encode())}
+    keys = keys_of(signer)
 
     def problems() -> list[str]:
         return verify_checkpoints(store, keys).problems
