@@ -45,6 +45,8 @@ MOST_BYTES = 512 * 1024 * 1024
 MOST_UNPACKED_BYTES, MOST_RATIO = 16 * 1024 * 1024, 100
 #: Parts that a process keeps unpacked.
 KEPT_PARTS = 64
+#: Parts of which it keeps the lines: in the order of commits, lots that were alive together come by turns.
+KEPT_LINES = 4_096
 #: Zip entries carry this date, so that the same entries make the same bytes.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -101,6 +103,26 @@ class Stretch(Struct, frozen=True):
     def last(self) -> int:
         """Version of its last entry."""
         return self.entries[-1].entry.version
+
+
+class LineEntry(Struct, frozen=True):
+    """Of an entry, what it is known by, and its hash."""
+
+    lot: str
+    version: int
+    hash: str
+
+
+class PlacedLine(Struct, frozen=True):
+    """Where an entry stood, and what it is known by: read without all the rest of it."""
+
+    order: int
+    position: int
+    entry: LineEntry
+
+
+class _StretchLines(Struct, frozen=True):
+    entries: list[PlacedLine]
 
 
 class Manifest(Struct, frozen=True):
@@ -264,6 +286,11 @@ def read_part(folder: Path, name: str, number: int) -> list[Stretch]:
     return _part(*_seen(folder, name), number)
 
 
+def read_part_lines(folder: Path, name: str, number: int) -> list[list[PlacedLine]]:
+    """As :func:`read_part`, but only where each entry stood and what it is known by. Raises ArchiveUnavailable."""
+    return _part_lines(*_seen(folder, name), number)
+
+
 def read_order(folder: Path, name: str) -> list[Spot]:
     """Where every entry stands, in the order of the commits. Raises ArchiveUnavailable."""
     return _order(*_seen(folder, name))
@@ -292,6 +319,12 @@ def _manifest(path: str, name: str, changed: int, size: int) -> Manifest:
 def _part(path: str, name: str, changed: int, size: int, number: int) -> list[Stretch]:
     content = _checked(path, name, changed, size, part_name(number))
     return [_decoded(path, name, line, Stretch) for line in content.splitlines()]
+
+
+@lru_cache(KEPT_LINES)
+def _part_lines(path: str, name: str, changed: int, size: int, number: int) -> list[list[PlacedLine]]:
+    content = _checked(path, name, changed, size, part_name(number))
+    return [_decoded(path, name, line, _StretchLines).entries for line in content.splitlines()]
 
 
 @lru_cache(KEPT_PARTS)

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select, tuple_
 
 from engine.errors import ArchiveUnavailable
 from engine.journal import Entry
-from engine.segments import Placed, Spot, Stretch, Told, read_order, read_part
+from engine.segments import Placed, PlacedLine, Spot, Stretch, Told, read_order, read_part, read_part_lines
 from engine.store.archive import Where, where, where_in
 from engine.store.opening import Store
 from engine.store.schema.archive import archive_segments
@@ -94,6 +94,25 @@ class Archived:
 
         A segment may hold entries of lots that went on, or were brought back: those are in the journal.
         """
+        found = self._behind(connection, place, limit, by_position)
+        entries: dict[tuple[str, Spot], Placed] = {}
+        # Part by part: lots that were alive together come by turns, and a part is read once.
+        for one in sorted(found, key=lambda one: (one[0], one[1][2:])):
+            name, (_, _, part, line, number) = one
+            entries[one] = read_part(self._folder, name, part)[line].entries[number]
+        return [entries[one] for one in found]
+
+    def lines_after(self, connection: Connection, place: Place, limit: int) -> list[PlacedLine]:
+        """As :meth:`after`, in the order of commits, but only what each entry is known by."""
+        return [
+            read_part_lines(self._folder, name, part)[line][number]
+            for name, (_, _, part, line, number) in self._behind(connection, place, limit, False)
+        ]
+
+    def _behind(
+        self, connection: Connection, place: Place, limit: int, by_position: bool
+    ) -> list[tuple[str, Spot]]:
+        """Where they are: segment and place in it."""
         by_position = by_position or self._by_position
         found: dict[Place, tuple[str, Spot]] = {}
         for name, first in self._segments(connection, place, by_position):
@@ -110,7 +129,7 @@ class Archived:
             for at, spot in spots[begin : begin + limit]:
                 found.setdefault(at, (name, spot))  # type: ignore[arg-type]  # all of one kind
             found = dict(sorted(found.items())[:limit])
-        return [self._placed(name, spot) for name, spot in found.values()]
+        return list(found.values())
 
     def _segments(self, connection: Connection, place: Place, by_position: bool) -> list[tuple[str, Any]]:
         """Segments with entries behind ``place``, and what none of their entries comes before, in order of it."""
@@ -140,7 +159,3 @@ class Archived:
             words = f"does not hold lot {one.lot} where the index says so: the index was changed"
             raise ArchiveUnavailable(f"Segment {one.name[:16]} of the archive {words}.")
         return found
-
-    def _placed(self, name: str, spot: Spot) -> Placed:
-        _, _, part, line, number = spot
-        return read_part(self._folder, name, part)[line].entries[number]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 from sqlalchemy import text
 
-from engine.segments import Placed
+from engine.segments import Placed, PlacedLine
 from engine.store.archived import Archived
 from engine.store.opening import Store
 
@@ -64,13 +64,13 @@ def read_lines(store: Store, after: Place | None, upto: Place, limit: int) -> li
     query = _LINES[dialect].format(after=_AFTER[dialect] if after is not None else "")
     with store.moments.connect() as connection:
         found = [Line(*row) for row in connection.execute(text(query), values)]
-        old = [_line(one) for one in Archived(store).after(connection, after or _BEFORE_ALL, limit)]
+        old = [_line(one) for one in Archived(store).lines_after(connection, after or _BEFORE_ALL, limit)]
     # What the journal has itself counts, whatever a segment says of it.
     both = {line.place: line for line in old if line.place <= upto} | {line.place: line for line in found}
     return [both[place] for place in sorted(both)][:limit]
 
 
-def _line(placed: Placed) -> Line:
+def _line(placed: Placed | PlacedLine) -> Line:
     entry = placed.entry
     return Line(placed.order, placed.position, entry.lot, entry.version, entry.hash)
 
