@@ -50,12 +50,17 @@ def split_off(parent: Lot, child: str, quantity: Decimal, now: str, changes: Map
     return replace(parent, **fresh | dict(changes))
 
 
-def regraded(item: str, revision: str) -> dict[str, Any]:
-    """How a lot of another item differs from the one that it was: nothing that was decided or found stands for it."""
-    return {
+def regraded(lot: Lot, item: str, revision: str) -> dict[str, Any]:
+    """How a lot of another item or revision differs from ``lot``: nothing that was decided or found stands for it.
+
+    Its production, which was cleared before, was that of its item: another item has none of it, another revision all.
+    """
+    production = {"routing": None, "operations": (), "operation_inspections": ()} if item != lot.item else {}
+    return production | {
         "item": item, "revision": revision, "state": "quarantined", "holds": (), "rejected": False,
         "inspection_stands": False, "plan": None, "sample": None, "restrictions": (), "disposition": None,
         "concession": None, "certificates": (), "results_version": 0, "results_after": 0,
+        "results_from": None,
     }  # fmt: skip
 
 
