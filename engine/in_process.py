@@ -10,6 +10,7 @@ without a routing, nothing that has not been started. What may not enter: databa
 from collections.abc import Iterable
 
 from engine import events as ev
+from engine import production
 from engine.builtin import fails
 from engine.consequences import RoutingAssigned
 from engine.inspection_plan import within
@@ -26,7 +27,7 @@ _MOST_WORDS = 500
 
 def run_of(lot: Lot, operation: str) -> OperationRun | None:
     """The newest report of ``operation``; None: there is none."""
-    return next((run for run in lot.operations if run.operation == operation), None)
+    return production.run_of(lot.operations, operation)
 
 
 def is_under_way(lot: Lot, operation: str) -> bool:
