@@ -255,7 +255,7 @@ class Course(Producing):
             self._refuse(decide.Refusal("gate-failed", words))
             return
         self.event_entry(after, judgement)
-        self.split_off(data.child, lot.quantity, **parts.regraded(data.item, data.revision))
+        self.split_off(data.child, lot.quantity, **parts.regraded(lot, data.item, data.revision))
 
     def _parts_fail(self, lot: Lot | None) -> Generator[list[Case], list[Judgement], tuple[RuleVerdict, ...]]:
         """Of a usage decision: why a part cannot become what is decided of it. All of them, or none is carried out."""

@@ -40,6 +40,8 @@ ANSWERED_WHEN_CLOSED = frozenset(
 )
 #: What lets a lot be used or leave.
 _USES_IT = frozenset({"release", "ship", "consume", "use_as_is"})
+#: What waits until its production is cleared: a regrade, too, for the lot that it makes knows no longer what was not.
+_NEEDS_PRODUCTION_CLEARED = _USES_IT | {"regrade"}
 #: What waits until a lot has left production.
 _OF_FINISHED_LOTS = _USES_IT | {
     "rework", "repair", "regrade", "return_to_supplier", "decide_usage", "reinspect", "split", "repack",
@@ -205,8 +207,9 @@ def standing(lot: Lot, trigger: str, today: int) -> tuple[RuleVerdict, ...]:
     if trigger in ("use_as_is", "rework", "repair") and stays_on_hold(lot, without=CONCESSION_ENDED):
         names = ", ".join(h.hold for h in lot.holds)
         failing.append(fails("NO-ACTIVE-HOLD", f"hold {names} is active; lift it first"))
-    if trigger in _USES_IT:
+    if trigger in _NEEDS_PRODUCTION_CLEARED:
         failing.extend(in_process.uncleared(lot))
+    if trigger in _USES_IT:
         if is_expired(lot, today):
             failing.append(expired(lot))
         if trigger != "use_as_is":

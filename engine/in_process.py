@@ -10,13 +10,15 @@ without a routing, nothing that has not been started. What may not enter: databa
 from collections.abc import Iterable
 
 from engine import events as ev
+from engine import production
 from engine.builtin import fails
 from engine.consequences import RoutingAssigned
 from engine.inspection_plan import within
 from engine.lot import Lot
 from engine.operation_inspection import lacking
-from engine.production import OperationRun, PlannedOperation, PlannedParameter, assign
+from engine.production import OperationRun, PlannedOperation, PlannedParameter, Routing, assign
 from engine.surroundings import Surroundings
+from rules.compiled import Verdict
 from rules.rulebook import Judgement, RuleVerdict
 
 #: Most words of a deviation's text.
@@ -25,7 +27,7 @@ _MOST_WORDS = 500
 
 def run_of(lot: Lot, operation: str) -> OperationRun | None:
     """The newest report of ``operation``; None: there is none."""
-    return next((run for run in lot.operations if run.operation == operation), None)
+    return production.run_of(lot.operations, operation)
 
 
 def is_under_way(lot: Lot, operation: str) -> bool:
@@ -160,6 +162,9 @@ def guards(around: Surroundings, lot: Lot, data: ev.OperationReport) -> tuple[Ru
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         found.append(fails("PARAMETER-ONCE", f"{', '.join(twice)} is reported twice"))
+    if lot.routing is not None and _routing(around, lot) is None:
+        words = f"the routing {lot.routing.routing} of lot {lot.id} is none of item {lot.item}"
+        found.append(fails("ROUTING-KNOWN", f"{words}: nobody can say what is measured there", Verdict.UNKNOWN))
     planned = _planned(around, lot, data.operation)
     if planned is not None and data.status == "completed":
         found += _parameter_guards(planned, data)
@@ -167,10 +172,12 @@ def guards(around: Surroundings, lot: Lot, data: ev.OperationReport) -> tuple[Ru
 
 
 def _planned(around: Surroundings, lot: Lot, operation: str) -> PlannedOperation | None:
-    if lot.routing is None:
-        return None
-    routing = around.reference.routing(lot.routing.routing, lot.routing.revision)
-    return next((one for one in routing.operations if one.operation == operation), None)
+    routing = _routing(around, lot)
+    return None if routing is None else next((one for one in routing.operations if one.operation == operation), None)
+
+
+def _routing(around: Surroundings, lot: Lot) -> Routing | None:
+    return None if lot.routing is None else around.reference.routing(lot.routing.routing, lot.routing.revision)
 
 
 def _parameter_guards(planned: PlannedOperation, data: ev.OperationReport) -> list[RuleVerdict]:

@@ -107,12 +107,12 @@ class Reference:
                 best = (weight, found, plan)
         return None if best is None else best[1:]
 
-    def routing(self, key: str, revision: int) -> Routing:
-        """A routing that was assigned. Raises AssertionError for one that was never kept: no record is ever deleted."""
+    def routing(self, key: str, revision: int) -> Routing | None:
+        """A routing that was assigned; None: it is none of the items at hand."""
         for one in self._by_key.get(("routing", key), ()):
             if one.revision == revision and isinstance(one.content, Routing):
                 return one.content
-        raise AssertionError(f"there is no revision {revision} of the routing {key}")
+        return None
 
     def routing_for(self, item: str, revision: str, day: str) -> tuple[Known, Routing] | None:
         """The routing that fits best: one for the revision before one for all of them."""
@@ -123,6 +123,7 @@ class Reference:
                 fitting.append((found, found.content))
         exact = [one for one in fitting if one[1].revision == revision]
         return next(iter(exact or [one for one in fitting if one[1].revision is None]), None)
+
     def shelf_life_of(self, item: str, revision: str, supplier: str | None, day: str) -> Applied | None:
         """How long such a lot lasts: by what is said of its supplier before what is said of its revision or item."""
         best: tuple[int, Applied] | None = None

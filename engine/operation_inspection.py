@@ -29,11 +29,22 @@ from rules.rulebook import RuleVerdict
 #: (lot, version, operation, inspection, measurements JSON) of one record of results in process.
 OperationResult = tuple[str, int, str, str, str]
 _SECONDS_OF_A_MINUTE = 60
+#: What an inspection comes to, the worst last.
+_WORST = ("accepted", "open", "rejected")
 
 
 def inspection_of(lot: Lot, operation: str) -> OperationInspection | None:
-    """The inspection of ``operation`` as it stands; None: it has no plan, or has not begun."""
-    return next((one for one in lot.operation_inspections if one.operation == operation), None)
+    """The inspection of ``operation`` as it stands; None: it has no plan, or has not begun.
+
+    Where parts that were put together were inspected apart: the worst of theirs.
+    """
+    found = inspections_of(lot, operation)
+    return max(found, key=lambda one: _WORST.index(status(one, one.ended_at or one.began_at)), default=None)
+
+
+def inspections_of(lot: Lot, operation: str) -> tuple[OperationInspection, ...]:
+    """The inspection of ``operation``, or those of the parts that the lot was put together from."""
+    return tuple(one for one in lot.operation_inspections if one.operation == operation)
 
 
 # -- how much is looked at -----------------------------------------------------------------------------------------
@@ -75,13 +86,13 @@ def status(one: OperationInspection, now: str) -> str:
 
 def lacking(lot: Lot, run: OperationRun) -> RuleVerdict | None:
     """Why what comes after a completed operation waits for its inspection; None: it does not."""
-    one = inspection_of(lot, run.operation)
-    left = [] if one is None or run.status != "completed" else missing(one, one.ended_at or one.began_at)
-    if one is None or not left:
-        return None
-    names = ", ".join(f"{name} on {number} more" for name, number in left)
-    words = f"the inspection of operation {run.operation} by plan {one.plan} lacks {names}"
-    return fails("OPERATION-INSPECTED", words, Verdict.UNKNOWN)
+    for one in inspections_of(lot, run.operation) if run.status == "completed" else ():
+        left = missing(one, one.ended_at or one.began_at)
+        if left:
+            names = ", ".join(f"{name} on {number} more" for name, number in left)
+            words = f"the inspection of operation {run.operation} by plan {one.plan} lacks {names}"
+            return fails("OPERATION-INSPECTED", words, Verdict.UNKNOWN)
+    return None
 
 
 # -- how an inspection goes on -------------------------------------------------------------------------------------
@@ -123,10 +134,10 @@ def ended(
 def with_inspection(
     inspections: tuple[OperationInspection, ...], changed: OperationInspection
 ) -> tuple[OperationInspection, ...]:
-    """The inspections with ``changed`` in the place of the one of its operation."""
+    """The inspections with ``changed`` in the place of the one of its operation, or of those of all parts."""
     if all(one.operation != changed.operation for one in inspections):
         return (*inspections, changed)
-    return tuple(changed if one.operation == changed.operation else one for one in inspections)
+    return tuple(dict.fromkeys(changed if one.operation == changed.operation else one for one in inspections))
 
 
 def split_off(lot: Lot) -> tuple[OperationInspection, ...]:
@@ -162,6 +173,10 @@ def guards(
         known = ", ".join(run.operation for run in lot.operations) or "none"
         words = f"operation {name} of lot {lot.id} was not reported; reported are: {known}"
         return (fails("OPERATION-REPORTED", words),)
+    if len(inspections_of(lot, name)) > 1:
+        # Results of the whole would take the place of what was found of one part, and hide the rest.
+        words = f"operation {name} was inspected in the parts of lot {lot.id} apart; nothing is added to that"
+        return (fails("OPERATION-OF-WHOLE", f"{words} until the operation is reported anew of the whole"),)
     one = inspection_of(lot, name)
     if one is None or not reference.has_plan(one.plan, one.revision):
         known = ", ".join(each.operation for each in lot.operation_inspections) or "none"

@@ -13,18 +13,23 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from engine import decide, in_process, operation_inspection
+from engine import decide, in_process, operation_inspection, production
 from engine import events as ev
 from engine.builtin import fails
 from engine.consequences import Merged, MergedInto
 from engine.genealogy import GENEALOGY, inherited
 from engine.lifecycle import Situation
 from engine.lot import Hold, Lot
+from engine.production import MAX_OPERATIONS, MAX_PARAMETERS, OperationInspection
 from engine.records import KINDS, QualityRecord, without_decision
 from engine.submission import child_of_hold, child_of_shipment
 from rules.rulebook import RuleVerdict
 
 Value = TypeVar("Value")
+#: What may be reported of the production of a lot that is put together: as much as one routing may ask for.
+MAX_REPORTED = MAX_OPERATIONS * MAX_PARAMETERS
+#: How many of the reports that a part lacks are named.
+_MOST_NAMED = 10
 _encode = msgspec.json.Encoder().encode
 
 
@@ -50,12 +55,17 @@ def split_off(parent: Lot, child: str, quantity: Decimal, now: str, changes: Map
     return replace(parent, **fresh | dict(changes))
 
 
-def regraded(item: str, revision: str) -> dict[str, Any]:
-    """How a lot of another item differs from the one that it was: nothing that was decided or found stands for it."""
-    return {
+def regraded(lot: Lot, item: str, revision: str) -> dict[str, Any]:
+    """How a lot of another item or revision differs from ``lot``: nothing that was decided or found stands for it.
+
+    Its production, which was cleared before, was that of its item: another item has none of it, another revision all.
+    """
+    production = {"routing": None, "operations": (), "operation_inspections": ()} if item != lot.item else {}
+    return production | {
         "item": item, "revision": revision, "state": "quarantined", "holds": (), "rejected": False,
         "inspection_stands": False, "plan": None, "sample": None, "restrictions": (), "disposition": None,
         "concession": None, "certificates": (), "results_version": 0, "results_after": 0,
+        "results_from": None,
     }  # fmt: skip
 
 
@@ -90,12 +100,13 @@ def guards(event: ev.Event, known: Mapping[str, Lot]) -> tuple[RuleVerdict, ...]
             failing.append(fails("PART-IN-HOUSE", f"lot {lot.id} has ended ({lot.closed})"))
         if lot.in_production:
             failing.append(fails("PRODUCTION-COMPLETED", f"lot {lot.id} is in production by order {lot.order}"))
-        # The whole has no operations of its own: what keeps a part shut would be forgotten in it.
+        # What is not done in one part would be taken for done where another part did it.
         failing += [replace(one, message=f"lot {lot.id}: {one.message}") for one in in_process.uncleared(lot)]
     if len({None if lot.concession is None else lot.concession.number for lot in parts}) > 1:
         words = "what is used by a concession is put together only with what is used by the same one"
         failing.append(fails("ONE-CONCESSION", words))
     failing += _one_kind(parts)
+    failing += _made_alike(parts)
     failing += _quantities(data, known)
     limited = [lot for lot in parts if lot.restrictions]
     if limited and not _permitted(parts):
@@ -111,6 +122,36 @@ def _one_kind(parts: Sequence[Lot]) -> Iterable[RuleVerdict]:
     units = list(dict.fromkeys(lot.unit for lot in parts))
     if len(units) > 1:
         yield fails("ONE-UNIT", f"the parts are counted in {', '.join(units)}; repack them into one unit first")
+
+
+def _made_alike(parts: Sequence[Lot]) -> Iterable[RuleVerdict]:
+    """The whole has what was reported of each part: a rule that asks for it must not find it in one part alone."""
+    reported = {lot.id: dict.fromkeys(_reported(lot)) for lot in parts}
+    every = dict.fromkeys(name for names in reported.values() for name in names)
+    for lot, names in reported.items():
+        lacking = [name for name in every if name not in names]
+        if lacking:
+            more = f" and {len(lacking) - _MOST_NAMED} more" if len(lacking) > _MOST_NAMED else ""
+            words = f"lot {lot} lacks {', '.join(lacking[:_MOST_NAMED])}{more}, reported of another part"
+            yield fails("PRODUCTION-ALIKE", f"{words}; report it of {lot}, too, or leave them apart")
+    size = sum(1 + len(run.parameters) for run in production.together(lot.operations for lot in parts))
+    size += sum(len(one.looked) for one in _inspections(parts))
+    if size > MAX_REPORTED:
+        words = f"{size} operations, parameters and inspected characteristics were reported of the parts"
+        yield fails("PRODUCTION-FITS", f"{words}; one lot has at most {MAX_REPORTED}: put fewer together")
+
+
+def _reported(lot: Lot) -> Iterable[str]:
+    for run in lot.operations:
+        yield f"operation {run.operation}"
+        yield from (f"{p.parameter} in {p.unit} at operation {run.operation}" for p in run.parameters)
+    for one in lot.operation_inspections:
+        yield from (f"the inspection of {line.characteristic} at operation {one.operation}" for line in one.looked)
+
+
+def _inspections(lots: Iterable[Lot]) -> tuple[OperationInspection, ...]:
+    """Each part's own: what was found of one in process is in the whole, and rules look at it there."""
+    return tuple(dict.fromkeys(one for lot in lots for one in operation_inspection.split_off(lot)))
 
 
 def _quantities(data: ev.Merge, known: Mapping[str, Lot]) -> Iterable[RuleVerdict]:
@@ -207,10 +248,9 @@ def _standing(lots: Sequence[Lot]) -> dict[str, Any]:
         "inspectors": tuple(dict.fromkeys(name for lot in lots for name in lot.inspectors)),
         "records": _records(lots),
         "facts": _facts(lots),
-        # Each part's own: what was found of one in process is in the whole, and rules look at it there.
-        "operation_inspections": tuple(
-            dict.fromkeys(one for lot in lots for one in operation_inspection.split_off(lot))
-        ),
+        "routing": _alike(lot.routing for lot in lots),
+        "operations": production.together(lot.operations for lot in lots),
+        "operation_inspections": _inspections(lots),
     }
 
 

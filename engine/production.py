@@ -6,10 +6,12 @@ so what is in work keeps its routing whatever is loaded later. Names after ISA-9
 segment dependency, parameter). What may not enter: which operation may start (engine/in_process.py).
 """
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from engine import events as ev
 
@@ -193,13 +195,33 @@ def assign(key: str, revision: int, routing: Routing) -> AssignedRouting:
 def reported(
     runs: tuple[OperationRun, ...], data: ev.OperationReport, version: int, at: str
 ) -> tuple[OperationRun, ...]:
-    """The runs after a report: it takes the place of the earlier one of its operation."""
+    """The runs after a report: it takes the place of the earlier one of its operation, of those of all parts."""
     before = next((run for run in runs if run.operation == data.operation), None)
     number = 1 if before is None else before.run if before.status == "started" else before.run + 1
     sequence = data.sequence if data.sequence is not None or before is None else before.sequence
     parameters = tuple(MeasuredParameter(p.parameter, p.value, p.unit) for p in data.parameters)
     run = OperationRun(data.operation, data.status, version, at, number, sequence, parameters)
     return (*(one for one in runs if one.operation != data.operation), run)
+
+
+def together(lots: Iterable[tuple[OperationRun, ...]]) -> tuple[OperationRun, ...]:
+    """The runs of lots that are put together: each that measured something else, begun as often as any of them."""
+    every = [run for runs in lots for run in runs]
+    often: dict[str, int] = {}
+    for run in every:
+        often[run.operation] = max(run.run, often.get(run.operation, 0))
+    found: dict[tuple[str, str, tuple[MeasuredParameter, ...]], OperationRun] = {}
+    for run in every:
+        found.setdefault((run.operation, run.status, run.parameters), replace(run, run=often[run.operation]))
+    return tuple(found.values())
+
+
+def run_of(runs: Iterable[OperationRun], operation: str) -> OperationRun | None:
+    """The newest report of ``operation``, with what was measured in every part; None: there is none."""
+    found = [run for run in runs if run.operation == operation]
+    if len(found) < 2:
+        return next(iter(found), None)
+    return replace(found[0], parameters=tuple(dict.fromkeys(one for run in found for one in run.parameters)))
 
 
 # -- what rules see ----------------------------------------------------------------------------------------------
@@ -214,16 +236,18 @@ def charted(operation: str, parameter: str) -> str:
 
 
 def operation_facts(runs: tuple[OperationRun, ...]) -> dict[str, list[Fact]]:
-    """One fact an operation, and one a parameter that was measured."""
-    operations: list[Fact] = [
-        {"number": run.operation, "status": run.status, "run": run.run * _SCALE} for run in runs
-    ]  # fmt: skip
-    parameters: list[Fact] = [
-        {"operation": run.operation, "parameter": one.parameter, "value": int(one.value * _SCALE), "unit": one.unit}
-        for run in runs
-        for one in run.parameters
-    ]
-    return {"operation": operations} | ({"parameter": parameters} if parameters else {})
+    """One fact an operation, and one a parameter that was measured: in a lot of several, each value that is in any."""
+    operations = dict.fromkeys((run.operation, run.status, run.run) for run in runs)
+    measured = dict.fromkeys(
+        (run.operation, one.parameter, int(one.value * _SCALE), one.unit) for run in runs for one in run.parameters
+    )
+    found: dict[str, list[Fact]] = {
+        "operation": [{"number": name, "status": status, "run": run * _SCALE} for name, status, run in operations]
+    }
+    if measured:
+        names = ("operation", "parameter", "value", "unit")
+        found["parameter"] = [dict(zip(names, one, strict=True)) for one in measured]
+    return found
 
 
 def charted_facts(run: OperationRun) -> list[Fact]:

@@ -303,10 +303,11 @@ FROM_ITS_PARTS = {
     "manufactured_on", "expires_on", "retest_on", "expires_by", "retest_by", "opened_on", "holds", "rejected",
     "inspection_stands", "results_version", "results_after", "results_from", "retest", "plan", "sample", "disposition",
     "concession", "restrictions", "parts", "inspectors", "records", "facts", "certificates",
+    "routing", "operations", "operation_inspections",
 }  # fmt: skip
 ITS_OWN = {"id", "version", "state", "received_at", "changed_at", "head", "packaging", "handling_units", "sequences"}
 #: Nothing of them is said of a whole: that none of its parts may have them, or may lack them, is asked of each.
-ASKED_OF_EACH_PART = {"closed", "in_production", "routing", "operations", "operation_inspections"}
+ASKED_OF_EACH_PART = {"closed", "in_production"}
 ENDS_WITH_THE_PARTS = {"lifted", "recall_open", "shipment", "customer", "parent", "signatures", "disputes"}
 
 
