@@ -25,6 +25,7 @@ def upgrade() -> None:
     op.create_table(
         "concession_uses",
         *(sa.Column(name, sa.Text, nullable=False) for name in names),
+        sa.Column("plant", sa.Text),
         sa.PrimaryKeyConstraint("number", "lot", "unit"),
     )
     op.create_table(
@@ -53,7 +54,7 @@ def _count_what_is_used() -> None:
             limit = concession["quantity"]
             said.setdefault(number, set()).add((str(limit["value"]), limit["unit"]))
         used[number, unit] = used.get((number, unit), Decimal(0)) + quantity
-        uses.append((number, lot, unit, format(quantity, "f"), now, now))
+        uses.append((number, lot, unit, format(quantity, "f"), now, now, tree.get("plant")))
     # Where lots say different limits, nobody knows which one holds: the next decision says it.
     alike = {number: next(iter(limits)) for number, limits in said.items() if len(limits) == 1}
     totals = [
@@ -67,7 +68,7 @@ def _count_what_is_used() -> None:
         )
     for row in uses:
         connection.execute(
-            sa.text("INSERT INTO concession_uses VALUES (:a, :b, :c, :d, :e, :f)"), dict(zip("abcdef", row, strict=True))
+            sa.text("INSERT INTO concession_uses VALUES (:a, :b, :c, :d, :e, :f, :g)"), dict(zip("abcdefg", row, strict=True))
         )
 
 
