@@ -4,6 +4,7 @@ What may not enter: SQL (engine/store/reading.py has it) and anything that chang
 """
 
 import asyncio
+from collections.abc import Collection
 from typing import Any
 
 from litestar import Request, Response, get
@@ -78,7 +79,7 @@ def _lots(engine: Front) -> list[HTTPRouteHandler]:
         if has_tag(visit.headers.get(b"if-none-match"), tag):
             # What the targets know changes without the lot's version: the tag speaks of the lot alone.
             return Response(b"", status_code=304, headers={"etag": tag})
-        view = await asyncio.to_thread(lot_view, engine, found)
+        view = await asyncio.to_thread(lot_view, engine, found, visit.principal.plants)
         return json_answer(selected(view, fields), etag=tag)
 
     return [list_lots, show_lot]
@@ -95,11 +96,15 @@ async def _then(engine: Front, lot: str, query: dict[str, str]) -> Response[byte
     return json_answer(selected(view, fields))
 
 
-def lot_view(engine: Front, found: Lot) -> LotView:
-    """A lot with its surroundings as they are now; asks the database."""
+def lot_view(engine: Front, found: Lot, plants: Collection[str]) -> LotView:
+    """A lot with its surroundings as they are now; asks the database.
+
+    ``plants``: those that whoever asks is limited to; none: to no plant.
+    """
     known = engine.ledger.acknowledged(found.id)
     mine = found.concession
-    used = [] if mine is None else [line for line in about(engine.store, found) if line.number == mine.number]
+    lines = () if mine is None else about(engine.store, found, plants=plants)
+    used = [line for line in lines if mine is not None and line.number == mine.number]
     targets = [_target(one) for one in known]
     concession = used[0] if used else None
     return LotView(found, next_steps(found.state, found.in_production), targets, concession=concession)
@@ -176,7 +181,8 @@ def _reasons(engine: Front) -> list[HTTPRouteHandler]:
         today = engine.today().toordinal()
         rulebook = await asyncio.to_thread(engine.rules.book)
         now = (engine.store, rulebook, engine.clock, path_part(lot), trigger, today)
-        return json_answer(await asyncio.to_thread(explain, *now))
+        plants = visit_of(request.scope).principal.plants
+        return json_answer(await asyncio.to_thread(explain, *now, plants))
 
     @get("/v1/events/{key:str}")
     async def show_event(request: AnyRequest, key: str) -> Response[bytes]:

@@ -312,7 +312,8 @@ class Batch:
         if course.results:
             self._results[sub.event.subject] = course.results
         self._pass_results_on(course)
-        self._around.accounts.apply(course.moves)
+        if course.moves:
+            self._around.accounts.apply(course.moves, {lot.id: lot.plant for lot in course.lots.values()})
         self._in_process.add(course.operation_records)
         if course.early is not None:
             self._parked[sub.key] = (index, course)

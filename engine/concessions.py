@@ -23,6 +23,8 @@ from engine.lot import Lot
 #: Lots that a refusal names.
 MOST_NAMED = 5
 _NOTHING = Decimal(0)
+#: The plant of a lot of which nobody knows where it is: that of no lot.
+_UNKNOWN = object()
 
 
 class Use(Struct, frozen=True):
@@ -70,13 +72,18 @@ class Accounts:
     def __init__(
         self, totals: Iterable[Total] = (), uses: Mapping[tuple[str, str, str], Decimal] | None = None,
         largest: Mapping[tuple[str, str], tuple[Use, ...]] | None = None,
+        plants: Mapping[str, str | None] | None = None,
     ) -> None:  # fmt: skip
-        """``uses``: by number, lot and unit, of the lots at hand; ``largest``: lots by number and unit, for words."""
+        """``uses``: by number, lot and unit, of the lots at hand; ``largest``: lots by number and unit, for words.
+
+        ``plants``: where these lots are.
+        """
         self.totals = {(one.number, one.unit): one for one in totals}
         #: As they were read: what a commit may rest on.
         self.read = dict(self.totals)
         self.uses = dict(uses or {})
         self.largest = dict(largest or {})
+        self.plants = dict(plants or {})
         #: Totals and uses that were changed.
         self.changed: set[tuple[str, str]] = set()
         self.changed_uses: set[tuple[str, str, str]] = set()
@@ -88,6 +95,7 @@ class Accounts:
                 self.totals[key] = self.read[key] = one
         self.uses = other.uses | self.uses
         self.largest = other.largest | self.largest
+        self.plants = other.plants | self.plants
 
     def total(self, number: str, unit: str) -> Total:
         """What is used of ``number`` in ``unit``."""
@@ -104,17 +112,25 @@ class Accounts:
         """How much of ``lot`` counts under ``number``."""
         return self.uses.get((number, lot, unit), _NOTHING)
 
-    def named(self, number: str, unit: str) -> str:
-        """The lots that use most of it, for people; empty: none does."""
+    def named(self, number: str, unit: str, plant: str | None) -> str:
+        """Lots of ``plant`` that use most of it, and all others together, for people; empty: none does.
+
+        Whoever may look at a lot reads what it was refused for, but may not look at other plants.
+        """
         found = {use.lot: use.quantity for use in self.largest.get((number, unit), ())}
         found |= {lot: counted for (of, lot, in_), counted in self.uses.items() if (of, in_) == (number, unit)}
-        shown = sorted((lot for lot in found if found[lot] > 0), key=lambda lot: (-found[lot], lot))
+        mine = (lot for lot in found if found[lot] > 0 and self.plants.get(lot, _UNKNOWN) == plant)
+        shown = sorted(mine, key=lambda lot: (-found[lot], lot))
         words = [f"{lot} ({found[lot]:f} {unit})" for lot in shown[:MOST_NAMED]]
         rest = self.total(number, unit).used - sum((found[lot] for lot in shown[:MOST_NAMED]), _NOTHING)
-        return ", ".join([*words, *([f"others ({rest:f} {unit})"] if rest > 0 and words else [])])
+        return ", ".join([*words, *([f"others ({rest:f} {unit})"] if rest > 0 else [])])
 
-    def apply(self, moves: Iterable[Move]) -> None:
-        """Count ``moves``, in order. A lot never gives more than counts of it, so nothing is lost or doubled."""
+    def apply(self, moves: Iterable[Move], plants: Mapping[str, str | None] | None = None) -> None:
+        """Count ``moves``, in order. A lot never gives more than counts of it, so nothing is lost or doubled.
+
+        ``plants``: where the lots are that they name.
+        """
+        self.plants |= plants or {}
         for one in moves:
             if one.source is None:
                 there = self.counts(one.number, one.target or "", one.unit)

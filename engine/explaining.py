@@ -1,5 +1,7 @@
 """Why, and why not: every guard of a trigger for a lot as it stands, with the values it looks at. Reads only."""
 
+from collections.abc import Collection
+
 import msgspec
 from msgspec import Struct
 
@@ -56,7 +58,10 @@ class Explanation(Struct, frozen=True):
     concessions: tuple[ConcessionLine, ...] = ()
 
 
-def explain(store: Store, rulebook: RuleBook, clock: Clock, lot_id: str, trigger: str, today: int) -> Explanation:
+def explain(
+    store: Store, rulebook: RuleBook, clock: Clock, lot_id: str, trigger: str, today: int,
+    plants: Collection[str] = (),
+) -> Explanation:  # fmt: skip
     """Judge ``trigger`` for the lot as it stands, changing nothing.
 
     Raises NotFound for an unknown lot, UnknownTrigger for a trigger the lifecycle does not have.
@@ -65,7 +70,7 @@ def explain(store: Store, rulebook: RuleBook, clock: Clock, lot_id: str, trigger
         raise UnknownTrigger(f"There is no trigger {trigger!r}; there are {', '.join(TRIGGERS)}.")
     loaded = load(store, lot_id)
     found = explained(loaded, rulebook, clock, trigger, today)
-    return msgspec.structs.replace(found, concessions=about(store, loaded[0]))
+    return msgspec.structs.replace(found, concessions=about(store, loaded[0], plants=plants))
 
 
 def explained(loaded: Loaded, rulebook: RuleBook, clock: Clock, trigger: str, today: int) -> Explanation:

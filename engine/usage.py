@@ -193,7 +193,7 @@ def _limit(lot: Lot, concession: ev.Concession, used: Decimal, accounts: Account
         return []
     if before == 0:
         return [fails("CONCESSION-QUANTITY", f"concession {number} permits {limit:f} {unit}, not {used:f}")]
-    lots = accounts.named(number, unit)
+    lots = accounts.named(number, unit, lot.plant)
     words = f"concession {number} permits {limit:f} {unit}; {before:f} {unit} are used by {lots}"
     left = max(Decimal(0), limit - before)
     return [fails("CONCESSION-QUANTITY", f"{words}; {left:f} {unit} are left, not {used:f}")]

@@ -73,7 +73,7 @@ class LotPages:
         engine = self._engine
         book = engine.rules.book()
         found = engine.reading.lot(name)
-        view = lot_view(engine, found)
+        view = lot_view(engine, found, me.plants)
         upto = found.version if before is None else min(before, found.version)
         entries, told, all_told, unread = self._history(name, upto)
         present, all_present, earlier = engine.reading.newest_results(name, found.results_after, _RECORDS)
@@ -108,7 +108,7 @@ class LotPages:
             return []
         # Others may be used in other plants.
         if me.plants:
-            return list(about(self._engine.store, lot))
+            return list(about(self._engine.store, lot, plants=me.plants))
         named = [] if cited is None or "\0" in cited else [cited]
         found = about(self._engine.store, lot, *named)
         return list(dict.fromkeys((*found, *offered(self._engine.store, lot.unit))))

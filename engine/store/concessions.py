@@ -5,7 +5,7 @@ commits: where another batch changed one of them meanwhile, it is decided again.
 never use the same quantity, and no batch waits for another one while it is judged.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -17,10 +17,11 @@ from engine.store.schema.quality import concession_uses, concessions
 from engine.store.writing import Cursor, Statements
 
 _TOTALS = "SELECT number, unit, used, permitted, changes FROM concessions WHERE {number} ORDER BY number, unit"
-#: What counts of lots at hand, and the lots that came first.
+#: What counts of lots at hand, and the lots of each plant that came first.
 _USES = (
-    "SELECT number, lot, unit, quantity, {mine} AS mine FROM ("
-    "SELECT number, lot, unit, quantity, row_number() OVER (PARTITION BY number, unit ORDER BY first_at, lot) AS place"
+    "SELECT number, lot, unit, quantity, plant, {mine} AS mine FROM ("
+    "SELECT number, lot, unit, quantity, plant,"
+    " row_number() OVER (PARTITION BY number, unit, plant ORDER BY first_at, lot) AS place"
     " FROM concession_uses WHERE {number}) AS counted WHERE place <= {most} OR {lot}"
 )
 _NEW = "INSERT INTO concessions (number, unit, used, changes, first_at, changed_at) VALUES {row} ON CONFLICT DO NOTHING"
@@ -29,7 +30,7 @@ _COUNT = (
     " WHERE number = {x} AND unit = {x}"
 )
 _USE = (
-    "INSERT INTO concession_uses (number, lot, unit, quantity, first_at, changed_at) VALUES {row}"
+    "INSERT INTO concession_uses (number, lot, unit, quantity, first_at, changed_at, plant) VALUES {use}"
     " ON CONFLICT (number, lot, unit) DO UPDATE SET quantity = excluded.quantity, changed_at = excluded.changed_at"
 )
 
@@ -47,8 +48,8 @@ class _Words:
         self.uses = _USES.format(
             number=among.format("number"), most=MOST_NAMED, lot=lot, mine=f"CASE WHEN {lot} THEN 1 ELSE 0 END"
         )
-        row = f"({', '.join([x] * 6)})"
-        self.new, self.count, self.use = _NEW.format(row=row), _COUNT.format(x=x), _USE.format(row=row)
+        row, use = (f"({', '.join([x] * number)})" for number in (6, 7))
+        self.new, self.count, self.use = _NEW.format(row=row), _COUNT.format(x=x), _USE.format(use=use)
 
 
 def read_accounts(
@@ -65,11 +66,13 @@ def read_accounts(
     cursor.execute(words.uses, (mine, keys, mine))
     uses: dict[tuple[str, str, str], Decimal] = {}
     first: dict[tuple[str, str], tuple[Use, ...]] = {}
-    for number, lot, unit, quantity, at_hand in cursor.fetchall():
+    plants: dict[str, str | None] = {}
+    for number, lot, unit, quantity, plant, at_hand in cursor.fetchall():
+        plants[lot] = plant
         if at_hand:
             uses[number, lot, unit] = Decimal(quantity)
         first[number, unit] = (*first.get((number, unit), ()), Use(lot, Decimal(quantity), unit))
-    return Accounts(totals, uses, first)
+    return Accounts(totals, uses, first, plants)
 
 
 def settle(cursor: Cursor, statements: Statements, accounts: Accounts, looked: Iterable[str], now: str) -> None:
@@ -95,7 +98,7 @@ def settle(cursor: Cursor, statements: Statements, accounts: Accounts, looked: I
         permitted = None if total.permitted is None else format(total.permitted, "f")
         cursor.execute(words.count, (format(total.used, "f"), permitted, now, *key))
     for name in sorted(accounts.changed_uses):
-        cursor.execute(words.use, (*name, format(accounts.uses[name], "f"), now, now))
+        cursor.execute(words.use, (*name, format(accounts.uses[name], "f"), now, now, accounts.plants.get(name[1])))
 
 
 def _total(row: Any) -> Total:
@@ -134,3 +137,14 @@ def read_uses(store: Store, number: str, *, after: tuple[str, str] = ("", ""), l
     with store.reads.connect() as connection:
         rows = connection.execute(query.order_by(c.lot, c.unit).limit(limit)).all()
     return [Use(str(row.lot), Decimal(row.quantity), str(row.unit)) for row in rows]
+
+
+def read_used_in(store: Store, number: str, plants: Collection[str]) -> dict[str, Decimal]:
+    """What the lots of ``plants`` use of a concession, by unit."""
+    c = concession_uses.c
+    query = select(c.unit, c.quantity).where(c.number == number, c.plant.in_(sorted(plants)))
+    found: dict[str, Decimal] = {}
+    with store.reads.connect() as connection:
+        for unit, quantity in connection.execute(query):
+            found[unit] = found.get(unit, Decimal(0)) + Decimal(quantity)
+    return found

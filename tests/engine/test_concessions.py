@@ -17,7 +17,7 @@ from engine.concessions import Accounts, Move
 from engine.decoding import decode_event
 from engine.journal import verify
 from engine.pipeline import Pipeline
-from engine.store.concessions import read_totals, read_uses
+from engine.store.concessions import read_totals, read_used_in, read_uses
 from engine.store.opening import Store
 from engine.store.reading import Reading
 from engine.submission import submission
@@ -40,7 +40,7 @@ def use(**said: Any) -> dict[str, Any]:
     return {"decision": "use_as_is", "reason": {"code": "MRB"}, "concession": concession() | said}
 
 
-def rejected(plant: Any, lot: str, quantity: str = "60", **more: Any) -> None:
+def rejected(plant: Any, lot: str, quantity: str = "60", /, **more: Any) -> None:
     plant.receive(lot, quantity=quantity, **more)
     plant.inspect(lot, *["75.000"] * 5)
     assert Reading(plant.store).lot(lot).state == "blocked"
@@ -370,38 +370,35 @@ def order(store: Store) -> dict[tuple[str, int], int]:
     return {(str(lot), int(version)): int(position) for lot, version, position in rows}
 
 
+def test_a_refusal_names_lots_of_the_same_plant_only(plant: Any, store: Store) -> None:
+    """Whoever may look at a lot of a plant reads its refusals, and may look at no other plant."""
+    for number in range(4):
+        rejected(plant, f"S{number}", "15", plant="SOUTH")
+        assert used_as_is(plant, f"S{number}").status == 201
+    rejected(plant, "N1", "30", plant="NORTH")
+    words = "concession C-7 permits 100 ea; 60 ea are used by others (60 ea); 40 ea are left, not 50"
+    rejected(plant, "N2", "50", plant="NORTH")
+    assert refused(used_as_is(plant, "N2")) == [("CONCESSION-QUANTITY", words)]
+    assert used_as_is(plant, "N1").status == 201
+    plant.send("lot.split.v1", "N1", {"children": [{"lot": "N1.1", "quantity": ea(10)}]})
+    rejected(plant, "NOWHERE", "20")
+    words = "concession C-7 permits 100 ea; 90 ea are used by N1 (20 ea), N1.1 (10 ea), others (60 ea); 10 ea are left, not 50"
+    assert refused(used_as_is(plant, "N2")) == [("CONCESSION-QUANTITY", words)]
+    assert "used by others (90 ea);" in refused(used_as_is(plant, "NOWHERE"))[0][1], "lots of no plant are no key's"
+    assert "S0" not in "".join(entry.evidence for entry in Reading(store).journal("N2"))
+    # Decided in one batch, a lot that was just used is known with its plant as well.
+    for lot, where in (("S6", "SOUTH"), ("S7", "SOUTH"), ("N3", "NORTH")):
+        rejected(plant, lot, "10" if lot == "S6" else "20", plant=where)
+    answers = plant.pipeline.process([submission(event(lot, use()), "tester") for lot in ("S6", "S7", "N3")])
+    assert [answer.status for answer in answers] == [201, 409, 409]
+    assert "S6 (10 ea)" in refused(answers[1])[0][1]
+    assert "N1 (" not in refused(answers[1])[0][1]
+    assert "used by N1 (20 ea), N1.1 (10 ea), others (70 ea);" in refused(answers[2])[0][1]
+    assert {one: str(amount) for one, amount in read_used_in(store, "C-7", ["SOUTH"]).items()} == {"ea": "70"}
+
+
 def test_a_lot_never_gives_more_than_counts_of_it() -> None:
     accounts = Accounts()
     accounts.apply([Move("C", "ea", Decimal(10), target="A"), Move("C", "ea", Decimal(25), "A", "B")])
     assert accounts.total("C", "ea").used == 10
     assert (accounts.counts("C", "A", "ea"), accounts.counts("C", "B", "ea")) == (0, 10)
-
-
-def test_what_was_used_before_concessions_were_counted_counts(plant: Any, store: Store, database_url: str, tmp_path: Any,
-                                                              request: pytest.FixtureRequest) -> None:  # fmt: skip
-    """A database of the release before: its lots count with what is left of them and what was consumed since."""
-    from alembic import command
-    from sqlalchemy import text
-
-    from engine.store import migrate as migrations
-    from engine.store.opening import open_store
-
-    for lot in ("A", "B"):
-        rejected(plant, lot, "40")
-        assert used_as_is(plant, lot).status == 201
-    plant.send("lot.consumed.v1", "A", {"quantity": ea(10), "order": "MO-1"})
-    url = "" if not database_url else str(request.getfixturevalue("new_postgres")())
-    with closing(open_store(url, tmp_path / "old")) as old:
-        with old.engine.begin() as connection:
-            command.upgrade(migrations._config(connection), "0023")
-        with store.reads.connect() as source, old.engine.begin() as target:
-            for table, ordered in (("lots", "id"), ("journal", "position")):
-                rows = [dict(row) for row in source.execute(text(f"SELECT * FROM {table} ORDER BY {ordered}")).mappings()]
-                for row in rows:
-                    row.pop("position", None), row.pop("commit_order", None)
-                names = ", ".join(f'"{name}"' for name in rows[0])
-                values = ", ".join(f":{name}" for name in rows[0])
-                target.execute(text(f"INSERT INTO {table} ({names}) VALUES ({values})"), rows)
-        migrations.migrate(old)
-        assert totals(old) == totals(store) == {("C-7", "ea"): ("80", "100")}
-        assert uses(old) == {"A": "40", "B": "40"}

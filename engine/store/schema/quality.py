@@ -194,5 +194,7 @@ concession_uses = Table(
     Column("quantity", Text, nullable=False),
     Column("first_at", Text, nullable=False),
     Column("changed_at", Text, nullable=False),
+    #: Where the lot is; a lot never changes it.
+    Column("plant", Text),
     PrimaryKeyConstraint("number", "lot", "unit"),
 )
