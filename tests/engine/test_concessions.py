@@ -373,8 +373,8 @@ def order(store: Store) -> dict[tuple[str, int], int]:
 def test_a_refusal_names_lots_of_the_same_plant_only(plant: Any, store: Store) -> None:
     """Whoever may look at a lot of a plant reads its refusals, and may look at no other plant."""
     for number in range(6):
-        rejected(plant, f"S{number}", "10", plant="SOUTH")
-        assert used_as_is(plant, f"S{number}").status == 201
+        rejected(plant, f"D{number}", "10", plant="SOUTH")
+        assert used_as_is(plant, f"D{number}").status == 201
     rejected(plant, "N1", "30", plant="NORTH")
     words = "concession C-7 permits 100 ea; 60 ea are used by others (60 ea); 40 ea are left, not 50"
     rejected(plant, "N2", "50", plant="NORTH")
@@ -385,7 +385,7 @@ def test_a_refusal_names_lots_of_the_same_plant_only(plant: Any, store: Store) -
     words = "concession C-7 permits 100 ea; 90 ea are used by N1 (20 ea), N1.1 (10 ea), others (60 ea); 10 ea are left, not 50"
     assert refused(used_as_is(plant, "N2")) == [("CONCESSION-QUANTITY", words)]
     assert "used by others (90 ea);" in refused(used_as_is(plant, "NOWHERE"))[0][1], "lots of no plant are no key's"
-    assert "S0" not in "".join(entry.evidence for entry in Reading(store).journal("N2"))
+    assert "D0" not in "".join(entry.evidence for entry in Reading(store).journal("N2"))
     # Decided in one batch, a lot that was just used is known with its plant as well.
     for lot, where in (("W6", "WEST"), ("W7", "WEST"), ("N3", "NORTH")):
         rejected(plant, lot, "10" if lot == "W6" else "20", plant=where)
