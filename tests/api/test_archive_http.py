@@ -24,10 +24,20 @@ from engine.store.opening import Store, open_store
 from engine.track_record import count
 from rules.judge import TwoChannelJudge
 from rules.rulebook import RuleBook
+from tests.api.conftest import Service
 from tests.api.test_access_http import grant
 from tests.engine.conftest import Plant
 
 LOTS = [f"ARC-{number}" for number in range(4)]
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One of its own: what is half a year old has to come before what is new, as it does where no clock is turned."""
+    running = Service(tmp_path_factory.mktemp("archive"))
+    running.start()
+    yield running
+    running.stop()
 
 
 @pytest.fixture(scope="module")

@@ -22,8 +22,8 @@ from api.cloudevents import attribute, mode_of, read_event, structured
 from api.commands import COMMANDS, event_of, idempotency_key
 from api.conditional import has_tag
 from api.door import Visit, path_part
+from api.pages import names_place
 from api.problems import Refused, explain
-from api.quality import place_of as record_place_of
 from api.queries import (
     cursor_after,
     fields_of,
@@ -173,7 +173,7 @@ def test_places_and_numbers_are_understood_or_refused(text: str) -> None:
     broken(lambda: position_of({"cursor": text}), Refused)
     broken(lambda: number_position_of({"cursor": text}), Refused)
     broken(lambda: number_of(text, "n"), Refused)
-    broken(lambda: record_place_of(text), Refused)
+    broken(lambda: names_place(text, 3), Refused)
     place = place_of(text)
     assert place is None or place_of(id_of(place)) == place
 
