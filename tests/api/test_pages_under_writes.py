@@ -590,7 +590,7 @@ def whole(listing: Listing) -> list[Any]:
 
 @pytest.mark.parametrize("name", LISTINGS)
 @settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(data=st.data())
 def test_a_walk_gives_once_whatever_was_there_when_it_began(house: House, name: str, data: st.DataObject) -> None:
