@@ -11,7 +11,6 @@ against what is made of all this. What may not enter: HTTP, changes of anything.
 import hashlib
 import io
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version as release_of
 from typing import Any, TypeVar
@@ -32,11 +31,11 @@ from engine.installation_checkpoints import InstallationCheckpoint
 from engine.journal import Entry, verify_lot
 from engine.ledger import Ledger
 from engine.lot import Lot
+from engine.packed import Bounds, PackedRefused, other_rule_sets, unlike, unpack
 from engine.rulesets import RuleSets
 from engine.store.opening import Store
 from engine.store.reading import Reading, ResultLine
 from engine.tracing import Genealogy, Trace
-from rules.rulebook import digest_of
 
 FORMAT = "lotgate.audit.v1"
 MANIFEST = "manifest.json"
@@ -47,6 +46,8 @@ INCLUSION = "inclusion.json"
 PAGE = 500
 #: A larger archive is not read: nothing of ours comes near it.
 MAX_BYTES = 512 * 1024 * 1024
+#: JSON packs twenty to one, and not much better.
+BOUNDS = Bounds(most_bytes=MAX_BYTES, most_parts=100_000, ratio=100, freely_bytes=16 * 1024 * 1024)
 #: Zip entries carry this date, so that the same evidence makes the same bytes.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -199,14 +200,17 @@ def verify_archive(
     ``key``: public key (PEM) that has to have signed its checkpoint, ValueError for what is none; ``kept``: checkpoints
     that somebody kept, of this lot as it was before; ``everything``: kept checkpoints of everything.
     """
-    files = _unzipped(content)
+    try:
+        files = unpack(content, BOUNDS)
+    except PackedRefused as error:
+        raise ArchiveInvalid(str(error)) from None
     try:
         manifest = _read(files.pop(MANIFEST, b""), Manifest)
     except msgspec.DecodeError as error:
         raise ArchiveInvalid(f"it has no manifest that can be read: {error}") from None
     if manifest.format != FORMAT:
         raise ArchiveInvalid(f"its format is {manifest.format}; this release reads {FORMAT}")
-    problems, notes, page, entries = list(_sums(manifest, files)), [], None, 0
+    problems, notes, page, entries = list(unlike(manifest.files, files)), [], None, 0
     proof: Inclusion | None = None
     try:
         evidence = _typed(files)
@@ -215,7 +219,7 @@ def verify_archive(
     else:
         entries = len(evidence.entries)
         problems += _contradictions(manifest, evidence)
-        problems += _rule_sets(evidence.entries, files)
+        problems += other_rule_sets({entry.rule_set for entry in evidence.entries}, files)
         problems += _checkpoints(manifest, evidence.entries, files.get(CHECKPOINT), key, kept)
         proof, found = _inclusion(manifest, evidence.entries, files.get(INCLUSION), key, everything)
         problems += found
@@ -259,34 +263,6 @@ def _typed(files: dict[str, bytes]) -> _Evidence:
         part("lot.json", Lot), entries, part("results.json", list[ResultLine]), part("holds.json", list[HoldLine]),
         part("deliveries.json", list[DeliveryLine]), part("genealogy.json", Trace),
     )  # fmt: skip
-
-
-def _unzipped(content: bytes) -> dict[str, bytes]:
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            parts = archive.infolist()
-            if sum(part.file_size for part in parts) > MAX_BYTES:
-                raise ArchiveInvalid("it unpacks to more than any lot has")
-            if len({part.filename for part in parts}) < len(parts):
-                raise ArchiveInvalid("it holds two files of one name")
-            if any(part.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for part in parts):
-                raise ArchiveInvalid("it is packed in a way that Lotgate does not pack")
-            if any(part.flag_bits & 1 for part in parts):
-                raise ArchiveInvalid("it is encrypted")
-            return {part.filename: archive.read(part) for part in parts}
-    # All that zipfile says of bytes that are none, or were damaged; the bytes are in memory, so none is of a disk.
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, ValueError) as error:
-        raise ArchiveInvalid(f"it is no zip file, or a damaged one: {error}") from None
-
-
-def _sums(manifest: Manifest, files: dict[str, bytes]) -> Iterator[str]:
-    for name, digest in manifest.files.items():
-        if name not in files:
-            yield f"{name} is missing"
-        elif hashlib.sha256(files[name]).hexdigest() != digest:
-            yield f"{name} was changed"
-    for name in files.keys() - manifest.files.keys():
-        yield f"{name} is not in the manifest"
 
 
 def _contradictions(manifest: Manifest, told: _Evidence) -> Iterator[str]:
@@ -367,11 +343,3 @@ def _inclusion(
     by_version, public = {entry.version: entry for entry in entries}, None if key is None else read_public(key)
     found = list(contradictions(proof, manifest.lot, by_version.get, public, everything))
     return (None if found else proof), found
-
-
-def _rule_sets(entries: list[Entry], files: dict[str, bytes]) -> Iterator[str]:
-    for digest in sorted({entry.rule_set for entry in entries}):
-        start = f"rules/{digest.removeprefix('sha256:')}/"
-        sources = {n.removeprefix(start): c.decode(errors="replace") for n, c in files.items() if n.startswith(start)}
-        if digest_of(sources) != digest:
-            yield f"the rule set {digest} that judged is not in the archive as it was"

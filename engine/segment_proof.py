@@ -3,7 +3,6 @@
 What may not enter: databases.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -13,8 +12,8 @@ from msgspec import Struct
 
 from engine.checkpoints import unsealed
 from engine.journal import verify_lot
+from engine.packed import other_rule_sets, unlike
 from engine.segments import FORMAT, ORDER, SUFFIX, SegmentFile, Spot, Stretch, open_file, part_name
-from rules.rulebook import digest_of
 
 
 class SegmentReport(Struct, frozen=True):
@@ -43,7 +42,7 @@ def verify_segment(path: Path, keys: Mapping[str, Ed25519PublicKey] | None = Non
         words = f"it is not called {file.name}{SUFFIX}, as its manifest has it"
         # Somebody who was given a copy may have named it as he likes; one of a digest's form says what it should be.
         (problems if len(path.stem) == 64 else notes).append(words)
-    problems += [*_sums(file), *_sealed(file, keys)]
+    problems += [*unlike(file.manifest.files, file.files), *_sealed(file, keys)]
     stretches: dict[tuple[int, int], Stretch] = {}
     try:
         stretches = dict(_stretches(file))
@@ -59,16 +58,6 @@ def verify_segment(path: Path, keys: Mapping[str, Ed25519PublicKey] | None = Non
     entries = sum(len(stretch.entries) for stretch in stretches.values())
     about = file.manifest
     return SegmentReport(file.name, len(stretches), entries, about.first_at, about.last_at, problems, notes)
-
-
-def _sums(file: SegmentFile) -> Iterator[str]:
-    for name, digest in file.manifest.files.items():
-        if name not in file.files:
-            yield f"{name} is missing"
-        elif hashlib.sha256(file.files[name]).hexdigest() != digest:
-            yield f"{name} was changed"
-    for name in file.files.keys() - file.manifest.files.keys():
-        yield f"{name} is not in the manifest"
 
 
 def _sealed(file: SegmentFile, keys: Mapping[str, Ed25519PublicKey] | None) -> Iterator[str]:
@@ -128,10 +117,4 @@ def _numbers(file: SegmentFile, stretches: dict[tuple[int, int], Stretch]) -> It
 
 def _rule_sets(file: SegmentFile, stretches: dict[tuple[int, int], Stretch]) -> Iterator[str]:
     named = {p.entry.rule_set for stretch in stretches.values() for p in stretch.entries}
-    for digest in sorted(named | set(file.manifest.rule_sets)):
-        start = f"rules/{digest.removeprefix('sha256:')}/"
-        sources = {
-            n.removeprefix(start): c.decode(errors="replace") for n, c in file.files.items() if n.startswith(start)
-        }
-        if digest_of(sources) != digest:
-            yield f"the rule set {digest} that judged is not in it as it was"
+    return other_rule_sets(named | set(file.manifest.rule_sets), file.files)

@@ -30,6 +30,7 @@ from msgspec import Struct
 from engine.errors import ArchiveUnavailable
 from engine.journal import Entry
 from engine.lot import Lot
+from engine.packed import Bounds, PackedRefused, unpack
 from engine.seals import Seal, Sealer
 
 FORMAT = "lotgate.archive.v1"
@@ -41,8 +42,8 @@ DRAFT, DRAFT_SECONDS = ".draft", 86_400.0
 PART_BYTES = 128 * 1024
 #: A part that unpacks to more is none of ours: a lot with a hundred thousand entries stays below it.
 MOST_BYTES = 512 * 1024 * 1024
-#: Unpacked, a file is at most so many bytes and so many times its own size: JSON packs twenty to one, and not better.
-MOST_UNPACKED_BYTES, MOST_RATIO = 16 * 1024 * 1024, 100
+#: Of a file from anywhere: JSON packs twenty to one, and not much better.
+BOUNDS = Bounds(most_bytes=MOST_BYTES, most_parts=100_000, ratio=100, freely_bytes=16 * 1024 * 1024)
 #: Parts that a process keeps unpacked.
 KEPT_PARTS = 64
 #: Parts of which it keeps the lines: in the order of commits, lots that were alive together come by turns.
@@ -374,18 +375,12 @@ class SegmentFile(Struct, frozen=True):
 
 def open_file(path: Path) -> SegmentFile:
     """A segment from anywhere. Raises SegmentInvalid for what is none, OSError for what cannot be opened."""
+    if path.stat().st_size > MOST_BYTES:
+        raise SegmentInvalid("it is larger than any segment")
     try:
-        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            members = archive.infolist()
-            if len({m.filename for m in members}) < len(members):
-                raise SegmentInvalid("it holds two files of one name")
-            if any(m.file_size > MOST_BYTES or m.flag_bits & 1 for m in members):
-                raise SegmentInvalid("it holds what no segment holds")
-            if sum(m.file_size for m in members) > MOST_UNPACKED_BYTES + MOST_RATIO * path.stat().st_size:
-                raise SegmentInvalid("it unpacks to more than any segment does")
-            files = {m.filename: archive.read(m) for m in members}
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
-        raise SegmentInvalid(f"it is no zip file, or a damaged one: {error}") from None
+        files = unpack(path.read_bytes(), BOUNDS)
+    except PackedRefused as error:
+        raise SegmentInvalid(str(error)) from None
     text, seal = files.pop(MANIFEST, b""), files.pop(SEAL, None)
     try:
         manifest = msgspec.json.decode(text, type=Manifest)

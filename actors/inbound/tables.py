@@ -7,7 +7,6 @@ before it is unpacked, and XML entities are refused (openpyxl reads through defu
 import csv
 import io
 import itertools
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -15,13 +14,11 @@ from typing import Any, BinaryIO
 
 from actors.inbound.format import Inbound, Table
 from actors.inbound.rows import Cell, Row
+from engine.packed import Bounds, NoZip, PackedRefused, look
 
-#: A sheet of 50,000 results of 30 columns unpacks to some 60 MB; what claims more is no laboratory's.
-MAX_UNPACKED_BYTES = 200_000_000
-#: Parts of an XLSX file: sheets, styles, strings, pictures.
-MAX_PARTS = 1_000
-#: A sheet of one repeated value packs to less than a hundredth; a bomb to a thousandth.
-MAX_RATIO = 200
+#: A sheet of 50,000 results of 30 columns unpacks to some 60 MB, in sheets, styles, strings and pictures; one of a
+#: single repeated value packs to less than a hundredth.
+BOUNDS = Bounds(most_bytes=200_000_000, most_parts=1_000, ratio=200, freely_bytes=2_000_000)
 MAX_COLUMNS = 1_000
 #: A spreadsheet keeps 15 digits of a number and shows no more; those behind are what binary arithmetic left.
 SHEET_DIGITS = 15
@@ -148,19 +145,13 @@ def _sheet(table: Table, file: BinaryIO) -> Iterator[tuple[int, Sequence[Any]]]:
 
 
 def _check_packed(content: io.BytesIO) -> None:
-    """Before anything is unpacked: zipfile itself unpacks no part beyond the size that is written there."""
+    """Before anything is unpacked. Raises FileRefused."""
     try:
-        with zipfile.ZipFile(content) as packed:
-            parts = packed.infolist()
-    # All that zipfile says of bytes that are no zip file; a place before their beginning is a ValueError.
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        look(content, BOUNDS)
+    except NoZip as error:
         raise FileRefused(f"it is no XLSX file: {error}") from None
-    unpacked, stored = sum(part.file_size for part in parts), sum(part.compress_size for part in parts)
-    if len(parts) > MAX_PARTS or unpacked > MAX_UNPACKED_BYTES or unpacked > MAX_RATIO * max(stored, 10_000):
-        raise FileRefused(f"it would unpack to {unpacked} bytes in {len(parts)} parts, which is no table's size")
-    if any(part.flag_bits & 1 for part in parts):
-        raise FileRefused("it is encrypted")
-    content.seek(0)
+    except PackedRefused as error:
+        raise FileRefused(str(error)) from None
 
 
 def _cell(cell: Any) -> Cell:
