@@ -37,7 +37,7 @@ HEAD_SECONDS = 15.0
 MAX_HEAD_BYTES = 256 * 1024
 #: Bytes thrown away behind a request that was answered early (413), before the connection is cut.
 MAX_DISCARD_BYTES = 16 * 1024 * 1024
-#: What begins so submits events: api.events.PATH and api.batch.PATH.
+#: What is posted to addresses that begin so are events: api.events.PATH and api.batch.PATH.
 EVENTS = b"/v1/events"
 
 
@@ -142,7 +142,8 @@ class PatientProtocol(HttpToolsProtocol):
         turns = self._turns.get(self.server_state)
         if turns is None:
             turns = self._turns[self.server_state] = Turns(self.loop, self.full)
-        turns.take(once, event=cycle.scope["raw_path"].startswith(EVENTS))
+        scope = cycle.scope
+        turns.take(once, event=scope["method"] == "POST" and scope["raw_path"].startswith(EVENTS))
 
     def data_received(self, data: bytes) -> None:
         self._urgent = looks_urgent(data)

@@ -5,13 +5,13 @@ import contextlib
 import resource
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from api.web import OTHER_FILES, PatientProtocol, Server, configuration, files_for
+from api.web import OTHER_FILES, PatientProtocol, files_for
+from tests.api.bare import serving
 
 ROOM = 6
 ASK = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -20,17 +20,11 @@ ASK = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 class Crowded:
     """A server with room for few, whose application answers when it is let."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self) -> None:
+        self.port = 0
         self.slow = threading.Event()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            await receive()
-            await send({"type": "lifespan.startup.complete"})
-            await receive()
-            await send({"type": "lifespan.shutdown.complete"})
-            return
         while scope["path"] == "/slow" and not self.slow.is_set():
             await asyncio.sleep(0.01)
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
@@ -50,21 +44,10 @@ def answer(connection: socket.socket, asked: bytes = ASK) -> bytes:
 @pytest.fixture
 def crowded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Crowded]:
     monkeypatch.setattr(PatientProtocol, "most", ROOM)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    made = Crowded(port)
-    server = Server(configuration(made, "127.0.0.1", port), lambda: None)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.02)
-    yield made
-    made.slow.set()
-    server.should_exit = True
-    thread.join(15)
-    assert not thread.is_alive()
+    made = Crowded()
+    with serving(made) as made.port:
+        yield made
+        made.slow.set()
 
 
 def test_the_connection_that_was_idle_for_longest_makes_room(crowded: Crowded) -> None:

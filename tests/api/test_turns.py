@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +15,8 @@ from api import turns
 from api.batch import PATH as BATCH
 from api.events import PATH
 from api.turns import AT_ONCE, Turns, looks_urgent
-from api.web import EVENTS, Server, configuration
+from api.web import EVENTS
+from tests.api.bare import serving
 
 SENDERS = 300
 
@@ -100,18 +100,12 @@ def test_holds_are_known_by_their_looks_on_both_ways_in() -> None:
 class Gate:
     """A server whose queue of events is full until it is opened; it notes in which order it answers."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self) -> None:
+        self.port = 0
         self.full = True
         self.answered: list[str] = []
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            await receive()
-            await send({"type": "lifespan.startup.complete"})
-            await receive()
-            await send({"type": "lifespan.shutdown.complete"})
-            return
         body = (await receive()).get("body", b"")
         self.answered.append(body.decode() or scope["path"])
         time.sleep(0.001)
@@ -124,20 +118,9 @@ class Gate:
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
     # Ten times as long as in life: what is sent meanwhile comes in time on a busy machine, too.
     monkeypatch.setattr(turns, "PAUSE_SECONDS", 0.02)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    made = Gate(port)
-    server = Server(configuration(made, "127.0.0.1", port, lambda: made.full), lambda: None)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.02)
-    yield made
-    server.should_exit = True
-    thread.join(15)
-    assert not thread.is_alive()
+    made = Gate()
+    with serving(made, lambda: made.full) as made.port:
+        yield made
 
 
 def posted(path: str, body: str) -> bytes:
@@ -167,10 +150,10 @@ def test_in_a_flood_a_hold_and_a_question_pass_and_every_event_is_answered(
     while not gate.answered:
         time.sleep(0.001)
     holder.sendall(posted("/v1/events", "hold.applied.v1"))
-    asker.sendall(b"GET /question HTTP/1.1\r\nHost: x\r\n\r\n")
+    asker.sendall(b"GET /v1/events/question HTTP/1.1\r\nHost: x\r\n\r\n")
     assert status_of(holder) == 201
     assert status_of(asker) == 201
-    behind = max(gate.answered.index("hold.applied.v1"), gate.answered.index("/question"))
+    behind = max(gate.answered.index("hold.applied.v1"), gate.answered.index("/v1/events/question"))
     assert behind < SENDERS / 2, "they did not wait for the whole crowd"
     assert {status_of(sender) for sender in senders[: SENDERS // 3]} == {503}, "who waits is told so in the end"
     gate.full = False

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ from sqlalchemy import text
 from engine.answer import Answer
 from engine.decoding import decode_event
 from engine.events import Event
+from engine.journal import verify
 from engine.pipeline import Pipeline
 from engine.settings import SHIPPED_RULES
 from engine.store.migrate import migrate
 from engine.store.opening import Store, open_store
+from engine.store.reading import Reading
 from rules.judge import TwoChannelJudge
 from rules.rulebook import RuleBook
 
@@ -118,6 +121,19 @@ def plant(store: Store, judge: TwoChannelJudge, rulebook: RuleBook, clock: Clock
     running = Plant(store, judge, rulebook, clock)
     yield running
     running.pipeline.stop()
+
+
+@contextmanager
+def judged_by(plant: Plant, rulebook: RuleBook, clock: Clock, rules: str) -> Iterator[Plant]:
+    """``plant`` under one rule file more; when it is over, its journal must verify."""
+    book = RuleBook.from_sources(rulebook.sources | {"more.yaml": rules})
+    with closing(TwoChannelJudge(book)) as judge:
+        plant.pipeline.stop()
+        plant.pipeline = Pipeline(plant.store, judge, book, clock)
+        plant.pipeline.start()
+        yield plant
+        plant.pipeline.stop()
+    assert verify(Reading(plant.store).journals()).intact
 
 
 @pytest.fixture

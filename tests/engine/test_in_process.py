@@ -3,7 +3,6 @@
 import itertools
 import json
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import date
 from typing import Any
 
@@ -15,8 +14,6 @@ from sqlalchemy import text
 
 from engine.explaining import explain
 from engine.inspection_plan import within
-from engine.journal import verify
-from engine.pipeline import Pipeline
 from engine.reference import ReferenceConflict, References, Wanted
 from engine.store.opening import Store
 from engine.store.reading import Reading
@@ -24,8 +21,8 @@ from engine.store.recalls import quantities
 from engine.tasks import Tasks, TaskState
 from engine.track_record import count
 from engine.upkeep import GAP, give_up_parked, tell_of_gaps
-from rules.judge import TwoChannelJudge
 from rules.rulebook import RuleBook
+from tests.engine.conftest import judged_by
 
 ROUTING = {
     "item": "RING-74", "wait_seconds": 600,
@@ -84,14 +81,8 @@ def references(store: Store, clock: Any, rulebook: RuleBook) -> References:
 def mes(store: Store, clock: Any, rulebook: RuleBook, plant: Any, references: References) -> Iterator[Any]:
     """The plant of the other tests, with a routing and rules on what is measured in production."""
     put(references, "R-9", ROUTING)
-    book = RuleBook.from_sources(rulebook.sources | {"in_process.yaml": RULES})
-    with closing(TwoChannelJudge(book)) as judge:
-        plant.pipeline.stop()
-        plant.pipeline = Pipeline(store, judge, book, clock)
-        plant.pipeline.start()
+    with judged_by(plant, rulebook, clock, RULES):
         yield plant
-        plant.pipeline.stop()
-    assert verify(Reading(store).journals()).intact
 
 
 def put(references: References, key: str, content: Any) -> Any:

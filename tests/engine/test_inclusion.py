@@ -15,7 +15,8 @@ from engine.rulesets import RuleSets
 from engine.settings import SHIPPED_RULES
 from engine.store.opening import Store
 from tests.engine.test_audit import files_of, with_sums
-from tests.engine.test_installation_checkpoints import KEY, Operator
+from tests.engine.test_installation_checkpoints import KEY, Operator, made
+from tests.engine.test_installation_checkpoints import signed as signed
 
 MINE = Signer(KEY).public.public_key.encode()
 
@@ -25,17 +26,6 @@ def audits(store: Store, clock: Any) -> Audits:
     sets = RuleSets(store, clock)
     sets.ensure_first(SHIPPED_RULES)
     return Audits(store, clock, sets, Signer(KEY))
-
-
-@pytest.fixture
-def signed(store: Store, clock: Any) -> InstallationCheckpoints:
-    return InstallationCheckpoints(store, Signer(KEY), clock)
-
-
-def made(signed: InstallationCheckpoints) -> InstallationCheckpoint:
-    done = signed.make()
-    assert done is not None
-    return done.checkpoint
 
 
 def test_an_archive_and_one_kept_checkpoint_show_that_the_lot_was_there(

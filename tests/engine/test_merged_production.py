@@ -1,7 +1,6 @@
 """What was reported of a part's production is in the whole: putting lots together hides nothing from the rules."""
 
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -12,15 +11,13 @@ from hypothesis import strategies as st
 
 from engine import parts
 from engine.explaining import explain
-from engine.journal import verify
 from engine.operation_gate import operations_of
-from engine.pipeline import Pipeline
 from engine.production import MeasuredParameter, OperationRun, operation_facts, together
 from engine.reference import References
 from engine.store.opening import Store
 from engine.store.reading import Reading
-from rules.judge import TwoChannelJudge
 from rules.rulebook import RuleBook
+from tests.engine.conftest import judged_by
 from tests.engine.test_merging import merge
 from tests.engine.test_operation_inspections import PLAN, line, look, names, put, refused, surface
 from tests.engine.test_operation_inspections import references as references
@@ -65,14 +62,8 @@ rules:
 @pytest.fixture
 def mes(store: Store, clock: Any, rulebook: RuleBook, plant: Any) -> Iterator[Any]:
     """The plant of the other tests, with rules that look at production when a lot is released."""
-    book = RuleBook.from_sources(rulebook.sources | {"production.yaml": RULES})
-    with closing(TwoChannelJudge(book)) as judge:
-        plant.pipeline.stop()
-        plant.pipeline = Pipeline(store, judge, book, clock)
-        plant.pipeline.start()
+    with judged_by(plant, rulebook, clock, RULES):
         yield plant
-        plant.pipeline.stop()
-    assert verify(Reading(store).journals()).intact
 
 
 def report(mes: Any, lot: str, operation: str, speed: str | None = None, unit: str = "rpm", **more: Any) -> None:

@@ -3,7 +3,6 @@
 import itertools
 import json
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -17,16 +16,14 @@ from engine.clock import instant
 from engine.errors import EventInvalid
 from engine.explaining import explain
 from engine.inspection_plan import Pieces
-from engine.journal import verify
 from engine.operation_gate import gate_of_lot, operations_of
 from engine.operation_inspection import pieces_of
-from engine.pipeline import Pipeline
 from engine.reference import ReferenceConflict, References, Wanted
 from engine.store.opening import Store
 from engine.store.reading import Reading
 from engine.submission import submission
-from rules.judge import TwoChannelJudge
 from rules.rulebook import RuleBook
+from tests.engine.conftest import judged_by
 
 DIAMETER = {"characteristic": "diameter", "unit": "mm", "lower": "73.950", "upper": "74.050", "plausible_from": "50",
             "plausible_to": "100"}  # fmt: skip
@@ -77,14 +74,8 @@ def mes(store: Store, clock: Any, rulebook: RuleBook, plant: Any, references: Re
     """The plant of the other tests, with a routing, a plan for its first operation, and rules that look at it."""
     put(references, "R-9", ROUTING, "routing")
     put(references, "IP-10", PLAN)
-    book = RuleBook.from_sources(rulebook.sources | {"operations.yaml": RULES})
-    with closing(TwoChannelJudge(book)) as judge:
-        plant.pipeline.stop()
-        plant.pipeline = Pipeline(store, judge, book, clock)
-        plant.pipeline.start()
+    with judged_by(plant, rulebook, clock, RULES):
         yield plant
-        plant.pipeline.stop()
-    assert verify(Reading(store).journals()).intact
 
 
 def put(references: References, key: str, content: Any, kind: str = "inspection-plan", since: str = "2026-01-01") -> Any:

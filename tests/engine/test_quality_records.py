@@ -19,6 +19,7 @@ from engine.store.reading import Reading
 from engine.tasks import Tasks
 from rules.judge import TwoChannelJudge
 from rules.rulebook import RuleBook
+from tests.engine.conftest import judged_by
 
 RULES = """\
 rulefile: 1
@@ -53,14 +54,8 @@ rules:
 @pytest.fixture
 def signing(store: Store, clock: Any, rulebook: RuleBook, plant: Any) -> Any:
     """The plant of the other tests, under rules that ask for signatures and closed records."""
-    book = RuleBook.from_sources(rulebook.sources | {"records.yaml": RULES})
-    with closing(TwoChannelJudge(book)) as judge:
-        plant.pipeline.stop()
-        plant.pipeline = Pipeline(store, judge, book, clock)
-        plant.pipeline.start()
+    with judged_by(plant, rulebook, clock, RULES):
         yield plant
-        plant.pipeline.stop()
-    assert verify(Reading(store).journals()).intact
 
 
 def body(answer: Any) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import itertools
 import json
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -13,13 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine import events as ev
-from engine.journal import verify
-from engine.pipeline import Pipeline
 from engine.store.opening import Store
 from engine.store.reading import Reading
 from engine.upkeep import end_concessions
-from rules.judge import TwoChannelJudge
 from rules.rulebook import RuleBook
+from tests.engine.conftest import judged_by
 
 RULES = """\
 rulefile: 1
@@ -57,14 +54,8 @@ rules:
 @pytest.fixture
 def board(store: Store, clock: Any, rulebook: RuleBook, plant: Any) -> Iterator[Any]:
     """The plant of the other tests, under rules that ask for boards."""
-    book = RuleBook.from_sources(rulebook.sources | {"usage.yaml": RULES})
-    with closing(TwoChannelJudge(book)) as judge:
-        plant.pipeline.stop()
-        plant.pipeline = Pipeline(store, judge, book, clock)
-        plant.pipeline.start()
+    with judged_by(plant, rulebook, clock, RULES):
         yield plant
-        plant.pipeline.stop()
-    assert verify(Reading(store).journals()).intact
 
 
 def failing(answer: Any) -> list[str]:
