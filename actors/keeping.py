@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine.errors import LotgateError
+from engine.errors import ArchiveUnavailable, LotgateError
 from engine.installation_checkpoints import InstallationCheckpoint, InstallationCheckpoints, JournalBehind
 from engine.tasks import Tasks
 
@@ -22,6 +22,8 @@ log = logging.getLogger("lotgate.clock")
 
 #: Checkpoints that one look writes or compares.
 _ROUND = 500
+#: What a task is about where segments of the archive keep a checkpoint from being made.
+_SUBJECT = "checkpoints"
 
 
 class NotKept(LotgateError):
@@ -49,25 +51,37 @@ class Keeper:
         self._trouble = True
 
     def look(self) -> None:
-        """One round. Raises NotKept, and what making raises; each is told people as a task, too."""
+        """One round. Raises NotKept, JournalBehind and ArchiveUnavailable; each is told people as a task, too."""
+        try:
+            self._make_what_is_due()
+        finally:
+            # What is made already is handed out whatever keeps the next one from being made.
+            if self._folder is not None:
+                self._hand_out_into(self._folder)
+
+    def _make_what_is_due(self) -> None:
         try:
             if self._checkpoints.is_due(self._every):
                 self._make()
+                self._tasks.close_about("archive-failing", "the segments can be read again", subject=_SUBJECT)
         except JournalBehind as error:
             self._tasks.open_once("journal-behind", "journal", error.detail)
             raise
-        if self._folder is not None:
-            try:
-                self._hand_out(self._folder)
-            except OSError as error:
-                self._trouble = True
-                words = f"Checkpoints cannot be kept in {self._folder} (LOTGATE_CHECKPOINT_DIR): {error.strerror}."
-                self._tasks.open_once("checkpoint-not-kept", str(self._folder), words)
-                raise NotKept(words) from None
-            if self._trouble:
-                note = "checkpoints are kept again"
-                self._tasks.close_about("checkpoint-not-kept", note, subject=str(self._folder))
-                self._trouble = False
+        except ArchiveUnavailable as error:
+            self._tasks.open_once("archive-failing", _SUBJECT, f"No checkpoint can be made. {error.detail}")
+            raise
+
+    def _hand_out_into(self, folder: Path) -> None:
+        try:
+            self._hand_out(folder)
+        except OSError as error:
+            self._trouble = True
+            words = f"Checkpoints cannot be kept in {folder} (LOTGATE_CHECKPOINT_DIR): {error.strerror}."
+            self._tasks.open_once("checkpoint-not-kept", str(folder), words)
+            raise NotKept(words) from None
+        if self._trouble:
+            self._tasks.close_about("checkpoint-not-kept", "checkpoints are kept again", subject=str(folder))
+            self._trouble = False
 
     def _make(self) -> None:
         began = time.monotonic()

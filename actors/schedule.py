@@ -186,6 +186,18 @@ def archive_old(archiver: Archiver, ledger: Ledger, days: int, stop: threading.E
         log.info("archive: %d lots, %d entries, %d segments", report.lots, report.entries, len(report.segments))
 
 
+def keep_archive(engine: Engine, stop: threading.Event) -> Callable[[], None]:
+    """Archives what is old. As for checkpoints, a key that cannot be used stops nothing else."""
+    settings, made = engine.settings, list[Archiver]()
+
+    def look() -> None:
+        if not made:
+            made.append(Archiver(engine.store, engine.clock, signer_of(settings)))
+        archive_old(made[0], engine.ledger, settings.archive_after_days, stop)
+
+    return look
+
+
 def compensate_all(engine: Engine) -> None:
     """Journal what targets refused for good, and end what they agree to again."""
     number = compensate(engine.store, engine.pipeline, engine.clock)
@@ -290,9 +302,7 @@ def main(settings: Settings) -> int:
     # What waits for other systems has threads of its own: the sweeper must never wait for a mail server.
     teller = Teller(ledger.tasks, Notices(engine.store, now), channels(settings, now), settings.notify_repeat_s)
     reading = Reconciler(settings, Drift(engine.store, now), ledger, now, engine.pipeline, deciding, stop.is_set)
-    archiver, days = Archiver(engine.store, now, signer_of(settings)), settings.archive_after_days
-    old = Task("archive", ARCHIVE_SECONDS, lambda: archive_old(archiver, ledger, days, stop))
-    archiving = [[old]] if days else []
+    archiving = [[Task("archive", ARCHIVE_SECONDS, keep_archive(engine, stop))]] if settings.archive_after_days else []
     asides = [
         [Task("notices", NOTICE_SECONDS, lambda: _plan(teller))],
         # Only reads entries, and may read very many.

@@ -12,10 +12,12 @@ from sqlalchemy import text
 from actors.keeping import Keeper, NotKept, content_of, file_name
 from engine.checkpoints import Signer
 from engine.clock import system_clock
+from engine.errors import ArchiveUnavailable
 from engine.installation_checkpoints import InstallationCheckpoints, JournalBehind
+from engine.processes import Processes
 from engine.store.opening import Store
 from engine.tasks import Tasks, TaskState
-from tests.actors.conftest import clock_process
+from tests.actors.conftest import clock_process, seconds_to_stop
 
 
 def write(store: Store, lot: str) -> None:
@@ -102,6 +104,44 @@ def test_a_journal_that_ends_before_what_was_signed_is_somebody_s_task(store: St
     with pytest.raises(JournalBehind):
         keeping.look()
     assert open_kinds(store) == ["journal-behind"]
+
+
+def test_a_segment_that_cannot_be_read_is_somebody_s_task_and_what_is_made_is_handed_out(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, folder = Now(), tmp_path / "kept"
+    write(store, "A")
+    keeping, checkpoints = keeper(store, now, folder)
+    with pytest.raises(NotKept):
+        keeping.look()
+    folder.mkdir()
+    write(store, "B")
+    now.now += timedelta(days=1)
+    with store.engine.begin() as connection:
+        connection.execute(text(
+            "INSERT INTO archive_segments (name, bytes, lots, entries, first_at, last_at, first_order, last_order, first_position,"
+            " last_position, rule_sets, made_at, made_by) VALUES ('gone', 1, 1, 1, 'a', 'b', 0, 0, 2, 2, '[]', 'c', 'd')"
+        ))  # fmt: skip
+    with pytest.raises(ArchiveUnavailable):
+        keeping.look()
+    assert open_kinds(store) == ["archive-failing"]
+    assert [path.name for path in folder.iterdir()] == [file_name(1)]
+    with store.engine.begin() as connection:
+        connection.execute(text("DELETE FROM archive_segments"))
+    keeping.look()
+    assert open_kinds(store) == []
+    assert (folder / file_name(2)).read_bytes() == content_of(checkpoints.get(2))
+
+
+def test_a_key_that_cannot_be_used_stops_nothing_else_of_the_clock(store: Store, tmp_path: Path) -> None:
+    settings = {"LOTGATE_SIGNING_KEY": "no key", "LOTGATE_ARCHIVE_AFTER_DAYS": "31"}
+    with clock_process(tmp_path, **settings) as clock:
+        deadline = time.monotonic() + 30
+        while not any(one.role == "clock" for one in Processes(store, system_clock).all()):
+            assert clock.poll() is None, "it ended"
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert seconds_to_stop(clock) < 10
 
 
 def test_the_clock_process_makes_them(store: Store, tmp_path: Path) -> None:
