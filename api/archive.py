@@ -7,17 +7,15 @@ import asyncio
 from datetime import timedelta
 from typing import Annotated, Any
 
-import msgspec
 from litestar import Request, Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
 
 from api.answers import require, visit_of
-from api.body import MAX_EVENT_BYTES, Patience, whole
-from api.cloudevents import Mode, mode_of, require_json
+from api.body import Patience
 from api.pages import json_answer
-from api.problems import Refused
 from api.queries import read_query
+from api.said import said
 from api.slowly import slowly
 from engine.archive import LEAST_DAYS, Archiver, check_age
 from engine.checkpoints import signer_of
@@ -40,9 +38,6 @@ class RunArchive(Struct, frozen=True, forbid_unknown_fields=True):
     limit: Annotated[int, Meta(ge=1, le=MOST)] = 1_000
     #: Say what would go and why others stay; change nothing.
     dry_run: bool = False
-
-
-_decoder = msgspec.json.Decoder(RunArchive)
 
 
 def archive_routes(engine: Front, patience: Patience) -> list[HTTPRouteHandler]:
@@ -70,12 +65,7 @@ def archive_routes(engine: Front, patience: Patience) -> list[HTTPRouteHandler]:
     @post("/v1/archive/run", status_code=200)
     async def run_archive(request: AnyRequest) -> Response[bytes]:
         """Archive lots now, or say what would go."""
-        visit = visit_of(request.scope)
-        require(visit, "admin")
-        if mode_of(visit.headers) is not Mode.STRUCTURED:
-            raise Refused("unsupported-media-type", "The body is application/json.")
-        body = await patience.wait(whole(request.receive, MAX_EVENT_BYTES, visit.headers.get(b"content-length")))
-        wanted = _decoded(body)
+        visit, wanted = await said(request, patience, RunArchive, "admin")
         until, by = before(wanted), visit.principal.name
         try:
             report = await slowly(archiver.run, until, by, limit=wanted.limit, dry_run=wanted.dry_run)
@@ -85,11 +75,3 @@ def archive_routes(engine: Front, patience: Patience) -> list[HTTPRouteHandler]:
         return json_answer(report)
 
     return [show_archive, run_archive]
-
-
-def _decoded(body: bytes) -> RunArchive:
-    try:
-        return _decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        require_json(body)
-        raise EventInvalid(str(error)) from None

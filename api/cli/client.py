@@ -68,13 +68,13 @@ class Client:
         """Every row of a list, page by page; at most ``limit``."""
         return list(islice(self.each(path, **parameters), limit))
 
-    def each(self, path: str, **parameters: Any) -> Iterator[Any]:
-        """Every row of a list, asked for page by page while they are taken."""
+    def each(self, path: str, rows: str = "data", **parameters: Any) -> Iterator[Any]:
+        """Every row of a list, asked for page by page while they are taken; ``rows``: where they are in a page."""
         cursor: str | None = None
         while True:
             page = self.get(path, limit=500, cursor=cursor, **parameters)
             self.notice = page.get("notice")
-            yield from page["data"]
+            yield from page[rows]
             cursor = page["next"]
             if cursor is None:
                 return

@@ -13,7 +13,7 @@ def concessions(options: argparse.Namespace, settings: Settings) -> int:
     """List them, or show one with its lots."""
     client = Client(options, settings)
     if options.number is None:
-        lines = _all(client, "/v1/concessions", "data")
+        lines = client.pages("/v1/concessions")
         if options.json:
             print_json(lines)
             return DONE
@@ -22,8 +22,8 @@ def concessions(options: argparse.Namespace, settings: Settings) -> int:
         print(counted(len(lines), "concession", "concessions"))
         return DONE
     path = f"/v1/concessions/{quote(options.number, safe='')}"
-    totals: list[dict[str, Any]] = client.json(client.call("GET", path))["totals"]
-    lots = _all(client, path, "lots")
+    totals: list[dict[str, Any]] = client.get(path)["totals"]
+    lots = list(client.each(path, "lots"))
     if options.json:
         print_json({"number": options.number, "totals": totals, "lots": lots})
         return DONE
@@ -38,15 +38,3 @@ def words_of(line: dict[str, Any]) -> str:
     """What is used of a concession, in words."""
     used = f"{line['number']}: {line['used']} {line['unit']} used"
     return used if line["permitted"] is None else f"{used} of {line['permitted']}, {line['left']} left"
-
-
-def _all(client: Client, path: str, name: str) -> list[dict[str, Any]]:
-    """Every line of a list that comes in pages."""
-    found: list[dict[str, Any]] = []
-    cursor: dict[str, str] = {}
-    while True:
-        page = client.json(client.call("GET", path, params={"limit": "500", **cursor}))
-        found += page[name]
-        if page["next"] is None:
-            return found
-        cursor = {"cursor": page["next"]}
