@@ -3,6 +3,7 @@
 import json
 from datetime import datetime, timedelta, timezone
 from typing import Any
+from urllib.parse import quote
 
 from tests.engine.test_epcis import DATA, of, received
 
@@ -26,8 +27,8 @@ def test_a_document_is_decided_event_by_event_and_once(service: Any) -> None:
     ]  # fmt: skip
     assert found["events"][1]["pointer"] == "/epcisBody/eventList/1/type"
     assert [one["status"] for line in (0, 2) for one in found["events"][line]["results"]] == [201, 201], answer.text
-    (shown,) = [one for one in service.http.get("/v1/lots", params={"state": "blocked", "limit": 500}).json()["data"] if one["id"] == lot]
-    assert shown["item"] == "RING-74"
+    shown = service.http.get(f"/v1/lots/{quote(lot, safe='')}").json()["lot"]
+    assert (shown["item"], shown["state"]) == ("RING-74", "blocked")
     again = service.http.post("/v1/epcis/capture", content=body, headers=TYPE).json()
     assert [one["replayed"] for line in (0, 2) for one in again["events"][line]["results"]] == [True, True]
 
