@@ -1,42 +1,31 @@
-"""One batch on its way: what is known, what is loaded, the courses, and the rows they leave.
+"""One batch on its way: what is known, the courses, and the rows they leave.
 
 A batch decides in order per lot and judges together: every lot's first event runs until rules must judge, all cases
-go to the judge at once, and so on. It reads through the committer's cursor and
-writes nothing itself.
+go to the judge at once, and so on. It reads through the committer's cursor (engine/at_hand.py) and writes nothing
+itself.
 """
 
 import logging
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
-
-import msgspec
 
 from engine import events as ev
 from engine import in_process
 from engine.answer import Answer, answer_of, notice, problem
-from engine.concessions import cited_by_records
+from engine.at_hand import AtHand
 from engine.course import Course
-from engine.decide import trigger_of
 from engine.decoding import decode_event
 from engine.effects import encode_status
-from engine.gather import Fact, with_results
 from engine.genealogy import links_of, spread_of
 from engine.journal import Entry
-from engine.known import Reference
 from engine.lineage import Links
-from engine.lot import Lot
 from engine.operation_results import OperationResults
 from engine.queues import Queues
-from engine.reference import read_reference
 from engine.routing import Routes
 from engine.rows import hold_rows, journal_row, lot_row, record_row
-from engine.scopes import BRINGS, standing_of
 from engine.store import writing
-from engine.store.concessions import read_accounts, settle
 from engine.submission import ANY_VERSION, Submission, claims, concession_key, submission
 from engine.surroundings import Surroundings
-from engine.track_record import read_tracks
-from engine.tracks import KINDS, pair_of
 from rules.rulebook import Case, Judgement
 
 log = logging.getLogger("lotgate.pipeline")
@@ -45,7 +34,6 @@ log = logging.getLogger("lotgate.pipeline")
 _URGENT = frozenset({"recall", "item", "supplier", "order", "filter"})
 #: How long an event waits for what it depends on, before somebody is told.
 PARKED_FOR_SECONDS = 7 * 24 * 3600.0
-_decode_measurements = msgspec.json.Decoder(list[ev.Measurement]).decode
 Judging = Generator[list[Case], list[Judgement], None]
 
 
@@ -64,15 +52,11 @@ class Batch:
     ) -> None:
         """``alone``: no other batch of this thread is under way, so what is shared with other lots may be locked."""
         self._alone = alone
+        self._hand = AtHand(submissions, cursor, statements, surroundings, alone=alone)
         self.submissions = submissions
         self._cursor = cursor
         self._statements = statements
         self._routes = routes
-        #: The moment of the decision, given the targets that have not acknowledged.
-        self._surroundings = surroundings
-        self._lots: dict[str, Lot] = {}
-        self._stored: dict[str, Lot] = {}
-        self._results: dict[str, list[Fact]] = {}
         self._answers: dict[int, Answer] = {}
         #: Courses that ran, in order, with the index of their submission (None: it was parked earlier).
         self._ran: list[tuple[int | None, Course]] = []
@@ -84,15 +68,6 @@ class Batch:
         self._repeats: list[tuple[int, Submission]] = []
         #: Business documents that this batch has applied, with their event key.
         self._documents: dict[str, str] = {}
-        #: Who is told every journal entry, with the types that they want.
-        self._listeners: list[tuple[str, frozenset[str]]] = []
-        self._around = surroundings({})
-        #: Changes of what stands on scopes when it was read; None: nobody looked.
-        self._standing_as_of: int | None = None
-        #: Concessions by which this batch decided.
-        self._looked: set[str] = set()
-        #: Items and suppliers that were read about.
-        self._about: set[tuple[str, str | None]] = set()
         self._links = Links(cursor, statements)
         self._in_process = OperationResults(cursor, statements)
         #: Rows of what lots are made of, and of what has to be passed on in their families.
@@ -113,19 +88,29 @@ class Batch:
         ``arrived``: needs (``lot:…``, ``hold:…|…``) that were met elsewhere, whose parked events are to be taken up.
         """
         fresh = self._recognise() if self.submissions else []
-        self._load([self.submissions[i] for i in fresh])
+        self._hand.load([self.submissions[i] for i in fresh])
         courses: list[tuple[int | None, Submission]] = [(i, self.submissions[i]) for i in fresh]
         courses += self._take_up(list(arrived))
         while courses:
             arrived = yield from self._run(courses)
-            if arrived and not self._alone:
-                # What waited may be of lots that the batch before has locked: it has to land first.
-                yield []
-            courses = self._take_up(arrived)
+            courses = []
+            if self._is_waited_for(arrived):
+                if not self._alone:
+                    # What waited may be of lots that the batch before has locked: it has to land first.
+                    yield []
+                courses = self._take_up(arrived)
+
+    def is_overtaken(self) -> bool:
+        """Did what it was decided by change meanwhile? Asked in the transaction that commits it."""
+        return self._hand.is_overtaken()
+
+    def settle(self) -> None:
+        """Write what is used under concessions, in the transaction that commits the batch. Raises Overtaken."""
+        self._hand.settle()
 
     def touched(self) -> set[str]:
         """What the batch may change: ids of lots, event keys, business documents."""
-        return set(self._lots).union(*(claims(sub) for sub in self.submissions))
+        return set(self._hand.lots).union(*(claims(sub) for sub in self.submissions))
 
     def _recognise(self) -> list[int]:
         """Answer replays and known documents; give the indices of the events that are new."""
@@ -153,12 +138,12 @@ class Batch:
         """Answer what needs no course: a known business document, or a lot that changed since it was read."""
         if index is None:
             return False
-        lot = self._lots.get(sub.event.subject)
+        lot = self._hand.lots.get(sub.event.subject)
         first = None if sub.business_key is None else self._documents.get(sub.business_key)
         if first is not None:
             detail = f"This business document was recorded before, as event {first}; nothing was changed."
             version = None if lot is None else lot.version
-            self._answers[index] = notice(sub, "duplicate", 200, detail, self._around.now, version=version)
+            self._answers[index] = notice(sub, "duplicate", 200, detail, self._hand.around.now, version=version)
             self._repeats.append((index, sub))
             return True
         if sub.if_match is not None and (lot is None or sub.if_match not in (lot.version, ANY_VERSION)):
@@ -170,96 +155,9 @@ class Batch:
             return True
         return False
 
-    def _load(self, subs: Sequence[Submission]) -> None:
-        statements, cursor = self._statements, self._cursor
-        ids: set[str] = set()
-        for sub in subs:
-            ids.update(sub.touched)
-        self._stored = writing.read_lots(cursor, statements, ids) if ids else {}
-        self._lots = dict(self._stored)
-        shipping = [s.event.subject for s in subs if isinstance(s.event, ev.LotShipped)]
-        self._listeners = writing.read_subscriptions(cursor, statements)
-        undelivered = writing.read_undelivered(cursor, statements, shipping) if shipping else {}
-        self._around = self._surroundings(undelivered)
-        self._load_results(self._stored.values())
-        self._load_standing(subs)
-        self._load_accounts(self._stored.values(), subs)
-        self._about.clear()
-        self._load_around(self._stored.values(), subs)
-
-    def _load_standing(self, subs: Sequence[Submission]) -> None:
-        """Read which holds stand on scopes, where a lot may come under one."""
-        if self._standing_as_of is None and any(trigger_of(sub.event) in BRINGS for sub in subs):
-            rows = writing.read_standing(self._cursor, self._statements)
-            self._standing_as_of, self._around.standing = standing_of(rows)
-
-    def is_overtaken(self) -> bool:
-        """Did what stands on scopes change since this batch looked? Asked in the transaction that commits it."""
-        if self._standing_as_of is None:
-            return False
-        return writing.read_scope_changes(self._cursor, self._statements) != self._standing_as_of
-
-    def _load_accounts(self, lots: Iterable[Lot], subs: Sequence[Submission]) -> None:
-        """Read what is used under the concessions that ``subs`` may use, or that ``lots`` are used by."""
-        lots = list(lots)
-        asked = {number for sub in subs for number in self._shared(sub)}
-        numbers = asked | {lot.concession.number for lot in lots if lot.concession is not None}
-        if not numbers:
-            return
-        self._looked |= asked
-        # What counts of a lot is asked of every lot at hand: one may be put together with, or split off from, another.
-        names = set(self._lots) | {lot.id for lot in lots}
-        self._around.accounts.learn(
-            read_accounts(self._cursor, self._statements, numbers, sorted(names), lock=self._alone)
-        )
-
-    def _shared(self, sub: Submission) -> tuple[str, ...]:
-        """Concessions that ``sub`` may use: those it names, and those by which its record was, or is being, decided."""
-        event = sub.event
-        if not isinstance(event, ev.LotDispositioned | ev.UsageDecided) or event.data.record is None:
-            return sub.concessions
-        lot = self._lots.get(event.subject)
-        named = [other.concessions for other in self.submissions if other.event.subject == event.subject]
-        decided = () if lot is None else cited_by_records(lot)
-        return tuple(dict.fromkeys((*sub.concessions, *decided, *(n for numbers in named for n in numbers))))
-
-    def settle(self) -> None:
-        """Write what is used under concessions, in the transaction that commits the batch. Raises Overtaken."""
-        settle(self._cursor, self._statements, self._around.accounts, self._looked, self._around.now)
-
-    def _load_results(self, lots: Iterable[Lot]) -> None:
-        lots = list(lots)
-        wanted = {lot.results_from or lot.id for lot in lots if lot.has_results}
-        if not wanted:
-            return
-        records: dict[str, list[writing.Result]] = {}
-        for record in writing.read_results(self._cursor, self._statements, wanted):
-            records.setdefault(record[0], []).append(record)
-        for lot in lots:
-            if lot.has_results:
-                self._results[lot.id] = results_in_force(lot, records.get(lot.results_from or lot.id, ()))
-
-    def _load_around(self, lots: Iterable[Lot], subs: Sequence[Submission] = ()) -> None:
-        """Read what is known and was counted of the lots' items and suppliers."""
-        about = {(lot.item, lot.supplier) for lot in lots}
-        for sub in subs:
-            if isinstance(sub.event, ev.LotReceived | ev.LotProduced | ev.ProductionStarted):
-                about.add((sub.event.data.item, getattr(sub.event.data, "supplier", None)))
-        about -= self._about
-        if not about:
-            return
-        self._about |= about
-        around, every = self._around, self._about
-        items, suppliers = {i for i, _ in every}, {s for _, s in every if s is not None}
-        around.reference = Reference(read_reference(self._cursor, self._statements, items, suppliers))
-        if KINDS & around.rulebook.kinds or around.reference.switches:
-            around.tracks = read_tracks(self._cursor, self._statements, {pair_of(*one) for one in every})
-        if around.reference.skips:
-            around.secret = writing.read_sampling_secret(self._cursor, self._statements)
-
     def _run(self, waiting: list[tuple[int | None, Submission]]) -> Generator[list[Case], list[Judgement], list[str]]:
         """Run courses, in order per lot, judging together; gives what arrived: ``lot:…`` and ``hold:…|…``."""
-        queues = Queues(waiting, lambda sub: tuple(concession_key(number) for number in self._shared(sub)))
+        queues = Queues(waiting, lambda sub: tuple(concession_key(number) for number in self._hand.shared(sub)))
         arrived: list[str] = []
         active: list[_Going] = []
         self._start_ready(queues, active, arrived)
@@ -280,7 +178,7 @@ class Batch:
                 if self._settled_beforehand(index, sub):
                     queues.done(sub)
                     continue
-                course = Course(sub, self._lots, self._results.get(sub.event.subject, []), self._around)
+                course = Course(sub, self._hand.lots, self._hand.results.get(sub.event.subject, []), self._hand.around)
                 course.loop = self._links.loop(sub)
                 operation = sub.event.data.operation if isinstance(sub.event, ev.InspectionRecorded) else None
                 if course.before is not None and operation is not None:
@@ -308,12 +206,12 @@ class Batch:
 
     def _finish(self, index: int | None, course: Course, arrived: list[str]) -> None:
         sub = course.submission
-        self._lots.update(course.lots)
+        self._hand.lots.update(course.lots)
         if course.results:
-            self._results[sub.event.subject] = course.results
+            self._hand.results[sub.event.subject] = course.results
         self._pass_results_on(course)
         if course.moves:
-            self._around.accounts.apply(course.moves, {lot.id: lot.plant for lot in course.lots.values()})
+            self._hand.around.accounts.apply(course.moves, {lot.id: lot.plant for lot in course.lots.values()})
         self._in_process.add(course.operation_records)
         if course.early is not None:
             self._parked[sub.key] = (index, course)
@@ -336,9 +234,9 @@ class Batch:
     def _pass_results_on(self, course: Course) -> None:
         """Lots that were made of others in this batch have the results that stand for them."""
         for lot in course.lots.values():
-            if lot.has_results and lot.id not in self._results:
+            if lot.has_results and lot.id not in self._hand.results:
                 of = lot.parent or next(iter(lot.parts), lot.id)
-                self._results[lot.id] = self._results.get(of, [])
+                self._hand.results[lot.id] = self._hand.results.get(of, [])
 
     def _note_family(self, entry: Entry) -> None:
         links = links_of(entry)
@@ -348,6 +246,16 @@ class Batch:
         spread = spread_of(entry)
         if spread is not None:
             self._spreading.append((*spread, entry.event_id))
+
+    def _is_waited_for(self, arrived: list[str]) -> bool:
+        """Did anything, of this batch or parked earlier, wait for what has just arrived?
+
+        Nothing of a batch that has not landed did: it would claim the lot, and what arrives there would come behind it.
+        """
+        needs = set(arrived)
+        if any(course.early is not None and course.early.waits_for in needs for _, course in self._parked.values()):
+            return True
+        return bool(needs and writing.read_parked(self._cursor, self._statements, needs))
 
     def _take_up(self, arrived: list[str]) -> list[tuple[int | None, Submission]]:
         """Events that waited for what has just arrived: of this batch, and parked earlier."""
@@ -365,15 +273,7 @@ class Batch:
                 continue
             self._unparked.append(parked.key)
             taken.append((None, submission(decode_event(parked.event.encode()), parked.principal)))
-        missing = {i for _, sub in taken for i in sub.touched} - self._lots.keys()
-        if missing:
-            found = writing.read_lots(self._cursor, self._statements, missing)
-            self._stored.update(found)
-            self._lots.update(found)
-            self._load_results(found.values())
-            self._load_around(found.values(), [sub for _, sub in taken])
-        self._load_standing([sub for _, sub in taken])
-        self._load_accounts([self._lots[i] for i in missing if i in self._lots], [sub for _, sub in taken])
+        self._hand.load_more([sub for _, sub in taken])
         return taken
 
     # -- writing -----------------------------------------------------------------------------------------------
@@ -381,7 +281,7 @@ class Batch:
     def rows(self, due: float) -> writing.Rows:
         """What the batch leaves, row by row; answers copies within the batch too. ``due``: seconds since 1970."""
         rows = writing.Rows()
-        now = self._around.now
+        now = self._hand.around.now
         told: dict[tuple[str, str], tuple[int, str]] = {}
         for index, course in self._ran:
             answer = answer_of(course, self._routes) if index is None else self._answers[index]
@@ -401,7 +301,7 @@ class Batch:
         ]
         rows.deliveries += [
             (entry.lot, entry.version, identity, "{}", due, now)
-            for identity, types in self._listeners
+            for identity, types in self._hand.listeners
             for _, course in self._ran
             for entry in course.entries
             if not types or entry.type in types
@@ -413,7 +313,7 @@ class Batch:
 
     def _is_urgent(self, lot_id: str) -> bool:
         """News of a recalled lot, or of one of very many that are held, goes before everything else."""
-        return any(hold.scope in _URGENT for hold in self._lots[lot_id].holds)
+        return any(hold.scope in _URGENT for hold in self._hand.lots[lot_id].holds)
 
     def _told(self, course: Course, told: dict[tuple[str, str], tuple[int, str]]) -> None:
         """Add what ``course`` has to be told: the newest of the batch, by lot and target."""
@@ -447,8 +347,8 @@ class Batch:
                                 due + PARKED_FOR_SECONDS, tell_at))  # fmt: skip
 
     def _lot_rows(self, rows: writing.Rows) -> None:
-        for lot_id, lot in self._lots.items():
-            before = self._stored.get(lot_id)
+        for lot_id, lot in self._hand.lots.items():
+            before = self._hand.stored.get(lot_id)
             if before is lot:
                 continue
             rows.lots.append(lot_row(lot))
@@ -463,15 +363,6 @@ class Batch:
                 sub, self.submissions[first].digest, original.status, original.body.decode(), original.version,
                 original.outcome,
             )  # fmt: skip
-
-
-def results_in_force(lot: Lot, records: Iterable[writing.Result]) -> list[Fact]:
-    """Result facts of the lot's present inspection: records before a re-inspection do not count."""
-    facts: list[Fact] = []
-    for _, version, inspection, measurements in records:
-        if lot.results_after < version <= lot.results_version:
-            facts = with_results(facts, inspection, _decode_measurements(measurements))
-    return facts
 
 
 class _Going:

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from engine import decide
 from engine import events as ev
-from engine.batch import results_in_force
+from engine.at_hand import results_in_force
 from engine.clock import Clock, instant
 from engine.concession_lists import ConcessionLine, about
 from engine.errors import LotgateError, NotFound

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from engine import decide
 from engine import events as ev
-from engine.batch import results_in_force
+from engine.at_hand import results_in_force
 from engine.clock import Clock, instant
 from engine.errors import EventInvalid
 from engine.gather import Fact, event_fact

@@ -63,14 +63,17 @@ class Store:
         return connection
 
     def is_conflict(self, error: BaseException) -> bool:
-        """True when another process committed the same lot or event: deciding again will see it."""
+        """True when another process committed the same lot or event, or is about to: deciding again will see it."""
         if isinstance(error, Overtaken):
             return True
         if isinstance(error, sqlite3.IntegrityError):
             return "UNIQUE" in str(error)
         return isinstance(
             error,
-            psycopg.errors.UniqueViolation | psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure,
+            psycopg.errors.UniqueViolation
+            | psycopg.errors.DeadlockDetected
+            | psycopg.errors.SerializationFailure
+            | psycopg.errors.LockNotAvailable,
         )
 
     def is_driver_error(self, error: BaseException) -> bool:

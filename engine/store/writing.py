@@ -128,13 +128,16 @@ class Statements:
             " SELECT key, business_key, digest, outcome, status, lot_version, answer FROM events"
             f" WHERE {among('business_key')}"
         )
-        if postgres:
-            self.lots = (
+        #: Lots, locked where rows can be locked; by whether that may wait for whoever has one of them.
+        self.lots = {
+            waits: (
                 "SELECT '[' || string_agg(snapshot, ',') || ']' FROM"
-                f" (SELECT snapshot FROM lots WHERE {among('id')} ORDER BY id FOR UPDATE) AS locked"
+                f" (SELECT snapshot FROM lots WHERE {among('id')} ORDER BY id FOR UPDATE{how}) AS locked"
+                if postgres
+                else f"SELECT '[' || group_concat(snapshot, ',') || ']' FROM lots WHERE {among('id')}"
             )
-        else:
-            self.lots = f"SELECT '[' || group_concat(snapshot, ',') || ']' FROM lots WHERE {among('id')}"
+            for waits, how in ((True, ""), (False, " NOWAIT"))
+        }
         self.results = (
             f"SELECT lot, version, inspection, measurements FROM results WHERE {among('lot')} ORDER BY lot, version"
         )
@@ -268,9 +271,12 @@ def read_known(cursor: Cursor, statements: Statements, keys: list[str], business
     return [Known(*row) for row in cursor.fetchall()]
 
 
-def read_lots(cursor: Cursor, statements: Statements, ids: Iterable[str]) -> dict[str, Lot]:
-    """The lots among ``ids`` that exist; on PostgreSQL their rows are locked, in the order of their ids."""
-    cursor.execute(statements.lots, (statements.keys(ids),))
+def read_lots(cursor: Cursor, statements: Statements, ids: Iterable[str], *, waits: bool) -> dict[str, Lot]:
+    """The lots among ``ids`` that exist; on PostgreSQL their rows are locked, in the order of their ids.
+
+    ``waits``: for whoever has locked one; else psycopg's LockNotAvailable is raised.
+    """
+    cursor.execute(statements.lots[waits], (statements.keys(ids),))
     text = cursor.fetchone()[0]
     return {} if text is None else {lot.id: lot for lot in _decode_lots(text)}
 

@@ -41,6 +41,9 @@ class Scripted:
             step()
         return None
 
+    def is_urgent(self) -> bool:
+        return False
+
     def answer(self, answers: Sequence[tuple[Waiting, Answer | LotgateError]]) -> None:
         for waiting, answer in answers:
             assert isinstance(answer, Answer), answer
@@ -73,7 +76,10 @@ def test_a_batch_that_is_decided_again_leaves_the_one_behind_it_its_transaction(
 
         return decide
 
-    again, opened = {"reason": {"code": "complaint"}}, {"record": "D-1", "kind": "deviation", "severity": "minor", "text": "."}
+    again, opened = (
+        {"reason": {"code": "complaint"}},
+        {"record": "D-1", "kind": "deviation", "severity": "minor", "text": "."},
+    )
     inbox = Scripted(
         comes("reinspection.requested.v1", "X", again), NEXT,
         comes("lot.dispositioned.v1", "A", use()), NEXT,
@@ -116,4 +122,37 @@ def test_what_waited_is_taken_up_when_the_batch_before_has_landed(
     assert not running.is_alive(), "the committer waits for itself"
     assert inbox.answered == [("X", 201, "applied"), ("P", 201, "applied")]
     assert [e.trigger for e in Reading(store).journal("X")][-2:] == ["record_opened", "merge_into"]
+    assert verify(Reading(store).journals()).intact
+
+
+def test_two_processes_that_want_each_others_lots_wait_for_nothing_for_ever(
+    plant: Any, store: Store, committers: list[Pipeline]
+) -> None:
+    """Each has decided one lot and not written it yet, when it takes the one that the other has: on PostgreSQL both
+    rows are locked, and the database cannot see that two connections are of one thread."""
+    lots = ("P", "Q")
+    for lot in lots:
+        plant.receive(lot)
+    both_have_decided = threading.Barrier(2)
+
+    def comes(lot: str, record: str) -> Waiting:
+        data = {"record": record, "kind": "deviation", "severity": "minor", "text": "."}
+        return Waiting(submission(plant.event("quality_record.opened.v1", lot, data), "tester"))
+
+    def inbox(first: str, then: str, record: str) -> Scripted:
+        return Scripted(comes(first, record), NEXT, lambda: both_have_decided.wait(20), comes(then, record), NEXT)
+
+    boxes = [inbox("P", "Q", "D-1"), inbox("Q", "P", "D-2")]
+    running = [
+        threading.Thread(target=one.run, args=(box,), daemon=True) for one, box in zip(committers, boxes, strict=True)
+    ]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join(20)
+        assert not thread.is_alive(), "they wait for each other"
+    for box in boxes:
+        assert sorted(box.answered) == [(lot, 201, "applied") for lot in lots]
+    for lot in lots:
+        assert {one.record for one in Reading(store).lot(lot).records} == {"D-1", "D-2"}
     assert verify(Reading(store).journals()).intact
