@@ -67,6 +67,11 @@ class SocketInbox:
         self._since_look += 1
         return self._ready.take()
 
+    def is_urgent(self) -> bool:
+        self._since_look = LOOK_AFTER
+        self._look()
+        return self._ready.is_urgent
+
     def _look(self) -> None:
         """Now and then, read everything that has come: a hold behind ten thousand events would wait for them all.
 

@@ -87,9 +87,14 @@ class Flight:
         self._ask(next(self._way, None))
         self.phases.asked = time.perf_counter_ns()
 
-    def decide(self) -> None:
-        """Take the judgements, and ask for more, until everything is decided."""
+    def decide(self, *, landed: bool) -> bool:
+        """Take the judgements, and ask for more, until everything is decided; False: not before the others have landed.
+
+        ``landed``: all that this thread decided before has landed.
+        """
         while self._asked is not None and self._way is not None:
+            if not self._asked and not landed:
+                return False
             pending, self._pending = self._pending, None
             judgements = [] if pending is None else self._judge.finish(pending)
             try:
@@ -97,6 +102,7 @@ class Flight:
             except StopIteration:
                 break
         self.phases.judged = time.perf_counter_ns()
+        return True
 
     def _ask(self, cases: list[Case] | None) -> None:
         self._asked = cases

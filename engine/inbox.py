@@ -35,6 +35,10 @@ class Inbox(Protocol):
         with ``wait`` after IDLE_SECONDS, so that the committer can look around."""
         ...
 
+    def is_urgent(self) -> bool:
+        """Has a hold come that can be taken next?"""
+        ...
+
     def answer(self, answers: Sequence[tuple[Waiting, Answer | LotgateError]]) -> None:
         """Answer everybody."""
         ...
@@ -55,6 +59,9 @@ class LocalInbox:
 
     def take(self, wait: bool) -> Waiting | None:
         return self._queue.get(timeout=IDLE_SECONDS) if wait else self._queue.get_nowait()
+
+    def is_urgent(self) -> bool:
+        return False  # in order, for callers that wait for each answer
 
     def answer(self, answers: Sequence[tuple[Waiting, Answer | LotgateError]]) -> None:
         for waiting, answer in answers:

@@ -49,6 +49,8 @@ HURRIED_BATCH_SECONDS = 0.008
 HURRIED_SECONDS = 1.0
 #: Events that may wait; beyond that a sender is told to come back (503).
 MAX_WAITING = 10_000
+#: Batches that are decided and not written while a hold overtakes them.
+MAX_FLYING = 2
 #: Times a batch is decided again when another process committed the same lot or event meanwhile.
 MAX_CONFLICTS = 5
 
@@ -86,6 +88,11 @@ class _Flying(msgspec.Struct):
     flight: Flight
     #: Why it did not take off.
     failed: Exception | None = None
+
+    @property
+    def is_urgent(self) -> bool:
+        """Is a hold among them?"""
+        return any(is_urgent(one.submission.event) for one in self.waiting)
 
 
 class Counts(msgspec.Struct):
@@ -183,29 +190,24 @@ class Pipeline:
         :meth:`start` calls this in a thread of its own; a committer process, with an ``inbox`` that is a socket.
         """
         self._inbox = self._local if inbox is None else inbox
-        flying: _Flying | None = None
+        flying: list[_Flying] = []
         last = False
-        while not last or flying is not None or self._held:
+        while not last or flying or self._held:
             batch, ended = self._take(flying)
             last, began, self._committing = last or ended, time.monotonic(), 0.0
             self._change_over()
             taken = self._take_off(batch, flying) if batch else None
-            if flying is not None and not self._land(flying):
-                # Deciding alone needs a connection, and lots, that nobody else of this thread has in use.
-                if taken is not None:
-                    self._call_back(taken.flight)
-                self._settle(flying.waiting)
-                if taken is not None:
-                    self._settle(taken.waiting)
-                taken = None
-            flying = self._decide(taken) if taken is not None else None
-            if flying is not None and any(is_urgent(w.submission.event) for w in flying.waiting):
-                # A hold does not wait until the next batch is under way.
-                self._hurried_until = time.monotonic() + HURRIED_SECONDS
-                if not self._land(flying):
-                    self._settle(flying.waiting)
-                flying = None
+            if not self._goes_first(taken, flying):
+                taken, flying = self._land_all(flying, taken), []
+            if taken is not None:
+                flying = self._decide(taken, flying)
             self._fit(len(batch), time.monotonic() - began - self._committing)
+
+    def _goes_first(self, taken: "_Flying | None", flying: "list[_Flying]") -> bool:
+        """Is what was taken decided before what is decided already is written? For a hold, or for one that waits."""
+        if taken is None or not flying:
+            return False
+        return taken.is_urgent or (len(flying) < MAX_FLYING and self._inbox.is_urgent())
 
     def _fit(self, number: int, seconds: float) -> None:
         """Let batches be as large as their time allows; a commit does not count, it takes few as long as many."""
@@ -223,16 +225,16 @@ class Pipeline:
             self.rulebook, self.judge = ready.book, ready.judge
             self._inbox.answer([])  # whoever listens learns of it
 
-    def _take(self, flying: "_Flying | None") -> tuple[list[Waiting], bool]:
+    def _take(self, flying: "list[_Flying]") -> tuple[list[Waiting], bool]:
         """The next batch; waits only when nothing is flying. Whoever claims what is flying is held back, in order."""
-        claimed = set() if flying is None else flying.flight.claims()
+        claimed = set[str]().union(*(one.flight.claims() for one in flying))
         batch: list[Waiting] = []
         held, self._held = self._held, []
         for waiting in held:
             self._sort(waiting, claimed, batch)
         hurried = False
         while len(batch) < self._most and len(self._held) < MAX_BATCH:
-            idle = flying is None and not batch and not self._held
+            idle = not flying and not batch and not self._held
             try:
                 taken = self._inbox.take(wait=idle)
             except queue.Empty:
@@ -254,9 +256,9 @@ class Pipeline:
         else:
             batch.append(waiting)
 
-    def _take_off(self, batch: list[Waiting], flying: "_Flying | None") -> "_Flying | None":
+    def _take_off(self, batch: list[Waiting], flying: "list[_Flying]") -> "_Flying | None":
         try:
-            connection = self._connect(None if flying is None else flying.flight.connection)
+            connection = self._connect([one.flight.connection for one in flying])
             flight = self._flight([w.submission for w in batch], connection)
         except LotgateError as error:
             self._inbox.answer([(w, error) for w in batch])
@@ -285,17 +287,40 @@ class Pipeline:
             self.watch.landed(flying.waiting, answers, flying.flight)
         return True
 
-    def _decide(self, taken: "_Flying") -> "_Flying | None":
-        """Finish deciding; None when the batch was settled in another way."""
+    def _land_all(self, flying: "list[_Flying]", behind: "_Flying | None" = None) -> "_Flying | None":
+        """Land them in this order; gives ``behind``, or None when it was settled with one that did not land."""
+        for number, one in enumerate(flying):
+            if not self._land(one):
+                # Deciding alone needs a connection, and lots, that nobody else of this thread has in use.
+                rest = [*flying[number + 1 :], *([] if behind is None else [behind])]
+                for other in rest:
+                    self._call_back(other.flight)
+                for other in (one, *rest):
+                    self._settle(other.waiting)
+                return None
+        return behind
+
+    def _decide(self, taken: "_Flying", flying: "list[_Flying]") -> "list[_Flying]":
+        """Finish deciding, before or behind what is decided already; gives what is to be written, oldest first."""
         try:
             if taken.failed is not None:
                 raise taken.failed
-            taken.flight.decide()
+            if not taken.flight.decide(landed=not flying):
+                landed, flying = self._land_all(flying, taken), []
+                if landed is None:
+                    return []
+                taken.flight.decide(landed=True)
         except Exception as error:
             self._failed(taken.flight, error)
+            self._land_all(flying)
             self._settle(taken.waiting)
-            return None
-        return taken
+            return []
+        if not taken.is_urgent:
+            return [*flying, taken]
+        # A hold does not wait until the next batch is under way, nor for what came before it.
+        self._hurried_until = time.monotonic() + HURRIED_SECONDS
+        self._land_all([taken, *flying])
+        return []
 
     def _failed(self, flight: Flight, error: Exception) -> None:
         if not self._store.is_driver_error(error) and not self._store.is_conflict(error):
@@ -335,7 +360,7 @@ class Pipeline:
         """
         self._change_over()
         for _ in range(MAX_CONFLICTS):
-            flight = self._flight(submissions, self._connect(None), alone=True)
+            flight = self._flight(submissions, self._connect([]), alone=True)
             try:
                 return self._fly_alone(flight, submissions, arrived)
             except Exception as error:
@@ -355,7 +380,7 @@ class Pipeline:
 
     def _fly_alone(self, flight: Flight, submissions: Sequence[Submission], arrived: Sequence[str]) -> list[Answer]:
         flight.take_off(arrived)
-        flight.decide()
+        flight.decide(landed=True)
         seconds, told = flight.land(self._clock().timestamp())
         answers = flight.answers()
         self._alone = flight
@@ -379,12 +404,12 @@ class Pipeline:
 
     # -- connections -------------------------------------------------------------------------------------------
 
-    def _connect(self, busy: Any) -> Any:
-        """A connection that has no transaction open: on PostgreSQL not ``busy``, which a flight is using."""
-        if self._store.dialect == "sqlite" and busy is not None:
-            return busy  # one connection is enough: only landing opens a transaction
+    def _connect(self, busy: Sequence[Any]) -> Any:
+        """A connection that has no transaction open: on PostgreSQL none of ``busy``, which flights are using."""
+        if self._store.dialect == "sqlite" and busy:
+            return busy[0]  # one connection is enough: only landing opens a transaction
         for connection in self._connections:
-            if connection is not busy:
+            if not any(connection is other for other in busy):
                 return connection
         try:
             connection = self._store.raw()

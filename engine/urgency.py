@@ -40,6 +40,11 @@ class UrgentFirst(Generic[Item]):
     def __len__(self) -> int:
         return len(self._urgent) + len(self._ordinary)
 
+    @property
+    def is_urgent(self) -> bool:
+        """Is the next one a hold that goes before others?"""
+        return bool(self._urgent)
+
     def put(self, item: Item) -> None:
         """Add one at its place."""
         sub = item.submission

@@ -16,7 +16,7 @@ from engine.store.opening import Store
 log = logging.getLogger("lotgate.store")
 
 #: Commits within this time are folded back together.
-PAUSE_SECONDS = 0.1
+PAUSE_SECONDS = 0.02
 
 
 class Folding:
