@@ -56,6 +56,7 @@ from api.sessions import SessionRing
 from api.signing import sign_route
 from api.single_sign_on import SingleSignOn
 from api.subscriptions import subscription_routes
+from api.telemetry import timed
 from api.tokens import tokens_of
 from api.traced import Traced
 from engine.feed import Feed
@@ -92,6 +93,7 @@ def create_app(settings: Settings) -> Application:
         check_connectors(settings.told_names, settings)
     bell = Doorbell(settings)
     engine = open_front(settings, ring=bell.ring)
+    engine.committer.timed = timed
     made = ensure_admin_key(engine.store, settings.home, engine.clock)
     if made is not None:
         log.warning("made an administrator's key and wrote it to %s", made)

@@ -28,6 +28,7 @@ from engine.business import Business, Remembered
 from engine.compensation import Compensations
 from engine.drift import Drift
 from engine.errors import LotgateError
+from engine.installation_checkpoints import unsigned_since
 from engine.notices import Notices
 from engine.runtime import Front
 from engine.standing import Standing
@@ -205,6 +206,7 @@ class EngineCollector(Collector):
         yield from self._drift()
         yield from self._inbound()
         yield from self._archive()
+        yield from self._checkpoints()
         yield from self._business()
 
     def _archive(self) -> Iterator[Metric]:
@@ -216,6 +218,15 @@ class EngineCollector(Collector):
         if found.oldest_at is not None:
             age = (now - datetime.fromisoformat(found.oldest_at)).total_seconds()
             yield GaugeMetricFamily("lotgate_archive_oldest_seconds", "Age of its oldest entry", value=age)
+
+    def _checkpoints(self) -> Iterator[Metric]:
+        if not self._engine.settings.checkpoint_hours:
+            return  # nobody waits for one
+        since = unsigned_since(self._engine.store)
+        age = 0.0 if since is None else (self._engine.clock() - datetime.fromisoformat(since)).total_seconds()
+        yield GaugeMetricFamily(
+            "lotgate_unsigned_seconds", "Age of the oldest entry that no checkpoint is over", value=max(0.0, age)
+        )
 
     def _rules(self) -> Iterator[Metric]:
         digest = self._engine.rulebook.digest

@@ -40,6 +40,16 @@ _RECEIVE_BYTES = 256 * 1024
 Promise = asyncio.Future[Answer]
 
 
+class _Sent(msgspec.Struct):
+    """An event on its way."""
+
+    promise: Promise
+    size: int
+    kind: str
+    #: When it was sent, in seconds of the performance counter.
+    at: float
+
+
 class CommitterFailed(StoreUnavailable):
     """The committer process does not start; the message says why."""
 
@@ -61,13 +71,15 @@ class Committer:
         self.judge = JudgeStatus((), None, 0, 0, "the committer process has not reported yet")
         #: Digest of the rule set in force; empty while no process runs.
         self.rule_set = ""
+        #: Told the type of each event that is decided, and the seconds from its acceptance to its durable answer.
+        self.timed: Callable[[str, float], None] = lambda kind, seconds: None
         self._settings = settings
         self._ring = ring
         self._max_waiting = max_waiting
         self._max_waiting_bytes = max_waiting_bytes
         self._number = 0
-        #: By number: who waits, the bytes of the event, its type.
-        self._waiting: dict[int, tuple[Promise, int, str]] = {}
+        #: By number.
+        self._waiting: dict[int, _Sent] = {}
         self._waiting_bytes = 0
         self._outbox: list[bytes] = []
         self._flushing = False
@@ -115,7 +127,7 @@ class Committer:
             event = msgspec.structs.replace(event, traceparent=trace)
         item = wire.encode((number, principal, if_match, trace, event))
         promise: Promise = loop.create_future()
-        self._waiting[number] = (promise, len(item), event.__struct_config__.tag)  # type: ignore[assignment]
+        self._waiting[number] = _Sent(promise, len(item), str(event.__struct_config__.tag), time.perf_counter())
         self._waiting_bytes += len(item)
         self._outbox.append(item)
         if not self._flushing:
@@ -197,9 +209,9 @@ class Committer:
         if self._transport is line.transport:
             self._transport = None
         waiting, self._waiting, self._waiting_bytes, self._outbox = self._waiting, {}, 0, []
-        for promise, _, _ in waiting.values():
-            if not promise.done():
-                promise.set_exception(
+        for sent in waiting.values():
+            if not sent.promise.done():
+                sent.promise.set_exception(
                     StoreUnavailable("The committer ended before it answered. Send the event again.", 1)
                 )
         if self._stopping or self._loop is None:
@@ -218,19 +230,20 @@ class Committer:
 
     def _report(self, frame: bytes) -> None:
         report = wire.decode_report(frame)
-        events = self.counts.events
+        events, now = self.counts.events, time.perf_counter()
         for number, answer in report.settled:
-            promise, size, kind = self._waiting.pop(number)
-            self._waiting_bytes -= size
-            name = (kind, "replayed" if answer.replayed else answer.outcome)
+            sent = self._waiting.pop(number)
+            self._waiting_bytes -= sent.size
+            name = (sent.kind, "replayed" if answer.replayed else answer.outcome)
             events[name] = events.get(name, 0) + 1
-            if not promise.done():  # the client may have gone away
-                promise.set_result(answer)
+            self.timed(sent.kind, now - sent.at)
+            if not sent.promise.done():  # the client may have gone away
+                sent.promise.set_result(answer)
         for failed in report.failed:
-            promise, size, _ = self._waiting.pop(failed.number)
-            self._waiting_bytes -= size
-            if not promise.done():
-                promise.set_exception(StoreUnavailable(failed.detail, failed.retry_after_seconds))
+            sent = self._waiting.pop(failed.number)
+            self._waiting_bytes -= sent.size
+            if not sent.promise.done():
+                sent.promise.set_exception(StoreUnavailable(failed.detail, failed.retry_after_seconds))
         self._note(report.figures)
         if report.judge is not None:
             self.judge = report.judge

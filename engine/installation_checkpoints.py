@@ -24,7 +24,7 @@ from engine.errors import LotgateError, NotFound
 from engine.feed import id_of, place_of
 from engine.merkle import Tree, leaf
 from engine.store.feed import read_newest
-from engine.store.lines import Line, Place, lines_between, read_lines
+from engine.store.lines import Line, Place, lines_between, read_first_after, read_lines
 from engine.store.opening import Store
 from engine.store.schema.signed import checkpoint_ranges, checkpoints
 
@@ -283,6 +283,12 @@ def read_page(store: Store, *, before: int | None = None, limit: int = 100) -> l
         query = query.where(checkpoints.c.number < before)
     with store.reads.connect() as connection:
         return [_of(row) for row in connection.execute(query)]
+
+
+def unsigned_since(store: Store) -> str | None:
+    """When the oldest entry was recorded that no checkpoint is over yet; None: one is over everything."""
+    newest = read_page(store, limit=1)
+    return read_first_after(store, end_of(newest[0]) if newest else None)
 
 
 def read_from(connection: Connection, number: int) -> list[InstallationCheckpoint]:

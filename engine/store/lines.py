@@ -99,6 +99,27 @@ def read_last_line(store: Store, lot: str, version: int, upto: Place) -> Line | 
     return max(known, key=lambda line: line.version, default=None)
 
 
+_FIRST = {
+    "sqlite": "SELECT recorded_at FROM journal {after} ORDER BY position LIMIT 1",
+    "postgresql": "SELECT recorded_at FROM journal {after} ORDER BY commit_order, position LIMIT 1",
+}
+_FIRST_AFTER = {
+    "sqlite": "WHERE position > :position",
+    "postgresql": "WHERE (commit_order, position) > (:order, :position)",
+}
+
+
+def read_first_after(store: Store, after: Place | None) -> str | None:
+    """When the first entry of the journal behind a place was recorded; None: there is none."""
+    query = _FIRST[store.dialect].format(after=_FIRST_AFTER[store.dialect] if after is not None else "")
+    values = {} if after is None else {"position": after[1]}
+    if after is not None and store.dialect == "postgresql":
+        values["order"] = after[0]
+    with store.reads.connect() as connection:
+        row = connection.execute(text(query), values).first()
+    return None if row is None else str(row[0])
+
+
 def lines_between(store: Store, after: Place | None, upto: Place) -> Iterator[list[Line]]:
     """All of them, in pages; each is a read of its own."""
     while True:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -44,6 +45,31 @@ def test_events_and_refusals_are_counted(service: Any, receipt: Make) -> None:
     owed = [line for line in service.http.get("/metrics").text.splitlines() if line.startswith("lotgate_deliveries{")]
     assert sum(float(line.rsplit(" ", 1)[1]) for line in owed if 'target="erp"' in line) >= 1
     assert service.metric("lotgate_commits_total") >= 1
+
+
+def test_the_time_of_a_decision_is_measured_by_type(service: Any, receipt: Make) -> None:
+    count = 'lotgate_decision_seconds_count{type="lot.received.v1"}'
+    least, most = (f'lotgate_decision_seconds_bucket{{le="{le}",type="lot.received.v1"}}' for le in ("0.005", "+Inf"))
+    spent = 'lotgate_decision_seconds_sum{type="lot.received.v1"}'
+    names = (count, most, least, spent)
+    before = [service.metric(name) for name in names]
+    event = receipt()
+    began = time.perf_counter()
+    service.submit(event)
+    took = time.perf_counter() - began
+    counted, all_of_them, within_5_ms, seconds = (
+        after - first for after, first in zip([service.metric(name) for name in names], before, strict=True)
+    )
+    assert (counted, all_of_them) == (1, 1)
+    assert 0 < seconds <= took
+    assert within_5_ms == (seconds <= 0.005)
+
+
+def test_it_is_known_how_old_the_oldest_entry_is_that_no_checkpoint_is_over(service: Any, receipt: Make) -> None:
+    service.submit(receipt())
+    text = service.http.get("/metrics").text
+    (line,) = [line for line in text.splitlines() if line.startswith("lotgate_unsigned_seconds ")]
+    assert 0 <= float(line.split()[1]) < 3_600
 
 
 def test_no_metric_has_a_lot_for_a_label(service: Any, receipt: Make) -> None:

@@ -30,6 +30,7 @@ from engine.installation_checkpoints import (
     digest_of,
     line_bytes,
     signed_bytes,
+    unsigned_since,
 )
 from engine.journal import GENESIS, Entry, entry_hash
 from engine.settings import Settings
@@ -55,6 +56,24 @@ def made(signed: InstallationCheckpoints) -> InstallationCheckpoint:
 
 def found(store: Store, *kept: InstallationCheckpoint) -> list[str]:
     return verify_checkpoints(store, KEYS, kept).problems
+
+
+def test_it_is_known_since_when_something_is_under_no_checkpoint(
+    plant: Any, store: Store, signed: InstallationCheckpoints, clock: Any
+) -> None:
+    assert unsigned_since(store) is None
+    plant.receive("A")
+    first = unsigned_since(store)
+    assert first == Reading(store).journal("A")[0].recorded_at
+    clock.forward(60)
+    plant.receive("B")
+    assert unsigned_since(store) == first
+    made(signed)
+    assert unsigned_since(store) is None
+    clock.forward(60)
+    plant.receive("C")
+    plant.receive("D")
+    assert unsigned_since(store) == Reading(store).journal("C")[0].recorded_at > first
 
 
 class Operator:
