@@ -62,6 +62,8 @@ class Batch:
         self._ran: list[tuple[int | None, Course]] = []
         self._parked: dict[str, tuple[int | None, Course]] = {}
         self._unparked: list[str] = []
+        #: What events that waited lay claim to; one that still waits is met by what comes behind this batch.
+        self._taken_up: set[str] = set()
         #: Copies within the batch, with the index of the first.
         self._twins: dict[int, int] = {}
         #: Events that only repeat a business document.
@@ -110,7 +112,7 @@ class Batch:
 
     def touched(self) -> set[str]:
         """What the batch may change: ids of lots, event keys, business documents."""
-        return set(self._hand.lots).union(*(claims(sub) for sub in self.submissions))
+        return set(self._hand.lots).union(self._taken_up, *(claims(sub) for sub in self.submissions))
 
     def _recognise(self) -> list[int]:
         """Answer replays and known documents; give the indices of the events that are new."""
@@ -273,6 +275,7 @@ class Batch:
                 continue
             self._unparked.append(parked.key)
             taken.append((None, submission(decode_event(parked.event.encode()), parked.principal)))
+        self._taken_up.update(*(claims(sub) for _, sub in taken))
         self._hand.load_more([sub for _, sub in taken])
         return taken
 
