@@ -109,7 +109,8 @@ class AtHand:
 
     def settle(self) -> None:
         """Write what is used under concessions, in the transaction that commits the batch. Raises Overtaken."""
-        settle(self._cursor, self._statements, self.around.accounts, self._looked, self.around.now)
+        accounts, now = self.around.accounts, self.around.now
+        settle(self._cursor, self._statements, accounts, self._looked, now, waits=self._alone)
 
     def _load_standing(self, subs: Sequence[Submission]) -> None:
         """Read which holds stand on scopes, where a lot may come under one."""

@@ -1,8 +1,8 @@
 """What is used under concessions, in SQL. What counts, and how, is in engine/concessions.py.
 
 A batch reads without a lock, decides, and locks the rows of its concessions in the order of their numbers when it
-commits: where another batch changed one of them meanwhile, it is decided again. So two lots that are decided at once
-never use the same quantity, and no batch waits for another one while it is judged.
+commits: where another batch changed one of them meanwhile, or is about to, it is decided again, alone. So two lots that
+are decided at once never use the same quantity, and nobody waits for a concession while others wait for his lots.
 """
 
 from collections.abc import Collection, Iterable
@@ -43,7 +43,11 @@ class _Words:
         x = "%s" if postgres else "?"
         among = "{0} = ANY(%s)" if postgres else "{0} IN (SELECT value FROM json_each(?))"
         self.totals = _TOTALS.format(number=among.format("number"))
-        self.locked = self.totals + (" FOR UPDATE" if postgres else "")
+        #: By whether that may wait for whoever has locked one of them.
+        self.locked = {
+            waits: self.totals + (f" FOR UPDATE{how}" if postgres else "")
+            for waits, how in ((True, ""), (False, " NOWAIT"))
+        }
         lot = among.format("lot")
         self.uses = _USES.format(
             number=among.format("number"), most=MOST_NAMED, lot=lot, mine=f"CASE WHEN {lot} THEN 1 ELSE 0 END"
@@ -60,7 +64,7 @@ def read_accounts(
     ``lock``: nobody else changes them until the transaction ends.
     """
     words, keys = _Words(statements), statements.keys(sorted(numbers))
-    cursor.execute(words.locked if lock else words.totals, (keys,))
+    cursor.execute(words.locked[True] if lock else words.totals, (keys,))
     totals = [_total(row) for row in cursor.fetchall()]
     mine = statements.keys(lots)
     cursor.execute(words.uses, (mine, keys, mine))
@@ -75,10 +79,14 @@ def read_accounts(
     return Accounts(totals, uses, first, plants)
 
 
-def settle(cursor: Cursor, statements: Statements, accounts: Accounts, looked: Iterable[str], now: str) -> None:
+def settle(
+    cursor: Cursor, statements: Statements, accounts: Accounts, looked: Iterable[str], now: str, *, waits: bool
+) -> None:
     """Write what a batch changed, inside the transaction that commits it.
 
     ``looked``: numbers that it looked at. Raises Overtaken when one of them was changed since it was read.
+    ``waits``: for whoever has locked one; else psycopg's LockNotAvailable is raised: who has it may use it up, or be
+    waiting for a lot that another batch of this thread has locked.
     """
     wanted = sorted({*looked, *(number for number, _ in accounts.changed)})
     if not wanted:
@@ -87,7 +95,7 @@ def settle(cursor: Cursor, statements: Statements, accounts: Accounts, looked: I
     for number, unit in sorted(accounts.changed):
         if (number, unit) not in accounts.read:
             cursor.execute(words.new, (number, unit, "0", 0, now, now))
-    cursor.execute(words.locked, (statements.keys(wanted),))
+    cursor.execute(words.locked[waits], (statements.keys(wanted),))
     stored = {(one.number, one.unit): one for one in map(_total, cursor.fetchall())}
     for key, one in stored.items():
         before = accounts.read.get(key)

@@ -1,5 +1,7 @@
 """What is decided and not yet written counts for what is decided after it, whoever waits for what."""
 
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -12,15 +14,34 @@ from engine.store.opening import Store
 from engine.store.reading import Reading
 from engine.submission import submission
 from rules.judge import TwoChannelJudge
-from rules.rulebook import RuleBook
+from rules.rulebook import Case, Judgement, RuleBook
+from tests.engine.test_concessions import rejected, use
 from tests.engine.test_flights import NEXT, Scripted
 
 TEN = {"value": "10", "unit": "ea"}
 
 
+class Slow:
+    """A judge that goes on when it is told to."""
+
+    def __init__(self, judge: TwoChannelJudge) -> None:
+        self._judge = judge
+        self.asked, self.may_answer = threading.Event(), threading.Event()
+
+    def begin(self, cases: Sequence[Case]) -> Sequence[Case]:
+        self.asked.set()
+        return cases
+
+    def finish(self, cases: Sequence[Case]) -> list[Judgement]:
+        assert self.may_answer.wait(20)
+        return self._judge.judge(cases)
+
+
 @pytest.fixture
-def committer(store: Store, judge: TwoChannelJudge, rulebook: RuleBook, clock: Clock) -> Pipeline:
-    return Pipeline(store, judge, rulebook, clock)
+def committer(store: Store, judge: TwoChannelJudge, rulebook: RuleBook, clock: Clock) -> Iterator[Pipeline]:
+    one = Pipeline(store, judge, rulebook, clock)
+    yield one
+    one.stop()
 
 
 def comes(plant: Any, type_: str, lot: str, data: dict[str, Any]) -> Waiting:
@@ -40,8 +61,58 @@ def test_what_was_taken_up_and_waits_for_another_lot_is_found_by_it_before_that_
         comes(plant, "lot.split.v1", "Q", {"children": [{"lot": "SECOND", "quantity": TEN}]}), NEXT,
     )  # fmt: skip
     committer.run(inbox)
-    committer.stop()
     assert inbox.answered == [("P", 201, "applied"), ("Q", 201, "applied")]
     assert Reading(store).lot("M") is not None
     assert [e.trigger for e in Reading(store).journal("SECOND")][-1] == "merge_into"
+    assert verify(Reading(store).journals()).intact
+
+
+def test_nobody_waits_for_a_concession_while_a_lot_is_locked_that_others_wait_for(
+    plant: Any, store: Store, committer: Pipeline, judge: TwoChannelJudge, rulebook: RuleBook, clock: Clock
+) -> None:
+    """A batch that is decided alone has the concession and wants a lot; the one that has the lot wants the concession,
+    on another connection: the database does not know that both are of one thread."""
+    for lot in ("A", "X", "FIRST"):
+        rejected(plant, lot, "20")
+    assert plant.send("lot.dispositioned.v1", "FIRST", use()).status == 201
+    for lot in ("P", "B"):
+        plant.released(lot)
+    parts = [{"lot": "CHILD", "quantity": TEN}, {"lot": "B", "quantity": TEN}]
+    assert plant.send("lot.merged.v1", "M", {"parts": parts}).outcome == "parked"
+    slow = Slow(judge)
+    alone = Pipeline(store, slow, rulebook, clock)
+    together = [
+        comes(plant, "lot.split.v1", "P", {"children": [{"lot": "CHILD", "quantity": TEN}]}).submission,
+        comes(plant, "lot.dispositioned.v1", "A", use()).submission,
+    ]
+    answers: list[Any] = []
+    elsewhere = threading.Thread(target=lambda: answers.extend(alone.process(together)), daemon=True)
+
+    def begin() -> None:
+        elsewhere.start()
+        assert slow.asked.wait(20)
+
+    take_off = committer._take_off
+
+    def taking_off(batch: Any, flying: Any) -> Any:
+        taken = take_off(batch, flying)
+        if flying:
+            slow.may_answer.set()
+        return taken
+
+    committer._take_off = taking_off  # type: ignore[method-assign]
+    opened = {"record": "D-1", "kind": "deviation", "severity": "minor", "text": "."}
+    inbox = Scripted(
+        comes(plant, "lot.dispositioned.v1", "X", use()), NEXT, begin,
+        comes(plant, "quality_record.opened.v1", "B", opened), NEXT,
+    )  # fmt: skip
+    running = threading.Thread(target=committer.run, args=(inbox,), daemon=True)
+    running.start()
+    for thread in (running, elsewhere):
+        thread.join(20)
+        assert not thread.is_alive(), "they wait for each other"
+    alone.stop()
+    assert sorted(inbox.answered) == [("B", 201, "applied"), ("X", 201, "applied")]
+    assert [answer.outcome for answer in answers] == ["applied"] * 2
+    assert Reading(store).lot("M").quantity == 20
     assert verify(Reading(store).journals()).intact
