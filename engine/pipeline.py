@@ -53,6 +53,8 @@ MAX_WAITING = 10_000
 MAX_FLYING = 2
 #: Times a batch is decided again when another process committed the same lot or event meanwhile.
 MAX_CONFLICTS = 5
+#: ... within this time: everybody waits behind it.
+CONFLICT_SECONDS = 5.0
 
 
 class Transactions(Protocol):
@@ -79,6 +81,10 @@ class Transactions(Protocol):
 
 class NotCommitted(StoreUnavailable):
     """The database works, but refused this batch: one of its events may be to blame, so each is tried alone."""
+
+
+class Contended(NotCommitted):
+    """Other processes have, or keep changing, the same lots."""
 
 
 class _Flying(msgspec.Struct):
@@ -332,25 +338,38 @@ class Pipeline:
         flight.abandon()
         self._roll_back(flight.connection)
 
-    def _settle(self, batch: list[Waiting]) -> None:
-        """Decide and commit ``batch`` by itself; on an error, find the event that carries it."""
+    def _settle(self, batch: list[Waiting]) -> StoreUnavailable | None:
+        """Decide and commit ``batch`` by itself; on an error, which is given, find the event that carries it."""
         try:
             answers = self.process([w.submission for w in batch])
         except StoreUnavailable as error:
             self.counts.failures += 1
-            if len(batch) == 1 or not isinstance(error, NotCommitted):
+            if len(batch) > 1 and isinstance(error, NotCommitted):
+                self._settle_each(batch)
+            else:
                 self._inbox.answer([(w, error) for w in batch])
-                return
-            for waiting in batch:
-                self._settle([waiting])
-            return
+            return error
         except Exception:
             log.exception("a batch of %d events could not be decided", len(batch))
             self._inbox.answer([(w, StoreUnavailable("The events could not be decided.")) for w in batch])
-            return
+            return None
         self._inbox.answer(list(zip(batch, answers, strict=True)))
         if self.watch is not None and self._alone is not None:
             self.watch.landed(batch, answers, self._alone)
+        return None
+
+    def _settle_each(self, batch: list[Waiting]) -> None:
+        """Decide them one by one. What another process has is waited for once: everything behind waits, too."""
+        contended: dict[str, Contended] = {}
+        for waiting in batch:
+            mine = claims(waiting.submission)
+            known = next((contended[one] for one in mine if one in contended), None)
+            if known is not None:
+                self._inbox.answer([(waiting, known)])
+                continue
+            error = self._settle([waiting])
+            if isinstance(error, Contended):
+                contended |= dict.fromkeys(mine, error)
 
     def process(self, submissions: Sequence[Submission], arrived: Sequence[str] = ()) -> list[Answer]:
         """Decide and commit one batch, in the calling thread; parked events that wait for ``arrived`` come after.
@@ -359,6 +378,7 @@ class Pipeline:
         and for what that thread could not commit.
         """
         self._change_over()
+        until = time.monotonic() + CONFLICT_SECONDS
         for _ in range(MAX_CONFLICTS):
             flight = self._flight(submissions, self._connect([]), alone=True)
             try:
@@ -368,7 +388,9 @@ class Pipeline:
                 self._roll_back(flight.connection)
                 if self._store.is_conflict(error):
                     self.counts.conflicts += 1
-                    continue
+                    if time.monotonic() < until:
+                        continue
+                    break
                 if not self._store.is_driver_error(error):
                     raise
                 self._disconnect()
@@ -376,7 +398,7 @@ class Pipeline:
                 away = self._store.is_unavailable(error)
                 kind = StoreUnavailable if away else NotCommitted
                 raise kind("The database did not commit; nothing was kept. Send the event again.") from error
-        raise NotCommitted("Other processes kept changing the same lots; send the event again.", 1)
+        raise Contended("Other processes have, or keep changing, the same lot; send the event again.", 1)
 
     def _fly_alone(self, flight: Flight, submissions: Sequence[Submission], arrived: Sequence[str]) -> list[Answer]:
         flight.take_off(arrived)

@@ -18,6 +18,11 @@ from engine.errors import SettingInvalid, StoreUnavailable
 
 #: How long a writer waits for another one before it gives up.
 BUSY_SECONDS = 10.0
+#: How long a committer waits for a lot that another process has locked on PostgreSQL.
+LOCKED_SECONDS = 5.0
+#: A process that has lots locked and says nothing for so long has stopped, or its machine has: PostgreSQL lets go of
+#: them. Longer than a judge takes that has to be started again several times (rules/judge.py).
+STALLED_SECONDS = 120.0
 #: Name of the directory in LOTGATE_HOME that the segments of the archive are in, where no setting says another.
 ARCHIVE = "archive"
 #: Prepared statements that a connection keeps: each shape of a batch is one.
@@ -57,6 +62,8 @@ class Store:
         url = self.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
         connection = psycopg.connect(url, autocommit=True, prepare_threshold=2)
         connection.execute("SET synchronous_commit = on")
+        connection.execute(f"SET lock_timeout = {int(LOCKED_SECONDS * 1000)}")
+        connection.execute(f"SET idle_in_transaction_session_timeout = {int(STALLED_SECONDS * 1000)}")
         # Plans of prepared statements are kept: one that was made while a table was small would read all of it
         # for ever. Every statement of the hot path has its index.
         connection.execute("SET enable_seqscan = off")

@@ -1,15 +1,21 @@
 """What is decided and not yet written counts for what is decided after it, whoever waits for what."""
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import psycopg
 import pytest
 
+from engine import pipeline
+from engine.answer import Answer
 from engine.clock import Clock
+from engine.errors import LotgateError
 from engine.inbox import Waiting
 from engine.journal import verify
 from engine.pipeline import Pipeline
+from engine.store import opening
 from engine.store.opening import Store
 from engine.store.reading import Reading
 from engine.submission import submission
@@ -19,6 +25,17 @@ from tests.engine.test_concessions import rejected, use
 from tests.engine.test_flights import NEXT, Scripted
 
 TEN = {"value": "10", "unit": "ea"}
+
+
+class Arrived(Scripted):
+    """What has come; it may be answered with problems."""
+
+    def __init__(self, *steps: Any) -> None:
+        super().__init__(*steps)
+        self.outcomes: list[str] = []
+
+    def answer(self, answers: Sequence[tuple[Waiting, Answer | LotgateError]]) -> None:
+        self.outcomes += [a.outcome if isinstance(a, Answer) else type(a).__name__ for _, a in answers]
 
 
 class Slow:
@@ -116,3 +133,50 @@ def test_nobody_waits_for_a_concession_while_a_lot_is_locked_that_others_wait_fo
     assert [answer.outcome for answer in answers] == ["applied"] * 2
     assert Reading(store).lot("M").quantity == 20
     assert verify(Reading(store).journals()).intact
+
+
+def test_a_lot_that_another_process_keeps_locked_stops_nobody_else(
+    plant: Any, store: Store, committer: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its machine has stopped in the middle of a batch, say: the database goes on for hours before it notices."""
+    if store.dialect == "sqlite":
+        pytest.skip("its one writer has no lots locked before it writes")
+    monkeypatch.setattr(opening, "LOCKED_SECONDS", 0.5)
+    monkeypatch.setattr(pipeline, "CONFLICT_SECONDS", 0.4)
+    for lot in ("GONE", "HELD"):
+        plant.receive(lot)
+    stopped = store.raw()
+    stopped.execute("BEGIN")
+    stopped.execute("SELECT 1 FROM lots WHERE id = 'GONE' FOR UPDATE")
+    opened = {"record": "D-1", "kind": "deviation", "severity": "minor", "text": "."}
+    held = {"hold": "H", "reason": {"code": "R"}}
+    inbox = Arrived(
+        *(comes(plant, "quality_record.opened.v1", "GONE", opened | {"record": f"D-{n}"}) for n in range(40)),
+        comes(plant, "hold.applied.v1", "HELD", held),
+    )  # fmt: skip
+    running = threading.Thread(target=committer.run, args=(inbox,), daemon=True)
+    began = time.monotonic()
+    running.start()
+    running.join(20)
+    stopped.close()
+    assert not running.is_alive(), "the committer waits for a lot that nobody gives back"
+    assert time.monotonic() - began < 10, "it is waited for once, and not by each of them"
+    assert inbox.outcomes == ["Contended"] * 40 + ["applied"]
+    assert Reading(store).lot("HELD").state == "blocked"
+
+
+def test_a_process_that_has_stopped_lets_go_of_its_lots(
+    plant: Any, store: Store, committer: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if store.dialect == "sqlite":
+        pytest.skip("its one writer has no lots locked before it writes")
+    plant.receive("L")
+    monkeypatch.setattr(opening, "STALLED_SECONDS", 0.3)
+    stopped = store.raw()
+    monkeypatch.undo()
+    stopped.execute("BEGIN")
+    stopped.execute("SELECT 1 FROM lots WHERE id = 'L' FOR UPDATE")
+    held = {"hold": "H", "reason": {"code": "R"}}
+    assert committer.process([comes(plant, "hold.applied.v1", "L", held).submission])[0].outcome == "applied"
+    with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
+        stopped.execute("COMMIT")
