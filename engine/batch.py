@@ -67,7 +67,7 @@ class Batch:
         #: Copies within the batch, with the index of the first.
         self._twins: dict[int, int] = {}
         #: Events that only repeat a business document.
-        self._repeats: list[tuple[int, Submission]] = []
+        self._repeats: list[tuple[int | None, Submission, Answer]] = []
         #: Business documents that this batch has applied, with their event key.
         self._documents: dict[str, str] = {}
         self._links = Links(cursor, statements)
@@ -138,16 +138,18 @@ class Batch:
 
     def _settled_beforehand(self, index: int | None, sub: Submission) -> bool:
         """Answer what needs no course: a known business document, or a lot that changed since it was read."""
-        if index is None:
-            return False
         lot = self._hand.lots.get(sub.event.subject)
         first = None if sub.business_key is None else self._documents.get(sub.business_key)
         if first is not None:
             detail = f"This business document was recorded before, as event {first}; nothing was changed."
             version = None if lot is None else lot.version
-            self._answers[index] = notice(sub, "duplicate", 200, detail, self._hand.around.now, version=version)
-            self._repeats.append((index, sub))
+            answer = notice(sub, "duplicate", 200, detail, self._hand.around.now, version=version)
+            self._repeats.append((index, sub, answer))
+            if index is not None:
+                self._answers[index] = answer
             return True
+        if index is None:
+            return False
         if sub.if_match is not None and (lot is None or sub.if_match not in (lot.version, ANY_VERSION)):
             version, state = (None, None) if lot is None else (lot.version, lot.state)
             detail = f"The lot is at version {version}, not at {sub.if_match}; read it again."
@@ -276,6 +278,10 @@ class Batch:
             self._unparked.append(parked.key)
             taken.append((None, submission(decode_event(parked.event.encode()), parked.principal)))
         self._taken_up.update(*(claims(sub) for _, sub in taken))
+        if documents := [sub.business_key for _, sub in taken if sub.business_key is not None]:
+            # Two may have come early under ids of their own: one of them counts.
+            known = writing.read_known(self._cursor, self._statements, [], documents)
+            self._documents |= {k.business_key: k.key for k in known if k.business_key is not None}
         self._hand.load_more([sub for _, sub in taken])
         return taken
 
@@ -293,8 +299,8 @@ class Batch:
             rows.results += course.records
             rows.escalations += [(kind, lot_id, text, now) for kind, lot_id, text in course.tasks]
             self._told(course, told)
-        for index, sub in self._repeats:
-            self._event_row(rows, index, sub, self._answers[index], now)
+        for index, sub, answer in self._repeats:
+            self._event_row(rows, index, sub, answer, now)
         self._parked_rows(rows, now, due)
         rows.links, rows.spreading = self._link_rows, self._spreading
         rows.unparked, rows.operation_results = self._unparked, self._in_process.recorded
@@ -324,13 +330,13 @@ class Batch:
             told[lot_id, target] = (status.version, encode_status(status).decode())
 
     def _event_row(self, rows: writing.Rows, index: int | None, sub: Submission, answer: Answer, now: str) -> None:
-        text = answer.body.decode()
+        text, document = answer.body.decode(), sub.business_key if answer.outcome == "applied" else None
         if index is None:
-            rows.answered.append((sub.key, answer.outcome, answer.status, answer.version, text))
+            rows.answered.append((sub.key, answer.outcome, answer.status, answer.version, text, document))
             return
         event = sub.event
         rows.events.append(
-            (sub.key, sub.business_key if answer.outcome == "applied" else None, event.source, event.id,
+            (sub.key, document, event.source, event.id,
              str(event.__struct_config__.tag), event.subject, event.sequence, sub.digest, answer.outcome,
              answer.status, answer.version, text, sub.principal, now)
         )  # fmt: skip

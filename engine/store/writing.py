@@ -70,7 +70,7 @@ class Rows(Struct):
     lifted: list[tuple[Any, ...]] = []
     parked: list[tuple[Any, ...]] = []
     unparked: list[str] = []
-    #: (key, outcome, status, lot_version, answer) of parked events that were decided after all.
+    #: (key, outcome, status, lot_version, answer, business_key) of parked events that were decided after all.
     answered: list[tuple[Any, ...]] = []
     escalations: list[tuple[Any, ...]] = []
     links: list[tuple[Any, ...]] = []
@@ -195,7 +195,7 @@ class Statements:
             "holds", {"lifted_at": 2, "lifted_version": 3}, {"lot": 0, "hold": 1}
         ) + " AND holds.lifted_at IS NULL"
         self.answer = self._update(
-            "events", {"outcome": 1, "status": 2, "lot_version": 3, "answer": 4}, {"key": 0}
+            "events", {"outcome": 1, "status": 2, "lot_version": 3, "answer": 4, "business_key": 5}, {"key": 0}
         )
 
     def _among(self, column: str) -> str:

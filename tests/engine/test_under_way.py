@@ -180,3 +180,16 @@ def test_a_process_that_has_stopped_lets_go_of_its_lots(
     assert committer.process([comes(plant, "hold.applied.v1", "L", held).submission])[0].outcome == "applied"
     with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
         stopped.execute("COMMIT")
+
+
+def test_a_business_document_that_came_early_under_two_ids_is_applied_once(plant: Any, store: Store) -> None:
+    lines = [{"characteristic": "diameter", "value": "74.000", "unit": "mm", "sample": 1}]
+    data = {"inspection": "IL-L", "record": "R-1", "measurements": lines}
+    early = [plant.event("inspection.recorded.v1", "L", data) for _ in range(2)]
+    for event in early:
+        assert plant.pipeline.submit(event, "tester").result(20).outcome == "parked"
+    plant.receive("L")
+    assert plant.send("inspection.recorded.v1", "L", data).outcome == "duplicate"
+    assert [entry.trigger for entry in Reading(store).journal("L")].count("record_inspection") == 1
+    again = [plant.pipeline.submit(event, "tester").result(20) for event in early]
+    assert sorted(answer.outcome for answer in again) == ["applied", "duplicate"]
