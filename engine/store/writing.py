@@ -110,6 +110,14 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
+#: The order of the commits on PostgreSQL (engine/store/feed.py): the number of the transaction, or of the newest one that
+#: has ended. A transaction has its number from the first lot that it locks, and may decide about others that one with
+#: a later number has changed meanwhile: the entries of a lot are in the order of their versions all the same.
+_COMMIT_ORDER = (
+    "(SELECT greatest(pg_current_xact_id()::text::bigint, pg_snapshot_xmax(pg_current_snapshot())::text::bigint - 1)"
+    " + raised FROM commit_offset)"
+)
+
 #: What a lot is born with and keeps; setting it again would touch its indexes for nothing.
 _FIXED = frozenset({"id", "item", "revision", "supplier", "plant", "order_number", "unit", "received_at"})
 
@@ -245,11 +253,13 @@ class Statements:
         return shape
 
     def _from_json(self, table: str) -> str:
-        cells = ", ".join(self._member(table, c, i) for i, c in enumerate(_COLUMNS[table]))
-        return f"{self._into(table)} SELECT {cells} FROM {self._rows()}{self._tails.get(table, '')}"
+        cells = [self._member(table, c, i) for i, c in enumerate(_COLUMNS[table])]
+        more = {"commit_order": _COMMIT_ORDER} if table == "journal" and self.dialect == "postgresql" else {}
+        values = ", ".join([*cells, *more.values()])
+        return f"{self._into(table, *more)} SELECT {values} FROM {self._rows()}{self._tails.get(table, '')}"
 
-    def _into(self, table: str) -> str:
-        return f"INSERT INTO {table} ({', '.join(_quoted(c) for c in _COLUMNS[table])})"
+    def _into(self, table: str, *more: str) -> str:
+        return f"INSERT INTO {table} ({', '.join(_quoted(c) for c in (*_COLUMNS[table], *more))})"
 
     def _update(self, table: str, values: dict[str, int], keys: dict[str, int]) -> str:
         changes = ", ".join(f"{c} = {self._member(table, c, i)}" for c, i in values.items())

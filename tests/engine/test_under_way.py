@@ -12,6 +12,7 @@ from engine import pipeline
 from engine.answer import Answer
 from engine.clock import Clock
 from engine.errors import LotgateError
+from engine.feed import START, Feed
 from engine.inbox import Waiting
 from engine.journal import verify
 from engine.pipeline import Pipeline
@@ -193,3 +194,34 @@ def test_a_business_document_that_came_early_under_two_ids_is_applied_once(plant
     assert [entry.trigger for entry in Reading(store).journal("L")].count("record_inspection") == 1
     again = [plant.pipeline.submit(event, "tester").result(20) for event in early]
     assert sorted(answer.outcome for answer in again) == ["applied", "duplicate"]
+
+
+def test_the_feed_has_the_entries_of_a_lot_in_order_whichever_transaction_began_first(
+    plant: Any, store: Store, committer: Pipeline, judge: TwoChannelJudge, rulebook: RuleBook, clock: Clock
+) -> None:
+    """A batch that began before another one takes up what concerns the lot that the other has changed meanwhile."""
+    rejected(plant, "A", "20")
+    for lot in ("P", "B"):
+        plant.released(lot)
+    parts = [{"lot": "CHILD", "quantity": TEN}, {"lot": "B", "quantity": TEN}]
+    assert plant.send("lot.merged.v1", "M", {"parts": parts}).outcome == "parked"
+    slow = Slow(judge)
+    alone = Pipeline(store, slow, rulebook, clock)
+    together = [
+        comes(plant, "lot.split.v1", "P", {"children": [{"lot": "CHILD", "quantity": TEN}]}).submission,
+        comes(plant, "lot.dispositioned.v1", "A", use()).submission,
+    ]
+    elsewhere = threading.Thread(target=alone.process, args=(together,), daemon=True)
+    elsewhere.start()
+    assert slow.asked.wait(20)
+    opened = {"record": "D-1", "kind": "deviation", "severity": "minor", "text": "."}
+    assert committer.process([comes(plant, "quality_record.opened.v1", "B", opened).submission])[0].status == 201
+    slow.may_answer.set()
+    elsewhere.join(20)
+    alone.stop()
+    changes = [change for _, change in Feed(store).after(START, 100)]
+    assert [c.trigger for c in changes if c.lot == "B"][-2:] == ["record_opened", "merge_into"]
+    for lot in {c.lot for c in changes}:
+        versions = [c.version for c in changes if c.lot == lot]
+        assert versions == list(range(1, len(versions) + 1)), lot
+    assert len(changes) == sum(len(list(entries)) for _, entries, _ in Reading(store).journals())
