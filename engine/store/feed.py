@@ -1,9 +1,9 @@
 """Journal entries in the order in which they became visible, in SQL. What they mean is in engine/feed.py.
 
 What was archived is read out of the archive, between what was not. SQLite has one writer: positions are given in the
-order of the commits. On PostgreSQL positions are drawn before the commit, so the order is (number of the transaction, or
-of the newest one that had ended when it wrote, position), and only entries of numbers before every transaction still under
-way are shown: nothing can come before them any more.
+order of the commits. On PostgreSQL positions are drawn before the commit, so the order is (number of the transaction,
+or of the newest that had ended when it wrote; position), and only entries with numbers before every transaction that is
+still under way are shown: nothing can come before them any more.
 """
 
 from typing import Any

@@ -110,7 +110,7 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-#: The order of the commits on PostgreSQL (engine/store/feed.py): the number of the transaction, or of the newest one that
+#: The order of the commits on PostgreSQL (engine/store/feed.py): the number of the transaction, or of the newest that
 #: has ended. A transaction has its number from the first lot that it locks, and may decide about others that one with
 #: a later number has changed meanwhile: the entries of a lot are in the order of their versions all the same.
 _COMMIT_ORDER = (
