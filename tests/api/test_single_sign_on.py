@@ -27,6 +27,7 @@ from engine.sessions import Sessions
 from engine.settings import load_settings
 from tests.api.conftest import Service, free_port
 from tests.databases import new_store
+from tests.installation import PLAIN
 
 CLIENT = "lotgate-console"
 PEOPLE = {"alice": ["quality-lyon"], "root": ["it"], "eve": ["visitors"]}
@@ -48,7 +49,7 @@ class OpenId:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
-                httpx.get(self.url + "/jwks", timeout=2)
+                httpx.get(self.url + "/jwks", timeout=2, verify=PLAIN)
                 return
             except httpx.TransportError:
                 time.sleep(0.05)
