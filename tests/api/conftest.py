@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.databases import new_sqlite
-from tests.installation import PLAIN
+from tests.installation import PLAIN, START_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -58,7 +58,7 @@ class Service:
             stdout=self.log,
             stderr=self.log,
         )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 break

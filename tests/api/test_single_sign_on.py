@@ -27,7 +27,7 @@ from engine.sessions import Sessions
 from engine.settings import load_settings
 from tests.api.conftest import Service, free_port
 from tests.databases import new_store
-from tests.installation import PLAIN
+from tests.installation import PLAIN, START_SECONDS
 
 CLIENT = "lotgate-console"
 PEOPLE = {"alice": ["quality-lyon"], "root": ["it"], "eve": ["visitors"]}
@@ -46,7 +46,7 @@ class OpenId:
         self.process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONWARNINGS": "ignore"}
         )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
                 httpx.get(self.url + "/jwks", timeout=2, verify=PLAIN)
