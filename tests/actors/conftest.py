@@ -27,8 +27,8 @@ from engine.delivery_lines import DeliveryLine
 from engine.effects import StockStatus, encode_status
 from engine.ledger import Ledger
 from engine.settings import SHIPPED_CONNECTORS, Settings, load_settings
-from engine.store.migrate import migrate
-from engine.store.opening import Store, open_store
+from engine.store.opening import Store
+from tests.databases import new_store
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -117,8 +117,7 @@ def lot() -> str:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    opened = open_store("", tmp_path)
-    migrate(opened)
+    opened = new_store(tmp_path)
     yield opened
     opened.close()
 

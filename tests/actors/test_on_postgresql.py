@@ -9,15 +9,14 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from engine.store.migrate import migrate
-from engine.store.opening import Store, open_store
+from engine.store.opening import Store
+from tests.databases import new_store
 
 
 @pytest.fixture
 def store(tmp_path: Path, new_postgres: Callable[[], str]) -> Iterator[Store]:
     """In place of SQLite: everything that is made from it works on PostgreSQL."""
-    opened = open_store(new_postgres(), tmp_path)
-    migrate(opened)
+    opened = new_store(tmp_path, new_postgres())
     yield opened
     opened.close()
 

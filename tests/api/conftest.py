@@ -1,4 +1,4 @@
-"""The real service for these tests: its own process, SQLite in a temporary home, asked over HTTP."""
+"""The real service for these tests: its own process, a new SQLite database in a temporary home, asked over HTTP."""
 
 import json
 import os
@@ -13,6 +13,9 @@ from typing import Any
 
 import httpx
 import pytest
+
+from tests.databases import new_sqlite
+from tests.installation import PLAIN, START_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,6 +37,8 @@ class Service:
         self.url = f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
+        if "database_url" not in self.settings:
+            new_sqlite(self.home)
         dead = f"http://127.0.0.1:{free_port()}"
         environment = {
             **os.environ,
@@ -53,12 +58,12 @@ class Service:
             stdout=self.log,
             stderr=self.log,
         )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 break
             try:
-                if httpx.get(self.url + "/healthz", timeout=1).status_code == 200:
+                if httpx.get(self.url + "/healthz", timeout=1, verify=PLAIN).status_code == 200:
                     self.key = (self.home / "admin.key").read_text().strip()
                     self.http = self.client(self.key)
                     return
@@ -68,7 +73,8 @@ class Service:
         raise AssertionError("the service did not start:\n" + (self.home / "web.log").read_text()[-4000:])
 
     def client(self, key: str) -> httpx.Client:
-        return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {key}"}, timeout=20)
+        headers = {"Authorization": f"Bearer {key}"}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=20, verify=PLAIN)
 
     def stop(self, signal_number: int = signal.SIGTERM) -> int:
         self.http.close()

@@ -13,8 +13,8 @@ from api.cli.main import main
 from engine.clock import system_clock
 from engine.settings import load_settings
 from engine.standing import Standing
-from engine.store.migrate import migrate
 from engine.store.opening import open_store
+from tests.databases import new_sqlite
 
 Ran = tuple[int, str, str]
 ORDERS = """
@@ -66,9 +66,7 @@ def lotgate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, erp: s
     for name, value in (("HOME", str(tmp_path)), ("INBOUND", str(tmp_path / "inbound")), ("URL_ERP", erp),
                         ("SECRET_ERP", "hush-hush")):  # fmt: skip
         monkeypatch.setenv(f"LOTGATE_{name}", value)
-    store = open_store("", tmp_path)
-    migrate(store)
-    store.close()
+    new_sqlite(tmp_path)
 
     def run(*arguments: str) -> Ran:
         capsys.readouterr()

@@ -25,9 +25,9 @@ from engine.clock import system_clock
 from engine.people import read_keys
 from engine.sessions import Sessions
 from engine.settings import load_settings
-from engine.store.migrate import migrate
-from engine.store.opening import open_store
 from tests.api.conftest import Service, free_port
+from tests.databases import new_store
+from tests.installation import PLAIN, START_SECONDS
 
 CLIENT = "lotgate-console"
 PEOPLE = {"alice": ["quality-lyon"], "root": ["it"], "eve": ["visitors"]}
@@ -46,10 +46,10 @@ class OpenId:
         self.process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONWARNINGS": "ignore"}
         )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
-                httpx.get(self.url + "/jwks", timeout=2)
+                httpx.get(self.url + "/jwks", timeout=2, verify=PLAIN)
                 return
             except httpx.TransportError:
                 time.sleep(0.05)
@@ -214,8 +214,7 @@ def test_a_key_on_which_no_session_came_to_stand_is_taken_back(
         "LOTGATE_HOME": str(tmp_path), "LOTGATE_OIDC_ISSUER": provider.url, "LOTGATE_OIDC_AUDIENCE": CLIENT,
         "LOTGATE_OIDC_CLIENT_ID": CLIENT, "LOTGATE_OIDC_CLIENT_SECRET": "any", "LOTGATE_OIDC_GRANTS": "it = hold",
     })  # fmt: skip
-    store = open_store("", tmp_path)
-    migrate(store)
+    store = new_store(tmp_path)
     # A ring that has not yet heard of the new key, as another process may for a moment.
     keys, deaf = KeyRing(lambda: read_keys(store, system_clock)), KeyRing(list)
     tokens = tokens_of(settings)

@@ -18,9 +18,9 @@ from api.console.jobs import Jobs, Shown
 from engine import jobs as kept
 from engine.errors import Overloaded
 from engine.processes import UNSEEN_SECONDS, Processes
-from engine.store.migrate import migrate
-from engine.store.opening import Store, open_store
+from engine.store.opening import Store
 from tests.api.conftest import Service
+from tests.databases import new_store
 
 
 class Clock:
@@ -34,8 +34,7 @@ class Clock:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     url = "" if request.param == "sqlite" else str(request.getfixturevalue("new_postgres")())
-    opened = open_store(url, tmp_path)
-    migrate(opened)
+    opened = new_store(tmp_path, url)
     yield opened
     opened.close()
 

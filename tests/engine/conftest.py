@@ -16,11 +16,11 @@ from engine.events import Event
 from engine.journal import verify
 from engine.pipeline import Pipeline
 from engine.settings import SHIPPED_RULES
-from engine.store.migrate import migrate
-from engine.store.opening import Store, open_store
+from engine.store.opening import Store
 from engine.store.reading import Reading
 from rules.judge import TwoChannelJudge
 from rules.rulebook import RuleBook
+from tests.databases import new_store
 
 
 class Clock:
@@ -43,7 +43,7 @@ def clock() -> Clock:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> str:
-    """Empty for SQLite, else a fresh PostgreSQL database."""
+    """Empty for SQLite, else a new PostgreSQL database."""
     if request.param == "sqlite":
         return ""
     return str(request.getfixturevalue("new_postgres")())
@@ -51,8 +51,7 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(database_url, tmp_path)
-    migrate(opened)
+    opened = new_store(tmp_path, database_url)
     yield opened
     opened.close()
 

@@ -13,8 +13,8 @@ from sqlalchemy import text
 
 from engine.feed import START, Feed, Interest, id_of, place_of
 from engine.store.feed import settle_order
-from engine.store.migrate import migrate
-from engine.store.opening import Store, open_store
+from engine.store.opening import Store
+from tests.databases import new_store
 
 _ROW = text(
     'INSERT INTO journal (lot, version, kind, "trigger", type, source, event_id, recorded_at, principal, state_before,'
@@ -62,8 +62,7 @@ def test_what_is_committed_late_is_shown_before_what_comes_after_it(
     new_postgres: Callable[[], str], tmp_path: Path
 ) -> None:
     """On PostgreSQL; SQLite has one writer, and nothing can be committed late."""
-    store = open_store(new_postgres(), tmp_path)
-    migrate(store)
+    store = new_store(tmp_path, new_postgres())
     feed = Feed(store)
     slow, quick = store.engine.connect(), store.engine.connect()
     entry(slow, "SLOW", 1)

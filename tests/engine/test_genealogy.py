@@ -13,10 +13,11 @@ from sqlalchemy import StaticPool, create_engine, insert, text
 
 from engine import tracing
 from engine.errors import NotFound
-from engine.store.migrate import migrate
-from engine.store.opening import Store, open_store
+from engine.store import migrate
+from engine.store.opening import Store
 from engine.store.schema import lots as schema
 from engine.tracing import Genealogy
+from tests.databases import new_store
 
 _INTO = text("INSERT INTO links VALUES (:lot, 1, :number, 'input', :parent, :child, '1', 'ea')")
 
@@ -106,8 +107,7 @@ def test_a_lot_that_nobody_knows_is_not_found(store: Store) -> None:
 def test_a_trace_is_exactly_what_can_be_reached_with_cycles_too(
     tmp_path_factory: pytest.TempPathFactory, pairs: list[tuple[int, int]], start: int, forward: bool
 ) -> None:
-    store = open_store("", tmp_path_factory.mktemp("trace"))
-    migrate(store)
+    store = new_store(tmp_path_factory.mktemp("trace"))
     with store.engine.begin() as connection:
         for number, (parent, child) in enumerate(pairs):
             row = {"lot": "x", "number": number, "parent": f"lot:{parent}", "child": f"lot:{child}"}
@@ -147,7 +147,7 @@ def test_links_of_old_journals_are_made_up_as_they_would_have_been_made(plant: A
     with store.reads.connect() as connection:
         stored = {tuple(row) for row in connection.execute(text("SELECT * FROM links"))}
         rows = connection.execute(text("SELECT lot, version, type, data FROM journal WHERE kind <> 'refusal'")).all()
-    path = Path(migrate.__code__.co_filename).parent / "migrations" / "versions" / "0006_genealogy.py"
+    path = Path(migrate.__file__).parent / "migrations" / "versions" / "0006_genealogy.py"
     spec = importlib.util.spec_from_file_location("revision_6", path)
     assert spec is not None
     assert spec.loader is not None

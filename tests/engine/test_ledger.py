@@ -11,9 +11,9 @@ from sqlalchemy import text
 
 from engine.effects import StockStatus, encode_status
 from engine.ledger import Delivery, Ledger
-from engine.store.migrate import migrate
-from engine.store.opening import Store, open_store
+from engine.store.opening import Store
 from engine.store.reading import Reading
+from tests.databases import new_store
 
 
 def owe(store: Store, now: float, lot: str, version: int, target: str = "erp") -> None:
@@ -285,8 +285,7 @@ class AnyWorkers(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.step = timedelta
-        self.store = open_store("", Path(self.folder.name))
-        migrate(self.store)
+        self.store = new_store(Path(self.folder.name))
         self.ledger = Ledger(self.store, lambda: self.now)
         self.newest: dict[str, int] = {}
         self.delivered: dict[str, int] = {}

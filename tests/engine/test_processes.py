@@ -9,15 +9,14 @@ import pytest
 from sqlalchemy import update
 
 from engine.processes import UNSEEN_SECONDS, Processes, memory_bytes
-from engine.store.migrate import migrate
-from engine.store.opening import Store, open_store
+from engine.store.opening import Store
 from engine.store.schema.access import processes
+from tests.databases import new_store
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Any:
-    opened = open_store("", tmp_path)
-    migrate(opened)
+    opened = new_store(tmp_path)
     yield opened
     opened.close()
 

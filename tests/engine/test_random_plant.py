@@ -25,13 +25,13 @@ from engine.pipeline import Pipeline
 from engine.recalls import Recalls, Selection
 from engine.rulesets import RuleSets
 from engine.settings import SHIPPED_RULES, Settings
-from engine.store.migrate import migrate
-from engine.store.opening import Store, open_store
+from engine.store.opening import Store
 from engine.store.reading import Reading
 from engine.submission import submission
 from engine.track_record import count
 from rules.judge import TwoChannelJudge
 from rules.rulebook import RuleBook
+from tests.databases import new_store
 
 LOTS = st.sampled_from(["A", "B"])
 HOLDS = st.sampled_from(["H1", "H2"])
@@ -53,8 +53,7 @@ class RandomPlant(RuleBasedStateMachine):
     @initialize()
     def open(self) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="lotgate-plant-"))
-        self.store: Store = open_store("", self.home)
-        migrate(self.store)
+        self.store: Store = new_store(self.home)
         self.judge = TwoChannelJudge(BOOK, channel="reference")
         self.clock = Clock()
         RuleSets(self.store, self.clock).ensure_first(SHIPPED_RULES)

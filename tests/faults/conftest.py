@@ -29,6 +29,7 @@ from engine.ledger import Ledger
 from engine.settings import SHIPPED_CONNECTORS
 from engine.store.opening import Store, open_store
 from engine.store.reading import Reading
+from tests.installation import PLAIN
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Short time-outs, and so short leases: what a dead worker held comes back soon.
@@ -117,7 +118,7 @@ class Plant:
         assert self._processes[name].poll() is None, f"{name} ended: {self.log(name)[-2000:]}"
         if name in self.ports:
             with contextlib.suppress(httpx.TransportError):
-                return httpx.get(f"{self.url(name)}/healthz", timeout=1, trust_env=False).status_code == 200
+                return httpx.get(f"{self.url(name)}/healthz", timeout=1, trust_env=False, verify=PLAIN).status_code == 200
             return False
         if name == "redis":
             with contextlib.suppress(redis.RedisError):
@@ -173,10 +174,10 @@ class Plant:
         return redis.Redis(unix_socket_path=str(self.home / "redis.sock"), socket_timeout=2)
 
     def fault(self, name: str, mode: str, **more: Any) -> None:
-        httpx.post(f"{self.url(name)}/_faults", json={"mode": mode, **more}, trust_env=False).raise_for_status()
+        httpx.post(f"{self.url(name)}/_faults", json={"mode": mode, **more}, trust_env=False, verify=PLAIN).raise_for_status()
 
     def ask(self, name: str, path: str) -> dict[str, Any]:
-        answer = httpx.get(self.url(name) + path, trust_env=False)
+        answer = httpx.get(self.url(name) + path, trust_env=False, verify=PLAIN)
         return dict(answer.raise_for_status().json())
 
     def send(self, type_: str, lot: str, data: dict[str, Any]) -> None:
@@ -187,7 +188,7 @@ class Plant:
         if not hasattr(self._clients, "http"):
             key = (self.home / "admin.key").read_text().strip()
             headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/cloudevents+json"}
-            self._clients.http = httpx.Client(base_url=self.url("web"), headers=headers, timeout=20, trust_env=False)
+            self._clients.http = httpx.Client(base_url=self.url("web"), headers=headers, timeout=20, trust_env=False, verify=PLAIN)
         answer = self._clients.http.post("/v1/events", content=json.dumps(event))
         assert answer.status_code == 201, answer.text
 
@@ -262,7 +263,7 @@ class Plant:
     def _all(self, target: str, path: str, member: str) -> Iterator[dict[str, Any]]:
         after: str | None = ""
         while after is not None:
-            page = httpx.get(self.url(target) + path, params={"after": after, "limit": 1000}, trust_env=False).json()
+            page = httpx.get(self.url(target) + path, params={"after": after, "limit": 1000}, trust_env=False, verify=PLAIN).json()
             yield from page[member]
             after = page["next"]
 

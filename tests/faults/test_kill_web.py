@@ -19,6 +19,7 @@ from engine.journal import verify
 from engine.settings import load_settings
 from engine.store.opening import open_store
 from engine.store.reading import Reading
+from tests.installation import PLAIN, START_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
 SENDERS = 8
@@ -45,10 +46,10 @@ def environment(home: Path, port: int) -> dict[str, str]:
 
 def start(home: Path, port: int) -> subprocess.Popen[bytes]:
     process = subprocess.Popen([sys.executable, "-m", "api.web"], cwd=home, env=environment(home, port))
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            if httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=1).status_code == 200:
+            if httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=1, verify=PLAIN).status_code == 200:
                 return process
         except httpx.TransportError:
             time.sleep(0.05)

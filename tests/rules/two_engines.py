@@ -262,9 +262,8 @@ class Disagreement(AssertionError):
     """The engines named different rules."""
 
 
-def judge_both(sources: dict[str, str], cases: list[Case]) -> int:
+def judge_both(book: RuleBook, cases: list[Case]) -> int:
     """Judge, compare; the number of rules that failed. Raises Disagreement."""
-    book = RuleBook.from_sources(sources)
     engine = ReteEngine(read_rules(write_rules(book.rules)))
     failed = 0
     # Back and forth and mixed: neither what an earlier case left in the network nor its neighbours may matter.
@@ -279,12 +278,12 @@ def judge_both(sources: dict[str, str], cases: list[Case]) -> int:
     return failed
 
 
-def in_a_child(sources: dict[str, str], cases: list[Case]) -> int:
+def in_a_child(book: RuleBook, cases: list[Case]) -> int:
     """As :func:`judge_both`, and a crash is an error like any other."""
     child = os.fork()
     if child == 0:
         try:
-            judge_both(sources, cases)
+            judge_both(book, cases)
             os._exit(0)
         except BaseException:
             traceback.print_exc()
@@ -346,13 +345,13 @@ def main() -> None:
         cases = [Case(gate, world, DAY) for world in worlds for gate in GATES]
         example = f"{text}\n\nfacts on {day(0)}:\n" + "\n".join(repr(world) for world in worlds)
         try:
-            RuleBook.from_sources(sources)
+            book = RuleBook.from_sources(sources)
         except RulePackError:
             tally.refused += 1
             return
         asked.last.write_text(example)
         try:
-            tally.failing += judge(sources, cases)
+            tally.failing += judge(book, cases)
         except Exception:
             # The last failing example that Hypothesis tries is the smallest it found.
             shown["smallest"] = example

@@ -23,7 +23,7 @@ def from_before(
 
     The journals of lots that are named to it are in the archive.
     """
-    url = "" if not database_url else str(request.getfixturevalue("new_postgres")())
+    url = "" if not database_url else str(request.getfixturevalue("empty_postgres")())
     with closing(open_store(url, tmp_path / "old")) as old:
         with old.engine.begin() as connection:
             command.upgrade(migrations._config(connection), "0023")

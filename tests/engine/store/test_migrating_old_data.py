@@ -41,7 +41,7 @@ def old(database_url: str, tmp_path: Path, request: pytest.FixtureRequest) -> It
     """Another database of the same kind, at the old revision."""
     from alembic import command
 
-    url = "" if not database_url else str(request.getfixturevalue("new_postgres")())
+    url = "" if not database_url else str(request.getfixturevalue("empty_postgres")())
     opened = open_store(url, tmp_path / "old")
     with opened.engine.begin() as connection:
         command.upgrade(migrations._config(connection), OLD)

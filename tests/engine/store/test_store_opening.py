@@ -53,15 +53,16 @@ def test_a_database_of_another_release_is_refused(store: Store) -> None:
         migrations.check(store)
 
 
-def test_two_processes_may_migrate_at_once(database_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_two_processes_may_migrate_at_once(database: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    url = "" if database == "sqlite" else request.getfixturevalue("empty_postgres")()
     code = (
         "import sys; from pathlib import Path; from engine.store.opening import open_store;"
         "from engine.store.migrate import migrate, check;"
         "s = open_store(sys.argv[1], Path(sys.argv[2])); migrate(s); check(s)"
     )
     running = [
-        subprocess.Popen([sys.executable, "-c", code, database_url, str(tmp_path)], stderr=subprocess.PIPE)
-        for _ in range(3)
+        subprocess.Popen([sys.executable, "-c", code, url, str(tmp_path)], stderr=subprocess.PIPE) for _ in range(3)
     ]
     for process in running:
         _, errors = process.communicate(timeout=60)
