@@ -16,43 +16,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from playwright.sync_api import Page, expect
-from sqlalchemy import event, text
+from sqlalchemy import event
 
 from api.console import measured
-from bench.console import FILES, NO_PAGES, addresses, routes
-from bench.plant import Teller, fill
+from bench.console import FILES, NO_PAGES, routes
 from bench.plant_lists import GIANT, RECALL, WIDE, lists, put
 from engine.clock import system_clock
 from engine.reference import References
 from engine.store.migrate import migrate
 from engine.store.opening import open_store
-from tests.api.conftest import Service
 from tests.console.conftest import MAX_PAGE_BYTES
+from tests.console.plant import SIZES, Plant
+from tests.console.screens import shots_of
 
-#: Lots, and rows of every list.
-SIZES = {"usual": (300, 12), "large": (600, 10_000)}
 #: The most of a thing that one page may show: what a person looks through, and a browser draws at once.
 BOUNDS = {"<tr": 460, "<li": 320, "<option": 250, "<circle": 1_200, "<path": 1_200, "<form": 160}
 #: Of many that are alike axe looks at the first.
 _ALIKE = ("tbody tr:nth-child(n+5)", "ol > li:nth-child(n+5)", "ul > li:nth-child(n+9)", ".genealogy a:nth-of-type(n+5)",
           ".prose > :nth-child(n+60)", ".numbered span:nth-child(n+9)")  # fmt: skip
 _NOT_LOOKED_AT = {*NO_PAGES, *FILES}
-
-
-class Plant:
-    """A service in front of a plant, and the addresses of its pages."""
-
-    def __init__(self, home: Path, lots: int, many: int) -> None:
-        self.service = Service(home)
-        self.service.start()
-        store = open_store("", home)
-        told = Teller(self.service.http, store).tell()
-        fill(store, told, lots, many)
-        with store.reads.connect() as connection:
-            digest = connection.execute(text("SELECT digest FROM rule_sets")).scalar_one()
-            given_up = connection.execute(text("SELECT max(id) FROM deliveries WHERE state = 'dead'")).scalar_one()
-        store.close()
-        self.addresses = addresses(lots, many, digest.removeprefix("sha256:")[:10], given_up)
 
 
 @pytest.fixture(scope="module", params=SIZES)
@@ -82,6 +64,16 @@ def test_every_address_answers_within_its_bounds(plant: Plant, known: list[str])
                 assert len(answer.content) + sum(assets[name] for name in used) < MAX_PAGE_BYTES, path
                 for thing, most in BOUNDS.items():
                     assert answer.text.count(thing) <= most, (path, thing, answer.text.count(thing))
+
+
+def test_every_page_has_a_picture_to_look_at(plant: Plant, known: list[str]) -> None:
+    """By the tool that shows the console to whoever changed it, whatever lies in the plant."""
+    for found in (plant.addresses, None):
+        shots = list(shots_of(known, found, 300))
+        assert len({shot.name for shot in shots}) == len(shots)
+        for route in set(known) - {*NO_PAGES, *FILES} - (set() if found else {"/console/help/{path:path}"}):
+            pattern = re.sub(r"\{\w+:path\}", ".+", re.sub(r"\{\w+:str\}", "[^/?]+", route))
+            assert any(re.fullmatch(pattern, shot.path.partition("?")[0]) for shot in shots), route
 
 
 def test_every_page_is_legible_light_and_whole(plant: Plant, known: list[str], visitor: Callable[..., Any]) -> None:
