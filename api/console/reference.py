@@ -12,7 +12,8 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from api.answers import visit_of
-from api.console.render import AnyRequest, Pages, links
+from api.console.paging import ROW, place
+from api.console.render import AnyRequest, Pages
 from api.door import path_part
 from api.queries import MAX_VERSION, cursor_after, number_of, one_of, position_of, read_query
 from api.reference import day_of, references_of
@@ -61,15 +62,16 @@ def reference_pages(engine: Front, pages: Pages) -> list[HTTPRouteHandler]:
     @get(HOME)
     async def records(request: AnyRequest) -> Response[bytes]:
         """Records of one kind that are in force on a day."""
-        asked = read_query(request.scope, ("kind", "on", "item", "key", "cursor"), blank=True)
+        asked = read_query(request.scope, ("kind", "on", "item", "key", "cursor", ROW), blank=True)
         kind = one_of(asked, "kind", tuple(KINDS)) or next(iter(KINDS))
         day, after = day_of(asked.get("on"), engine.today()), position_of(asked) or ""
 
         def look() -> dict[str, Any]:
             rows, following = references.page(kind, day, asked.get("item"), after, _ROWS, begins=asked.get("key"))
             more = {"kind": kind, "item": asked.get("item"), "key": asked.get("key"), "on": asked.get("on")}
-            onward = None if following is None else links(HOME, {**more, "cursor": cursor_after(following)})
-            return {"rows": [(row, summary_of(row)) for row in rows], "onward": onward, "asked": more}
+            behind = None if following is None else cursor_after(following)
+            here = place(HOME, more, asked, len(rows), behind, one="record")
+            return {"rows": [(row, summary_of(row)) for row in rows], "place": here, "asked": more}
 
         return pages.page(
             request, "reference.html", kinds=tuple(KINDS), kind=kind, day=day, owned=whose(owners, kind),

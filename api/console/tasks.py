@@ -10,6 +10,7 @@ from api.answers import require, visit_of
 from api.body import Patience
 from api.console import handbook
 from api.console.forms import read_form
+from api.console.paging import ROW, place
 from api.console.render import AnyRequest, Pages, links, to
 from api.pages import page_of
 from api.queries import number_of, number_position_of, one_of, read_query
@@ -31,7 +32,7 @@ def task_pages(engine: Front, pages: Pages, patience: Patience) -> list[HTTPRout
     @get(_HOME)
     async def list_tasks(request: AnyRequest) -> Response[bytes]:
         """Tasks; without a state those that are not closed."""
-        asked = read_query(request.scope, ("state", "kind", "subject", "cursor"), blank=True)
+        asked = read_query(request.scope, ("state", "kind", "subject", "cursor", ROW), blank=True)
         state = one_of(asked, "state", _STATES)
 
         def look() -> dict[str, Any]:
@@ -43,8 +44,10 @@ def task_pages(engine: Front, pages: Pages, patience: Patience) -> list[HTTPRout
             more = {"state": state, "kind": asked.get("kind"), "subject": asked.get("subject")}
             counts = tasks.counts()
             kinds = sorted({kind for kind, _ in counts})
+            total = None if state == "closed" or asked.get("subject") else _number(counts, asked.get("kind"), state)
             return {
-                "page": page, "onward": page.next and links(_HOME, {**more, "cursor": page.next}), "asked": more,
+                "page": page, "place": place(_HOME, more, asked, len(page.data), page.next, total, "task"),
+                "asked": more,
                 "kinds": [(kind, *(counts.get((kind, one), 0) for one in ("open", "acknowledged"))) for kind in kinds],
                 "targets": engine.committer.targets, "known": _known(kinds, asked.get("kind")),
             }  # fmt: skip
@@ -76,3 +79,8 @@ def _known(open_ones: list[str], asked: str | None) -> list[str]:
 
 def _may(request: AnyRequest) -> bool:
     return visit_of(request.scope).principal.may(*SENDING)
+
+
+def _number(counts: dict[tuple[str, str], int], kind: str | None, state: str | None) -> int:
+    """Tasks of ``kind`` and ``state`` among those that are not closed; None: of all."""
+    return sum(n for (one, seen), n in counts.items() if kind in (None, one) and state in (None, seen))

@@ -19,11 +19,13 @@ from playwright.sync_api import Page, expect
 from sqlalchemy import event
 
 from api.console import charts, measured
+from api.console.paging import place
 from bench.console import FILES, NO_PAGES, routes
 from bench.plant_lists import GIANT, RECALL, WIDE, lists, put
 from engine.clock import system_clock
 from engine.events import Measurement
 from engine.reference import References
+from engine.store.counting import MOST
 from engine.store.migrate import migrate
 from engine.store.opening import open_store
 from engine.store.reading import ResultLine
@@ -125,20 +127,49 @@ def test_a_person_goes_on_and_back_through_long_lists(plant: Plant, visitor: Cal
     person = visitor(plant.service.key)
     person.service = plant.service
     for path in ("/console/holds", "/console/recalls", f"/console/holds/{WIDE}", f"/console/recalls/{RECALL}",
-                 "/console/quality"):  # fmt: skip
+                 "/console/quality", "/console", "/console/records", "/console/deliveries", "/console/tasks"):  # fmt: skip
         page = person.open(path)
         onward = page.get_by_role("link", name="Next page")
         if not onward.count():
             assert page.locator("table.rows tbody tr").count() < 100
             continue
         first = ids(page)
+        expect(page.locator(".pages")).to_contain_text(" 1 to 100 of ")
         onward.click()
         expect(page.get_by_role("link", name="First page")).to_be_visible()
+        expect(page.locator(".pages")).to_contain_text(" 101 to ")
         assert ids(page)
         assert not set(first) & set(ids(page)), path
         page.get_by_role("link", name="First page").click()
         expect(page.locator("table.rows tbody tr")).to_have_count(100)
         assert ids(page) == first
+
+
+def test_what_stands_is_found_among_what_is_over(plant: Plant, visitor: Callable[..., Any]) -> None:
+    person = visitor(plant.service.key)
+    person.service = plant.service
+    for path, name, over in (("/console/holds", "standing", "lifted"), ("/console/recalls", "open", "closed")):
+        page = person.open(path)
+        number = int(re.sub(r"\D", "", page.locator("#rows .tabs a", has_text=name).inner_text()))
+        page.locator("#rows .tabs a", has_text=name).click()
+        expect(page.locator("#rows .tabs a[aria-current]")).to_contain_text(name)
+        assert 0 < number == page.locator("table.rows tbody tr").count()
+        expect(page.locator(f"table.rows .state.{over}")).to_have_count(0)
+
+
+def test_a_page_says_where_it_is_in_its_list() -> None:
+    def words(asked: dict[str, str], shown: int, following: str | None, total: int | None) -> str:
+        return place("/console", {}, asked, shown, following, total, "lot").words
+
+    assert words({}, 1, None, 1) == "1 lot"
+    assert words({}, 100, "x", 1_572) == "lots 1 to 100 of 1\u202f572"
+    assert words({"cursor": "x", "row": "1500"}, 72, None, 1_572) == "lots 1\u202f501 to 1\u202f572 of 1\u202f572"
+    assert words({}, 100, "x", MOST + 1) == "lots 1 to 100 of more than 50\u202f000"
+    assert words({"cursor": "x"}, 72, "y", None) == "72 lots"
+    assert words({}, 0, None, 0) == ""
+    here = place("/console", {"state": "blocked"}, {"cursor": "x", "row": "100"}, 100, "y")
+    assert here.onward == "/console?state=blocked&cursor=y&row=200"
+    assert here.first == "/console?state=blocked"
 
 
 def ids(page: Page) -> list[str]:
