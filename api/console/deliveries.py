@@ -26,6 +26,8 @@ from engine.runtime import Front
 
 _STATES = tuple(state.value for state in DeliveryState)
 _ROWS = 100
+#: Errors that are counted out: the rest is in the list.
+_SAID = 5
 _HOME = "/console/deliveries"
 
 
@@ -58,6 +60,7 @@ def _looking(engine: Front, pages: Pages) -> list[HTTPRouteHandler]:
                 "readings": {name: drift.reading(name) for name in engine.committer.targets},
                 "page": page, "left_out": left_out(ledger, state, lot),
                 "place": here, "again": again,
+                "said": ledger.given_up_for(target, lot, _SAID) if again > 1 else [],
                 "asked": more, "states": _STATES, "done": asked.get("done"),
             }  # fmt: skip
 

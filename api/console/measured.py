@@ -73,14 +73,15 @@ class Characteristic(Struct, frozen=True):
 
 
 def characteristics(lot: Lot, lines: Iterable[ResultLine], book: RuleBook) -> list[Characteristic]:
-    """Results of the present inspection by characteristic, in the order in which they came."""
+    """Results of the present inspection by characteristic, in the order in which they came; what is outside first."""
     table = next((t for t in book.rules.tables.values() if _has_limits(t)), None)
     found: dict[str, list[tuple[ResultLine, ev.Measurement]]] = {}
     for line in lines:
         for one in _decode(bytes(line.measurements)):
             found.setdefault(one.characteristic, []).append((line, one))
     points, written = min(_MAX_POINTS, _ALL_POINTS // max(1, len(found))), _WRITTEN // max(1, len(found))
-    return [_characteristic(name, rows, _limits(table, lot, name), points, written) for name, rows in found.items()]
+    said = [_characteristic(name, rows, _limits(table, lot, name), points, written) for name, rows in found.items()]
+    return sorted(said, key=lambda one: not one.outside)
 
 
 class _Limits(Struct, frozen=True):

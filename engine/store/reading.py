@@ -226,6 +226,10 @@ class Reading:
         query = select(*columns).where(parked.c.key > after).order_by(parked.c.key).limit(limit)
         return [ParkedLine(*row) for row in self._rows(query)]
 
+    def number_parked(self) -> int:
+        """How many events are parked; more than MOST: only that there are more."""
+        return up_to(self._store, select(parked.c.key))
+
     def escalations(self, *, open_only: bool = True, after: int = 0, limit: int = 100) -> list[EscalationLine]:
         """Escalations in order of their id."""
         columns = [escalations.c[name] for name in EscalationLine.__struct_fields__]

@@ -21,7 +21,7 @@ from sqlalchemy import event
 from api.console import charts, measured
 from api.console.paging import place
 from bench.console import FILES, NO_PAGES, routes
-from bench.plant_lists import GIANT, RECALL, WIDE, lists, put
+from bench.plant_lists import GIANT, ITEM, RECALL, WIDE, lists, put
 from engine.clock import system_clock
 from engine.events import Measurement
 from engine.reference import References
@@ -175,6 +175,55 @@ def test_a_page_says_where_it_is_in_its_list() -> None:
 def ids(page: Page) -> list[str]:
     found: list[str] = page.locator("table.rows tbody tr").evaluate_all("rows => rows.map(row => row.id)")
     return found
+
+
+def test_names_as_long_as_may_be_push_nothing_out_of_sight(plant: Plant, visitor: Callable[..., Any]) -> None:
+    order, lot = "Z" * 64, "0123456789abcdef" * 4
+    data = {"item": ITEM, "revision": "A", "quantity": {"value": "987654321.125", "unit": "ea"}, "supplier": "ACME",
+            "receipt": "R-LONG", "order": order, "plant": "P" * 64}  # fmt: skip
+    event = {"specversion": "1.0", "type": "lot.received.v1", "source": "mes", "id": "long", "subject": lot,
+             "time": "2026-01-01T00:00:00Z", "data": data}  # fmt: skip
+    headers = {"content-type": "application/cloudevents+json"}
+    assert plant.service.http.post("/v1/events", json=event, headers=headers).status_code in (200, 201)
+    person = visitor(plant.service.key)
+    person.service = plant.service
+    for path in (f"/console?order={order}", f"/console/lots/{lot}", f"/console/holds?preview=yes&order={order}"):
+        page = person.open(path)
+        expect(page.locator("main")).to_contain_text(lot)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 1366, path
+        assert page.evaluate(_WIDER_THAN_ITSELF.format(_LISTS)) == [], path
+    expect(person.open(f"/console?order={order}").locator("td.number")).to_have_text("987\u202f654\u202f321.125 ea")
+
+
+def test_of_a_lot_with_too_much_what_is_bad_comes_first(plant: Plant, visitor: Callable[..., Any]) -> None:
+    person = visitor(plant.service.key)
+    person.service = plant.service
+    page = person.open(f"/console/lots/{GIANT}")
+    expect(page.locator("#results tbody tr").first.locator(".verdict.fail")).to_be_visible()
+    expect(page.locator("#holds .stands").first).to_be_visible()
+    expect(page.locator("#holds .over").first).to_be_hidden()
+    page.locator("#ended-holds summary").click()
+    expect(page.locator("#holds .over").first).to_be_visible()
+
+
+def test_the_head_of_a_long_list_stays_in_sight(plant: Plant, visitor: Callable[..., Any]) -> None:
+    person = visitor(plant.service.key)
+    person.service = plant.service
+    page = person.open("/console/tasks")
+    page.locator("table.rows tbody tr").last.scroll_into_view_if_needed()
+    expect(page.locator("table.rows th").first).to_be_in_viewport()
+
+
+def test_what_was_given_up_is_counted_by_what_was_said(plant: Plant, visitor: Callable[..., Any]) -> None:
+    person = visitor(plant.service.key)
+    person.service = plant.service
+    page = person.open("/console/deliveries")
+    tile = page.locator("#targets .tile", has_text="given up").first
+    number = tile.locator("b").inner_text()
+    expect(page.locator(".said tbody tr").first.locator("td").first).to_have_text(number)
+    tile.click()
+    expect(page.locator("select[name=target]")).to_have_value("erp")
+    expect(page.locator("#rows .where")).to_contain_text(number)
 
 
 def test_what_was_previewed_is_seen_before_any_list(plant: Plant, visitor: Callable[..., Any]) -> None:
