@@ -10,7 +10,7 @@ import logging
 from collections.abc import AsyncIterator
 
 from litestar import Litestar, asgi
-from litestar.exceptions import NotFoundException
+from litestar.exceptions import MethodNotAllowedException, NotFoundException
 from litestar.types import ASGIApp
 from msgspec import Struct
 
@@ -147,6 +147,7 @@ def create_app(settings: Settings) -> Application:
         EVENTS_BATCH: batch.answer,
         FEED: FeedPath(tail, keys.authenticate).answer,
     }
+    unknown = unknown_addresses(engine)
     litestar = Litestar(
         [
             *(asgi(path, copy_scope=False)(answer) for path, answer in direct.items()),
@@ -180,7 +181,10 @@ def create_app(settings: Settings) -> Application:
         ],
         lifespan=[life],
         exception_handlers={
-            Exception: answer_exception, NotFoundException: unknown_addresses(engine), Gone: answer_nobody,
+            Exception: answer_exception,
+            NotFoundException: unknown,
+            MethodNotAllowedException: unknown,
+            Gone: answer_nobody,
         },
         request_max_body_size=MAX_EVENT_BYTES,
         # Our own document and log: Litestar's would describe and log what it cannot see.

@@ -41,8 +41,8 @@ _ALIKE = ("tbody tr:nth-child(n+5)", "ol > li:nth-child(n+5)", "ul > li:nth-chil
 _NOT_LOOKED_AT = {*NO_PAGES, *FILES}
 #: What holds what is in it, else it runs over what stands beside it.
 _BOXES = ".panel, .tile, .tabs a, .act details, .rooms"
-#: What may be moved to and fro on a tablet. Drawings and the tables of documents are as wide as they are.
-_LISTS = "main .scroll:not(.drawn, .prose *)"
+#: What may be moved to and fro on a tablet. Drawings are as wide as they are.
+_LISTS = "main .scroll:not(.drawn)"
 _WIDER_THAN_ITSELF = """[...document.querySelectorAll("{}")].filter(one => one.scrollWidth > one.clientWidth + 1)
     .map(one => `${{one.scrollWidth}} px in ${{one.clientWidth}} px: ${{one.outerHTML.slice(0, 200)}}`)"""
 #: The contrast of what stands in an empty field, by WCAG 2.2, 1.4.3; axe does not look at it.
