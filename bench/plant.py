@@ -153,11 +153,16 @@ class Story:
         return found
 
 
-def stories_of(store: Store, told: dict[str, str]) -> list[Story]:
-    """A hundred stories, as many of each as STORIES says, mixed."""
-    read = {name: Story(store, lot) for name, lot in told.items()}
-    cycle = [read[name] for name, share in STORIES.items() for _ in range(share)]
+def story_names() -> list[str]:
+    """The stories of a hundred lots, as many of each as STORIES says, mixed: lot ``n`` has the story ``n % 100``."""
+    cycle = [name for name, share in STORIES.items() for _ in range(share)]
     return [cycle[number * 37 % len(cycle)] for number in range(len(cycle))]
+
+
+def stories_of(store: Store, told: dict[str, str]) -> list[Story]:
+    """The stories by ``story_names``, read."""
+    read = {name: Story(store, lot) for name, lot in told.items()}
+    return [read[name] for name in story_names()]
 
 
 def copy_lots(store: Store, told: dict[str, str], number: int) -> None:

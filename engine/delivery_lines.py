@@ -165,6 +165,15 @@ class DeliveryLines:
         with self._store.reads.connect() as connection:
             return [str(t) for t in connection.execute(select(deliveries.c.target).where(DEAD).distinct()).scalars()]
 
+    def given_up_for(self, target: str | None, lot: str | None, limit: int) -> list[tuple[str, int]]:
+        """What was said most often of deliveries that were given up, and how often."""
+        number = func.count()
+        wanted = filters(DeliveryState.DEAD.value, target, lot)
+        query = select(deliveries.c.last_error, number).where(*wanted).group_by(deliveries.c.last_error)
+        with self._store.reads.connect() as connection:
+            rows = connection.execute(query.order_by(number.desc(), deliveries.c.last_error).limit(limit))
+            return [(str(error or ""), int(often)) for error, often in rows]
+
     def counts(self) -> dict[str, dict[str, int]]:
         """Deliveries by target and state, of those that are owed: pending, sending, dead. Settled ones are history."""
         found: dict[str, dict[str, int]] = {}

@@ -4,10 +4,11 @@ from datetime import date
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
 from engine.clock import Clock
 from engine.records import QualityRecord
+from engine.store.counting import up_to
 from engine.store.opening import Store
 from engine.store.schema.lots import lots
 from engine.store.schema.quality import quality_records
@@ -37,11 +38,7 @@ def records(
     """Records, oldest first, from ``after`` (opened at, lot, record) on; without a ``status`` those under way."""
     table = quality_records.c
     query = select(table.lot, lots.c.item, lots.c.supplier, table.content).join(lots, lots.c.id == table.lot)
-    query = query.where(table.status == status) if status else query.where(table.status.not_in(_ENDED))
-    if kind is not None:
-        query = query.where(table.kind == kind)
-    if lot is not None:
-        query = query.where(table.lot == lot)
+    query = query.where(*_wanted(kind, status, lot))
     if after is not None:
         at, of, record = after
         later = (table.opened_at > at) | ((table.opened_at == at) & (table.lot > of))
@@ -50,6 +47,19 @@ def records(
     with store.reads.connect() as connection:
         rows = [(lot_id, item, supplier, _decode(text)) for lot_id, item, supplier, text in connection.execute(query)]
     return [RecordLine(*row, overdue=_is_overdue(row[3], today)) for row in rows]
+
+
+def records_number(
+    store: Store, *, kind: str | None = None, status: str | None = None, lot: str | None = None
+) -> int:
+    """How many records :func:`records` has; above MOST only that there are more."""
+    return up_to(store, select(quality_records.c.record).where(*_wanted(kind, status, lot)))
+
+
+def _wanted(kind: str | None, status: str | None, lot: str | None) -> list[ColumnElement[bool]]:
+    table = quality_records.c
+    said = [column == value for column, value in ((table.kind, kind), (table.lot, lot)) if value is not None]
+    return [table.status == status if status else table.status.not_in(_ENDED), *said]
 
 
 def _is_overdue(record: QualityRecord, today: date) -> bool:

@@ -151,9 +151,15 @@ class Recalls:
         recall = self.get(identity)
         return RecallView(recall, self._extent(recall.selected, self.lots(identity), None))
 
-    def lines(self, *, after: tuple[str, str] | None = None, limit: int | None = None) -> list[Recall]:
-        """Recalls, the newest first, from ``after`` (opened at, id) on; without a limit all."""
-        return [_recall(row) for row in stored.lines(self._store, (), after, limit)]
+    def lines(
+        self, *, states: Sequence[str] = (), after: tuple[str, str] | None = None, limit: int | None = None
+    ) -> list[Recall]:
+        """Recalls in ``states``, or all, the newest first, from ``after`` (opened at, id) on; without a limit all."""
+        return [_recall(row) for row in stored.lines(self._store, states, after, limit)]
+
+    def counts(self) -> dict[str, int]:
+        """How many recalls there are in each state."""
+        return stored.counts(self._store)
 
     def get(self, identity: str) -> Recall:
         """One recall. Raises NotFound."""

@@ -120,6 +120,16 @@ class Scorecards:
             )
         return found
 
+    def number(self, item: str | None = None, supplier: str | None = None) -> int:
+        """How many scorecards :meth:`lines` has; above MOST only that there are more."""
+        return stored.number_of_scorecards(self._store, item, supplier)
+
+    def charts_number(
+        self, item: str | None = None, supplier: str | None = None, characteristic: str | None = None
+    ) -> int:
+        """How many charts :meth:`charts` has; above MOST only that there are more."""
+        return stored.number_of_series(self._store, item, supplier, characteristic)
+
     def charts(
         self, item: str | None = None, supplier: str | None = None, characteristic: str | None = None, *,
         after: tuple[str, str, str] | None = None, limit: int | None = None,

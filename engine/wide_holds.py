@@ -174,9 +174,15 @@ class WideHolds:
         """Which lots would be held, or lifted. Raises EventInvalid for a filter that says nothing."""
         return self._look(wanted.selection, wanted.lifts)
 
-    def lines(self, *, after: tuple[str, str] | None = None, limit: int | None = None) -> list[WideHold]:
-        """The newest first, from ``after`` (opened at, id) on; without a limit all."""
-        return [_wide(row) for row in stored.lines(self._store, (), after, limit)]
+    def lines(
+        self, *, states: Sequence[str] = (), after: tuple[str, str] | None = None, limit: int | None = None
+    ) -> list[WideHold]:
+        """Those in ``states``, or all, the newest first, from ``after`` (opened at, id) on; without a limit all."""
+        return [_wide(row) for row in stored.lines(self._store, states, after, limit)]
+
+    def counts(self) -> dict[str, int]:
+        """How many there are in each state."""
+        return stored.counts(self._store)
 
     def get(self, identity: str) -> WideHold:
         """One of them. Raises NotFound."""
@@ -298,7 +304,7 @@ def carry_out(store: Store, pipeline: Pipeline, clock: Clock) -> int:
     A crash repeats events under their ids, which changes nothing.
     """
     said = 0
-    for row in stored.lines(store, ("placing", "lifting")):
+    for row in reversed(stored.lines(store, ("placing", "lifting"))):  # what was asked first comes first
         wide = _wide(row)
         page = _hold_page if wide.state == "placing" else _lift_page
         said += page(store, pipeline, clock, wide, row.cursor)

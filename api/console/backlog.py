@@ -8,7 +8,8 @@ from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
-from api.console.render import AnyRequest, Pages, links
+from api.console.paging import ROW, place
+from api.console.render import AnyRequest, Pages
 from api.pages import moment_place, page_of
 from api.queries import one_of, position_of, read_query
 from engine.clock import instant
@@ -63,7 +64,7 @@ def backlog_routes(engine: Front, pages: Pages) -> list[HTTPRouteHandler]:
     @get(_HOME)
     async def show(request: AnyRequest) -> Response[bytes]:
         """How much waits, how long, and what has waited longest."""
-        asked = read_query(request.scope, ("queue", "cursor"), blank=True)
+        asked = read_query(request.scope, ("queue", "cursor", ROW), blank=True)
         chosen = one_of(asked, "queue", tuple(_QUEUES)) or "inspection"
         after = moment_place(position_of(asked))
 
@@ -76,9 +77,10 @@ def backlog_routes(engine: Front, pages: Pages) -> list[HTTPRouteHandler]:
             # Lots do not stay in the state received: the rest of a queue is its last state.
             rows = backlog.oldest(_QUEUES[chosen][1][-1], after=after, limit=_ROWS + 1)
             page = page_of(rows, _ROWS, lambda row: f"{row.state_since} {row.id}")
-            onward = page.next and links(_HOME, {"queue": chosen, "cursor": page.next})
+            total = next(queue.number for queue in queues if queue.name == chosen)
+            here = place(_HOME, {"queue": chosen}, asked, len(page.data), page.next, total, "lot")
             standing = backlog.holds([row.id for row in page.data]) if chosen == "blocked" else {}
-            return {"queues": queues, "chosen": chosen, "page": page, "onward": onward, "standing": standing}
+            return {"queues": queues, "chosen": chosen, "page": page, "place": here, "standing": standing}
 
         return pages.page(request, "backlog.html", **await asyncio.to_thread(look))
 

@@ -8,6 +8,7 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from api.answers import visit_of
+from api.console.paging import ROW, place
 from api.console.render import AnyRequest, Pages, links, lot_path, to
 from api.pages import page_of
 from api.queries import one_of, position_of, read_query
@@ -38,7 +39,7 @@ def board_routes(engine: Front, pages: Pages) -> list[HTTPRouteHandler]:
     @get("/console")
     async def board(request: AnyRequest) -> Response[Any]:
         """Lots by state; for a key that is limited to plants, those of one of them."""
-        asked = read_query(request.scope, (*_FILTERS, "q", "cursor"), blank=True)
+        asked = read_query(request.scope, (*_FILTERS, "q", "cursor", ROW), blank=True)
         state = one_of(asked, "state", _STATES)
         after, text = position_of(asked) or "", asked.get("q")
         mine = sorted(visit_of(request.scope).principal.plants)
@@ -46,17 +47,22 @@ def board_routes(engine: Front, pages: Pages) -> list[HTTPRouteHandler]:
             text = None
         wanted = {name: asked.get(name) for name in _FILTERS}
 
-        def look() -> tuple[dict[str, int], list[LotLine]]:
+        def look() -> tuple[dict[str, int], list[LotLine], int | None]:
             # How many lots there are in other plants is none of a limited key's business.
             counts = {} if mine else reading.counts()
             if text is not None:
-                return counts, reading.search(text, after=after, limit=ROWS + 1)
-            return counts, reading.lots(**wanted, after=after, limit=ROWS + 1)
+                return counts, reading.search(text, after=after, limit=ROWS + 1), None
+            # Lots of the states are counted already.
+            filtered = any(value for name, value in wanted.items() if name != "state")
+            known = sum(counts.values()) if state is None else counts.get(state, 0)
+            total = reading.number(**wanted) if filtered or mine else known
+            return counts, reading.lots(**wanted, after=after, limit=ROWS + 1), total
 
-        counts, rows = await asyncio.to_thread(look)
+        counts, rows, total = await asyncio.to_thread(look)
         page = page_of(rows, ROWS, lambda row: row.id)
         shown = _shown(page, counts, asked, wanted, state)
-        return pages.page(request, "board.html", plants=mine, **shown | {"text": text})
+        here = place("/console", {**wanted, "q": text}, asked, len(page.data), page.next, total, "lot")
+        return pages.page(request, "board.html", plants=mine, **shown | {"text": text, "place": here})
 
     @get("/console/find")
     async def find(request: AnyRequest) -> Response[None]:
@@ -83,13 +89,9 @@ def _shown(
     kept = {name: value for name, value in wanted.items() if name != "state"}
     tabs = [Tab("", sum(counts.values()), links("/console", kept), state is None)]
     tabs += [Tab(s, counts.get(s, 0), links("/console", {**kept, "state": s}), s == state) for s in _STATES]
-    onward = None if page.next is None else links("/console", {**wanted, "q": asked.get("q"), "cursor": page.next})
-    begun = "cursor" in asked
     return {
         "tabs": tabs,
         "page": page,
-        "onward": onward,
-        "begun": links("/console", {**wanted, "q": asked.get("q")}) if begun else None,
         "wanted": wanted,
         "text": asked.get("q"),
         "filtered": any(kept.values()),

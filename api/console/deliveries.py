@@ -14,6 +14,7 @@ from litestar.handlers import HTTPRouteHandler
 from api.answers import require, visit_of
 from api.body import Patience
 from api.console.forms import read_form, wanted
+from api.console.paging import ROW, place
 from api.console.render import AnyRequest, Pages, links, to
 from api.ledger import left_out
 from api.pages import page_of
@@ -25,6 +26,8 @@ from engine.runtime import Front
 
 _STATES = tuple(state.value for state in DeliveryState)
 _ROWS = 100
+#: Errors that are counted out: the rest is in the list.
+_SAID = 5
 _HOME = "/console/deliveries"
 
 
@@ -41,7 +44,7 @@ def _looking(engine: Front, pages: Pages) -> list[HTTPRouteHandler]:
     @get(_HOME)
     async def deliveries(request: AnyRequest) -> Response[bytes]:
         """Targets, and deliveries of one state."""
-        asked = read_query(request.scope, ("state", "target", "lot", "cursor", "done"), blank=True)
+        asked = read_query(request.scope, ("state", "target", "lot", "cursor", ROW, "done"), blank=True)
         state = one_of(asked, "state", _STATES) or "dead"
         after, target, lot = number_position_of(asked) or 0, asked.get("target"), asked.get("lot")
 
@@ -49,12 +52,15 @@ def _looking(engine: Front, pages: Pages) -> list[HTTPRouteHandler]:
             rows = ledger.lines(state=state, target=target, lot=lot, after=after, limit=_ROWS + 1)
             page = page_of(rows, _ROWS, lambda row: row.id)
             more = {"state": state, "target": target, "lot": lot}
+            again = ledger.replay(target=target, lot=lot, dry_run=True) if state == "dead" else 0
+            total = again if state == "dead" else None if lot else _owed(ledger.counts(), state, target)
+            here = place(_HOME, more, asked, len(page.data), page.next, total, "delivery", "deliveries")
             return {
                 "targets": target_lines(engine), "drifting": drift.counts(),
                 "readings": {name: drift.reading(name) for name in engine.committer.targets},
                 "page": page, "left_out": left_out(ledger, state, lot),
-                "onward": page.next and links(_HOME, {**more, "cursor": page.next}),
-                "again": ledger.replay(target=target, lot=lot, dry_run=True) if state == "dead" else 0,
+                "place": here, "again": again,
+                "said": ledger.given_up_for(target, lot, _SAID) if again > 1 else [],
                 "asked": more, "states": _STATES, "done": asked.get("done"),
             }  # fmt: skip
 
@@ -114,3 +120,10 @@ def _acting(
         return to(f"{_HOME}?done={act}")
 
     return [replay, replay_one, switch]
+
+
+def _owed(counts: dict[str, dict[str, int]], state: str, target: str | None) -> int | None:
+    """Deliveries in ``state``; None for states that nobody counts, for they are history."""
+    if state not in ("pending", "sending"):
+        return None
+    return sum(states.get(state, 0) for name, states in counts.items() if target in (None, name))

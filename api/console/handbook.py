@@ -76,9 +76,15 @@ def rendered(name: str, text: str) -> Document:
             if inner.type == "link_open":
                 inner.attrs["href"] = _there(str(inner.attrs["href"]), name)
     html = markdown.renderer.render(tokens, markdown.options, {})
+    html = re.sub(r"(?<!<pre><code>)(?<=<code>)[^<]{20,}(?=</code>)", _breakable, html)
     html = html.replace("<table>", '<div class="scroll" tabindex="0" role="group" aria-label="Table"><table>')
     html = html.replace("</table>", "</table></div>").replace("<pre><code", '<pre tabindex="0"><code')
     return Document(name, sections[0].title if sections else name, html, tuple(sections))
+
+
+def _breakable(code: re.Match[str]) -> str:
+    """A long name, which may go on in the next line of a narrow column where a reader would break it."""
+    return re.sub(r"([/_])(?=\w)", r"\1<wbr>", code[0])
 
 
 def _sections(tokens: list[Token]) -> list[Section]:

@@ -19,12 +19,13 @@ from engine.runtime import Front
 #: In the order in which somebody needs them.
 _SHELVES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("When something is wrong", ("runbook", "problems", "operations")),
-    (
-        "Day by day",
-        ("console", "lifecycle", "quality", "quality-records", "inspection", "readiness", "genealogy", "kpi"),
-    ),
+    ("Day by day", ("console", "lifecycle", "quality", "quality-records", "inspection", "in-process", "readiness",
+                    "genealogy", "kpi")),
     ("Rules", ("rules", "rules-lifecycle")),
-    ("Other systems", ("connectors", "connect-tryton", "inbound", "webhooks", "http", "events", "epcis", "cli")),
+    (
+        "Other systems",
+        ("connectors", "connect-others", "connect-tryton", "inbound", "webhooks", "http", "events", "epcis", "cli"),
+    ),
     ("The record", ("journal", "archive", "audit", "security")),
     ("Lotgate itself", ("quickstart", "architecture", "contributing")),
 )

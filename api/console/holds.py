@@ -11,11 +11,12 @@ from api.answers import require, visit_of
 from api.body import Patience
 from api.console.forms import read_form, wanted
 from api.console.lot import LIFT_ROLES
-from api.console.render import AnyRequest, Pages, links, part, to
+from api.console.paging import ROW, narrowed, place
+from api.console.render import AnyRequest, Pages, part, to
 from api.door import path_part
 from api.holds import check_lift_role, held_page, wide_page
 from api.pages import moment_place
-from api.queries import position_of, read_query
+from api.queries import one_of, position_of, read_query
 from api.roles import SENDING
 from engine import events as ev
 from engine.errors import EventInvalid
@@ -27,6 +28,8 @@ _HOME = "/console/holds"
 _TEXTS = ("supplier", "item", "revision", "order", "plant", "received_from", "received_until")
 _ASKED = (*_TEXTS, "lots", "states", "scope", "lifts")
 _ROWS = 100
+#: What a list can be narrowed to: of holds that are not over, and of those that are.
+STATES = {"standing": ("placing", "placed", "lifting"), "lifted": ("lifted",)}
 
 
 def hold_pages(engine: Front, pages: Pages, patience: Patience) -> list[HTTPRouteHandler]:
@@ -36,7 +39,8 @@ def hold_pages(engine: Front, pages: Pages, patience: Patience) -> list[HTTPRout
     @get(_HOME)
     async def overview(request: AnyRequest) -> Response[bytes]:
         """Every hold on many lots, and what a new one, or a lift, would touch."""
-        asked = read_query(request.scope, (*_ASKED, "preview", "cursor"), blank=True)
+        asked = read_query(request.scope, (*_ASKED, "preview", "state", "cursor", ROW), blank=True)
+        state = one_of(asked, "state", tuple(STATES))
         after = moment_place(position_of(asked))
         said = {name: value for name, value in asked.items() if name in _ASKED}
 
@@ -48,9 +52,13 @@ def hold_pages(engine: Front, pages: Pages, patience: Patience) -> list[HTTPRout
                 except EventInvalid as error:
                     fault = error.detail
             reasons = declared(engine.store, engine.today())
-            page = wide_page(wides.lines(after=after, limit=_ROWS + 1), _ROWS)
+            states = STATES.get(state or "", ())
+            page = wide_page(wides.lines(states=states, after=after, limit=_ROWS + 1), _ROWS)
+            counts = narrowed(wides.counts(), STATES)
+            total, query = counts[state or ""], {"state": state}
             return {
-                "page": page, "onward": page.next and links(_HOME, {"cursor": page.next}), "begun": after is not None,
+                "page": page, "counts": counts, "narrowed": state or "",
+                "place": place(_HOME, query, asked, len(page.data), page.next, total, "hold"),
                 "look": found, "fault": fault, "said": said, "hold_reasons": reasons,
             }  # fmt: skip
 
@@ -59,14 +67,16 @@ def hold_pages(engine: Front, pages: Pages, patience: Patience) -> list[HTTPRout
     @get(_HOME + "/{hold:str}")
     async def one(request: AnyRequest, hold: str) -> Response[bytes]:
         """One of them: how far it is, which lots it is on, what was done to it."""
-        after = position_of(read_query(request.scope, ("cursor",), blank=True)) or ""
+        asked = read_query(request.scope, ("cursor", ROW), blank=True)
+        after = position_of(asked) or ""
 
         def look() -> dict[str, Any]:
             name = path_part(hold)
             page = held_page(wides.lots(name, after=after, limit=_ROWS + 1), _ROWS)
-            onward = page.next and links(f"{_HOME}/{part(name)}", {"cursor": page.next})
-            return {"view": wides.view(name), "lots": page.data, "all_lots": wides.number(name), "onward": onward,
-                    "begun": bool(after)}  # fmt: skip
+            view, total, home = wides.view(name), wides.number(name), f"{_HOME}/{part(name)}"
+            # A lot that was held several times has as many rows.
+            here = place(home, {}, asked, len({lot.id for lot in page.data}), page.next, total, "lot")
+            return {"view": view, "lots": page.data, "all_lots": total, "place": here}
 
         return pages.page(request, "hold.html", **await asyncio.to_thread(look))
 

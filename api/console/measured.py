@@ -65,21 +65,23 @@ class Characteristic(Struct, frozen=True):
     #: The first of them, and how many there are.
     results: list[Measured]
     number: int
-    outside: int
+    #: None: nothing says of any of them.
+    outside: int | None
     drawing: Drawing | None
     #: The smallest, the mean and the largest value, with the unit; empty where nothing was measured.
     summary: str
 
 
 def characteristics(lot: Lot, lines: Iterable[ResultLine], book: RuleBook) -> list[Characteristic]:
-    """Results of the present inspection by characteristic, in the order in which they came."""
+    """Results of the present inspection by characteristic, in the order in which they came; what is outside first."""
     table = next((t for t in book.rules.tables.values() if _has_limits(t)), None)
     found: dict[str, list[tuple[ResultLine, ev.Measurement]]] = {}
     for line in lines:
         for one in _decode(bytes(line.measurements)):
             found.setdefault(one.characteristic, []).append((line, one))
     points, written = min(_MAX_POINTS, _ALL_POINTS // max(1, len(found))), _WRITTEN // max(1, len(found))
-    return [_characteristic(name, rows, _limits(table, lot, name), points, written) for name, rows in found.items()]
+    said = [_characteristic(name, rows, _limits(table, lot, name), points, written) for name, rows in found.items()]
+    return sorted(said, key=lambda one: not one.outside)
 
 
 class _Limits(Struct, frozen=True):
@@ -111,7 +113,8 @@ def _characteristic(
     results = [_measured(line, one, limits) for line, one in rows[:written]]
     values = [one.value for _, one in rows if one.value is not None]
     unit = next((one.unit for _, one in rows if one.unit), None)
-    outside = sum(_good(one, limits) is False for _, one in rows)
+    said = [good for _, one in rows if (good := _good(one, limits)) is not None]
+    outside = said.count(False) if said else None
     drawing, summary = _drawing(values, limits, points), _summary(values, unit)
     return Characteristic(name, _words(limits), results, len(rows), outside, drawing, summary)
 

@@ -1,7 +1,6 @@
 """Business numbers in the browser, as /v1/kpi says them. What may not enter: counting, SQL."""
 
 from collections.abc import Sequence
-from decimal import Decimal
 
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
@@ -66,8 +65,8 @@ def charts(kpi: Kpi) -> list[Chart]:
         found.append(Chart(queue.name, _TITLES[queue.name], plural(queue.lots, "lot"), bars))
     spans = [_span(age) for age in kpi.queues[-1].ages]
     for value in kpi.blocked_value:
-        lines = [(words, _money(one), float(one)) for words, one in zip(spans, value.by_age, strict=True)]
-        title, total = "Value of blocked stock", f"{_money(value.value)} {value.currency}"
+        lines = [(words, amount(one), float(one)) for words, one in zip(spans, value.by_age, strict=True)]
+        title, total = "Value of blocked stock", f"{amount(value.value)} {value.currency}"
         found.append(Chart(f"value-{value.currency}", title, total, _aged(lines)))
     leads = [(f"{_STEPS[lead.step]}, {name}", hours) for lead in kpi.lead_times
              for name, hours in (("median", lead.median_hours), ("p95", lead.p95_hours))]  # fmt: skip
@@ -88,12 +87,6 @@ def _aged(lines: Sequence[tuple[str, str, float]]) -> list[Bar]:
 def _bars(lines: Sequence[tuple[str, str, float, str]]) -> list[Bar]:
     most = max((number for _, _, number, _ in lines), default=0.0) or 1.0
     return [Bar(words, value, f"{number / most * _BAR:.0f}", weight) for words, value, number, weight in lines]
-
-
-def _money(value: Decimal | str) -> str:
-    """A sum with thin gaps that cannot break."""
-    whole, point, rest = amount(value).partition(".")
-    return thousands(int(whole)) + point + rest
 
 
 def _span(age: Age) -> str:

@@ -5,8 +5,10 @@ from typing import Any
 
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
+from msgspec.structs import replace
 
 from api.console.charts import drawn
+from api.console.paging import ROW, place
 from api.console.render import AnyRequest, Pages, links
 from api.pages import names_place, page_of
 from api.quality import card_position, chart_position
@@ -26,7 +28,7 @@ def quality_pages(engine: Front, pages: Pages) -> list[HTTPRouteHandler]:
     @get(_HOME)
     async def show(request: AnyRequest) -> Response[bytes]:
         """How items from suppliers have done; with an item, its control charts."""
-        asked = read_query(request.scope, ("item", "supplier", "characteristic", "cursor", "charts"), blank=True)
+        asked = read_query(request.scope, ("item", "supplier", "characteristic", "cursor", ROW, "charts"), blank=True)
         said = {name: asked.get(name) for name in ("item", "supplier", "characteristic")}
         after = names_place(position_of(asked), 2)
         behind = names_place(position_of({"cursor": asked["charts"]} if "charts" in asked else {}), 3, "charts")
@@ -36,12 +38,14 @@ def quality_pages(engine: Front, pages: Pages) -> list[HTTPRouteHandler]:
             cards = page_of(lines, _CARDS, card_position)
             found = [] if said["item"] is None else scorecards.charts(**said, after=behind, limit=_CHARTS + 1)
             charts = page_of(found, _CHARTS, chart_position)
+            total = scorecards.number(said["item"], said["supplier"])
+            here = place(_HOME, said, asked, len(cards.data), cards.next, total, "scorecard")
             return {
                 "cards": cards.data, "asked": {name: value for name, value in said.items() if value},
-                "onward": cards.next and links(_HOME, said | {"cursor": cards.next}),
+                "place": here if here.first or not behind else replace(here, first=links(_HOME, said)),
                 "charts": [drawn(line) for line in charts.data],
                 "more_charts": charts.next and links(_HOME, said | {"charts": charts.next}),
-                "first": links(_HOME, said) if after or behind else None,
+                "number_of_charts": 0 if said["item"] is None else scorecards.charts_number(**said),
             }  # fmt: skip
 
         return pages.page(request, "quality.html", **await asyncio.to_thread(look))

@@ -10,10 +10,11 @@ from litestar.handlers import HTTPRouteHandler
 from api.answers import require, visit_of
 from api.body import Patience
 from api.console.forms import read_form, wanted
-from api.console.render import AnyRequest, Pages, links, part, to
+from api.console.paging import ROW, narrowed, place
+from api.console.render import AnyRequest, Pages, part, to
 from api.door import path_part
 from api.pages import moment_place
-from api.queries import position_of, read_query
+from api.queries import one_of, position_of, read_query
 from api.recalls import lots_page, recall_page, recall_sheet
 from api.slowly import slowly
 from engine import events as ev
@@ -24,6 +25,8 @@ from engine.runtime import Front
 _HOME = "/console/recalls"
 _SELECTORS = ("lots", "supplier", "item", "revision", "order", "plant", "received_from", "received_until")
 _ROWS = 100
+#: What a list can be narrowed to: of recalls that are not over, and of those that are.
+STATES = {"open": ("opening", "open", "closing"), "closed": ("closed",)}
 
 
 class Extents:
@@ -54,7 +57,8 @@ def recall_pages(engine: Front, pages: Pages, patience: Patience) -> list[HTTPRo
     @get(_HOME)
     async def overview(request: AnyRequest) -> Response[bytes]:
         """Every recall, and what a new one would touch."""
-        asked = read_query(request.scope, (*_SELECTORS, "preview", "cursor"), blank=True)
+        asked = read_query(request.scope, (*_SELECTORS, "preview", "state", "cursor", ROW), blank=True)
+        state = one_of(asked, "state", tuple(STATES))
         after = moment_place(position_of(asked))
         said = {name: value for name, value in asked.items() if name in _SELECTORS}
 
@@ -65,24 +69,28 @@ def recall_pages(engine: Front, pages: Pages, patience: Patience) -> list[HTTPRo
                     extent = recalls.preview(_selection(said))
                 except EventInvalid as error:
                     fault = error.detail
-            page = recall_page(recalls.lines(after=after, limit=_ROWS + 1), _ROWS)
-            onward = page.next and links(_HOME, {"cursor": page.next})
-            return {"page": page, "onward": onward, "begun": after is not None, "extent": extent, "fault": fault,
-                    "said": said}  # fmt: skip
+            states = STATES.get(state or "", ())
+            page = recall_page(recalls.lines(states=states, after=after, limit=_ROWS + 1), _ROWS)
+            counts = narrowed(recalls.counts(), STATES)
+            total, query = counts[state or ""], {"state": state}
+            here = place(_HOME, query, asked, len(page.data), page.next, total, "recall")
+            return {"page": page, "place": here, "counts": counts, "narrowed": state or "", "extent": extent,
+                    "fault": fault, "said": said}  # fmt: skip
 
         return pages.page(request, "recalls.html", selectors=_SELECTORS, **await slowly(look))
 
     @get(_HOME + "/{recall:str}")
     async def one(request: AnyRequest, recall: str) -> Response[bytes]:
         """One recall: how far it is, what it touches."""
-        after = position_of(read_query(request.scope, ("cursor",), blank=True)) or ""
+        asked = read_query(request.scope, ("cursor", ROW), blank=True)
+        after = position_of(asked) or ""
 
         def look() -> dict[str, Any]:
             name = path_part(recall)
             page = lots_page(recalls, name, after, _ROWS)
-            onward = page.next and links(f"{_HOME}/{part(name)}", {"cursor": page.next})
-            return {"recall": recalls.get(name), "extent": seen.of(recalls, name), "lots": page.data, "onward": onward,
-                    "begun": bool(after)}  # fmt: skip
+            extent, home = seen.of(recalls, name), f"{_HOME}/{part(name)}"
+            here = place(home, {}, asked, len(page.data), page.next, extent.lots, "lot")
+            return {"recall": recalls.get(name), "extent": extent, "lots": page.data, "place": here}
 
         return pages.page(request, "recall.html", **await slowly(look))
 

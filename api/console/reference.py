@@ -12,7 +12,8 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from api.answers import visit_of
-from api.console.render import AnyRequest, Pages, links
+from api.console.paging import ROW, place
+from api.console.render import AnyRequest, Pages
 from api.door import path_part
 from api.queries import MAX_VERSION, cursor_after, number_of, one_of, position_of, read_query
 from api.reference import day_of, references_of
@@ -25,6 +26,8 @@ HOME = "/console/reference"
 _ROWS = 100
 #: Revisions that one page shows.
 _REVISIONS = 50
+#: Rows of one listing that a page shows.
+_LISTED = 200
 
 
 class Line(Struct, frozen=True):
@@ -34,6 +37,24 @@ class Line(Struct, frozen=True):
     value: str
 
 
+class Listing(Struct, frozen=True):
+    """Things of one kind in a content, one a row: characteristics of a plan, lines of an order."""
+
+    name: str
+    columns: list[str]
+    rows: list[list[str]]
+    #: What does not fit on a page.
+    left_out: int
+
+
+class Content(Struct, frozen=True):
+    """What a revision says."""
+
+    withdrawn: bool
+    lines: list[Line]
+    listings: list[Listing]
+
+
 def reference_pages(engine: Front, pages: Pages) -> list[HTTPRouteHandler]:
     """The routes, for Litestar."""
     references, owners = references_of(engine), record_owners(engine.settings)
@@ -41,15 +62,16 @@ def reference_pages(engine: Front, pages: Pages) -> list[HTTPRouteHandler]:
     @get(HOME)
     async def records(request: AnyRequest) -> Response[bytes]:
         """Records of one kind that are in force on a day."""
-        asked = read_query(request.scope, ("kind", "on", "item", "key", "cursor"), blank=True)
+        asked = read_query(request.scope, ("kind", "on", "item", "key", "cursor", ROW), blank=True)
         kind = one_of(asked, "kind", tuple(KINDS)) or next(iter(KINDS))
         day, after = day_of(asked.get("on"), engine.today()), position_of(asked) or ""
 
         def look() -> dict[str, Any]:
             rows, following = references.page(kind, day, asked.get("item"), after, _ROWS, begins=asked.get("key"))
             more = {"kind": kind, "item": asked.get("item"), "key": asked.get("key"), "on": asked.get("on")}
-            onward = None if following is None else links(HOME, {**more, "cursor": cursor_after(following)})
-            return {"rows": [(row, summary_of(row)) for row in rows], "onward": onward, "asked": more}
+            behind = None if following is None else cursor_after(following)
+            here = place(HOME, more, asked, len(rows), behind, one="record")
+            return {"rows": [(row, summary_of(row)) for row in rows], "place": here, "asked": more}
 
         return pages.page(
             request, "reference.html", kinds=tuple(KINDS), kind=kind, day=day, owned=whose(owners, kind),
@@ -69,7 +91,7 @@ def reference_pages(engine: Front, pages: Pages) -> list[HTTPRouteHandler]:
             shown = behind[-_REVISIONS:]
             today = engine.today().isoformat()
             return {
-                "revisions": [(row, lines_of(row)) for row in reversed(shown)],
+                "revisions": [(row, content_of(row)) for row in reversed(shown)],
                 "earlier": shown[0].revision if len(shown) < len(behind) else None, "later": before is not None,
                 "now": in_force(revisions, today, live=name in LIVE), "affects": references.affected(name, named),
             }  # fmt: skip
@@ -100,30 +122,56 @@ def in_force(revisions: list[Record], day: str, *, live: bool) -> int | None:
     return None if newest is None or ended or bytes(newest.content) == b"null" else newest.revision
 
 
-def lines_of(record: Record) -> list[Line]:
-    """A content as lines; empty: the record was withdrawn."""
-    found: list[Line] = []
-    _spread("", msgspec.json.decode(record.content), found)
-    return found
+def content_of(record: Record) -> Content:
+    """A content as lines, and as tables where it has many things of one kind."""
+    said = msgspec.json.decode(record.content)
+    lines: list[Line] = []
+    listings: list[Listing] = []
+    for name, value in (said or {}).items():
+        if _is_listing(value):
+            listings.append(_listing(_words(name), value))
+        else:
+            _spread("" if name == "fields" and isinstance(value, dict) else _words(name), value, lines)
+    return Content(said is None, lines, listings)
 
 
 def summary_of(record: Record) -> list[Line]:
     """The first words of a content: what is said once, and how many there are of the rest."""
     found: list[Line] = []
     for name, value in msgspec.json.decode(record.content).items():
-        if isinstance(value, list) and value and isinstance(value[0], dict):
-            found.append(Line(name.replace("_", " "), str(len(value))))
+        if _is_listing(value):
+            found.append(Line(_words(name), str(len(value))))
         else:
-            _spread(name.replace("_", " "), value, found)
+            _spread("" if name == "fields" and isinstance(value, dict) else _words(name), value, found)
     return found
+
+
+def _is_listing(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _listing(name: str, things: list[dict[str, Any]]) -> Listing:
+    spread: list[dict[str, str]] = []
+    for thing in things[:_LISTED]:
+        cells: list[Line] = []
+        _spread("", thing, cells)
+        spread.append({line.name: line.value for line in cells})
+    columns = list(dict.fromkeys(column for cells in spread for column in cells))
+    rows = [[cells.get(column, "–") for column in columns] for cells in spread]
+    return Listing(name, columns, rows, len(things) - len(spread))
 
 
 def _spread(name: str, value: Any, found: list[Line]) -> None:
     """``value`` and what is in it, as lines under their names."""
-    if isinstance(value, dict) and value:
+    if isinstance(value, dict) and value.keys() == {"value", "unit"}:
+        found.append(Line(name or "quantity", f"{value['value']} {value['unit']}"))
+    elif isinstance(value, dict) and value:
         for inner, one in value.items():
-            words = inner.replace("_", " ")
-            _spread(f"{name} · {words}" if name else words, one, found)
+            _spread(f"{name} · {_words(inner)}" if name else _words(inner), one, found)
     elif isinstance(value, list) and value and isinstance(value[0], dict):
         for number, one in enumerate(value, 1):
             _spread(f"{name} {number}", one, found)

@@ -47,6 +47,10 @@ HEADERS = {
 }
 #: Stands for a fresh token while a page is rendered, so that two renderings of the same are the same.
 _FRESH = "lotgate-fresh-value"
+#: Letters of a name that stay on one line of a table.
+LONG_NAME = 22
+#: Between thousands.
+_GAP = "\N{NARROW NO-BREAK SPACE}"
 
 
 class Room(Struct, frozen=True):
@@ -92,9 +96,11 @@ class Pages:
         self._templates.filters |= {
             "moment": self.moment, "clock": self.clock, "age": self.age, "amount": amount, "lot_path": lot_path,
             "part": part, "short": short, "plural": plural, "label": words.label, "step": words.step,
-            "thousands": thousands,
+            "thousands": thousands, "name": name,
         }  # fmt: skip
-        self._templates.globals |= {"asset": address, "rooms": ROOMS, "query": urlencode, "runbook": runbook}
+        self._templates.globals |= {
+            "asset": address, "rooms": ROOMS, "query": urlencode, "runbook": runbook, "long_name": LONG_NAME,
+        }  # fmt: skip
 
     def page(self, request: AnyRequest, name: str, *, status: int = 200, **context: Any) -> Response[bytes]:
         """A page; 304 to whoever has it already."""
@@ -157,19 +163,27 @@ def span(length: timedelta) -> str:
     minutes = max(0, int(length.total_seconds())) // 60
     days, hours, rest = minutes // 1440, minutes // 60 % 24, minutes % 60
     if days:
-        return f"{days} d {hours} h"
+        return f"{days} d {hours} h" if hours else f"{days} d"
     if hours:
-        return f"{hours} h {rest} min"
+        return f"{hours} h {rest} min" if rest else f"{hours} h"
     return f"{rest} min" if minutes else "just now"
 
 
 def amount(value: Decimal | str | None, unit: str | None = None) -> str:
-    """A quantity with its unit, without zeros that say nothing."""
+    """A quantity with its unit, with gaps that cannot break and without zeros that say nothing."""
     if value is None:
         return "–"
-    text = f"{Decimal(value):f}"
+    text = f"{Decimal(value):,f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
+    text = text.replace(",", _GAP)
     return f"{text} {unit}" if unit else text
+
+
+def name(text: str | None) -> str | Markup:
+    """The name of a thing in a table: a long one breaks over lines, so that it pushes no column out of sight."""
+    if text is None or len(text) <= LONG_NAME:
+        return text or "–"
+    return Markup('<span class="long">{}</span>').format(text)
 
 
 def part(text: str) -> str:
@@ -194,7 +208,7 @@ def plural(number: int, one: str, many: str | None = None) -> str:
 
 def thousands(number: int) -> str:
     """A count with thin gaps that cannot break."""
-    return f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    return f"{number:,}".replace(",", _GAP)
 
 
 def may(principal: Principal, *roles: str) -> bool:

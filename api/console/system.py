@@ -56,6 +56,7 @@ def system_routes(engine: Front, health: Health, pages: Pages) -> list[HTTPRoute
             outcomes = sorted(((k, o, n) for (k, o), n in events), key=lambda row: -row[2])
             return {
                 "figures": figures, "outcomes": outcomes[:30], "parked": engine.reading.parked(limit=_PARKED),
+                "number_parked": engine.reading.number_parked(),
                 "processes": alive, "missing": missing(alive, engine.settings),
                 "digest": book.digest, "judging": engine.committer.rule_set, "disk": engine.disk.look(book.digest),
                 "now": instant(engine.clock()), "zone": engine.settings.timezone,

@@ -8,7 +8,9 @@ from litestar.handlers import HTTPRouteHandler
 
 from api.answers import require, visit_of
 from api.body import Patience
+from api.console import handbook
 from api.console.forms import read_form
+from api.console.paging import ROW, place
 from api.console.render import AnyRequest, Pages, links, to
 from api.pages import page_of
 from api.queries import number_of, number_position_of, one_of, read_query
@@ -30,7 +32,7 @@ def task_pages(engine: Front, pages: Pages, patience: Patience) -> list[HTTPRout
     @get(_HOME)
     async def list_tasks(request: AnyRequest) -> Response[bytes]:
         """Tasks; without a state those that are not closed."""
-        asked = read_query(request.scope, ("state", "kind", "subject", "cursor"), blank=True)
+        asked = read_query(request.scope, ("state", "kind", "subject", "cursor", ROW), blank=True)
         state = one_of(asked, "state", _STATES)
 
         def look() -> dict[str, Any]:
@@ -42,10 +44,12 @@ def task_pages(engine: Front, pages: Pages, patience: Patience) -> list[HTTPRout
             more = {"state": state, "kind": asked.get("kind"), "subject": asked.get("subject")}
             counts = tasks.counts()
             kinds = sorted({kind for kind, _ in counts})
+            total = None if state == "closed" or asked.get("subject") else _number(counts, asked.get("kind"), state)
             return {
-                "page": page, "onward": page.next and links(_HOME, {**more, "cursor": page.next}), "asked": more,
+                "page": page, "place": place(_HOME, more, asked, len(page.data), page.next, total, "task"),
+                "asked": more,
                 "kinds": [(kind, *(counts.get((kind, one), 0) for one in ("open", "acknowledged"))) for kind in kinds],
-                "targets": engine.committer.targets,
+                "targets": engine.committer.targets, "known": _known(kinds, asked.get("kind")),
             }  # fmt: skip
 
         return pages.page(request, "tasks.html", may_act=_may(request), **await asyncio.to_thread(look))
@@ -66,5 +70,17 @@ def task_pages(engine: Front, pages: Pages, patience: Patience) -> list[HTTPRout
     return [list_tasks, act]
 
 
+def _known(open_ones: list[str], asked: str | None) -> list[str]:
+    """Kinds that can be asked for: those that the runbook has, and those that a rule set made up."""
+    titles = [section.title for section in handbook.document("runbook").sections]
+    kinds = {title.removeprefix("Task ") for title in titles if title.startswith("Task ")}
+    return sorted(kinds.union(open_ones, [asked] if asked else []))
+
+
 def _may(request: AnyRequest) -> bool:
     return visit_of(request.scope).principal.may(*SENDING)
+
+
+def _number(counts: dict[tuple[str, str], int], kind: str | None, state: str | None) -> int:
+    """Tasks of ``kind`` and ``state`` among those that are not closed; None: of all."""
+    return sum(n for (one, seen), n in counts.items() if kind in (None, one) and state in (None, seen))

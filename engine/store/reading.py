@@ -1,6 +1,7 @@
 """The questions that the state API, the command line and verification ask of the store. Reads only."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -11,6 +12,7 @@ from engine.holds import HoldLine
 from engine.journal import Entry
 from engine.lot import Lot, decode_lot
 from engine.store.archived import Archived, Unread
+from engine.store.counting import up_to
 from engine.store.opening import Store
 from engine.store.schema.archive import archived_lots
 from engine.store.schema.delivery import escalations
@@ -111,15 +113,20 @@ class Reading:
         limit: int = 100,
     ) -> list[LotLine]:
         """Lots in order of their id, from ``after`` on."""
-        query = select(*_LOT_COLUMNS).where(lots.c.id > after)
-        wanted = (
-            (lots.c.state, state), (lots.c.item, item), (lots.c.supplier, supplier), (lots.c.order_number, order),
-            (lots.c.plant, plant),
-        )  # fmt: skip
-        for column, value in wanted:
-            if value is not None:
-                query = query.where(column == value)
+        query = _like(select(*_LOT_COLUMNS).where(lots.c.id > after), state, item, supplier, order, plant)
         return [LotLine(*row) for row in self._rows(query.order_by(lots.c.id).limit(limit))]
+
+    def number(
+        self,
+        *,
+        state: str | None = None,
+        item: str | None = None,
+        supplier: str | None = None,
+        order: str | None = None,
+        plant: str | None = None,
+    ) -> int:
+        """How many lots there are like that; more than MOST: only that there are more."""
+        return up_to(self._store, _like(select(lots.c.id), state, item, supplier, order, plant))
 
     def search(self, text: str, *, after: str = "", limit: int = 100) -> list[LotLine]:
         """Lots whose id begins with ``text``, or whose item, supplier or order it is; in order of their id.
@@ -219,6 +226,10 @@ class Reading:
         query = select(*columns).where(parked.c.key > after).order_by(parked.c.key).limit(limit)
         return [ParkedLine(*row) for row in self._rows(query)]
 
+    def number_parked(self) -> int:
+        """How many events are parked; more than MOST: only that there are more."""
+        return up_to(self._store, select(parked.c.key))
+
     def escalations(self, *, open_only: bool = True, after: int = 0, limit: int = 100) -> list[EscalationLine]:
         """Escalations in order of their id."""
         columns = [escalations.c[name] for name in EscalationLine.__struct_fields__]
@@ -272,3 +283,13 @@ def _missing(unread: Unread) -> Iterator[Entry]:
     """The entries of a lot that cannot be read: whoever begins to learns why."""
     raise ArchiveUnavailable(f"its versions {unread.first} to {unread.last} are archived. {unread.problem}")
     yield
+
+
+def _like(
+    query: Select[Any], state: str | None, item: str | None, supplier: str | None, order: str | None, plant: str | None
+) -> Select[Any]:
+    wanted = (
+        (lots.c.state, state), (lots.c.item, item), (lots.c.supplier, supplier), (lots.c.order_number, order),
+        (lots.c.plant, plant),
+    )  # fmt: skip
+    return query.where(*(column == value for column, value in wanted if value is not None))

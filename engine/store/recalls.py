@@ -42,6 +42,18 @@ def lines(
         return list(connection.execute(query))
 
 
+def counts(store: Store) -> dict[str, int]:
+    """How many recalls there are in each state."""
+    return counted(store, recalls)
+
+
+def counted(store: Store, table: Table) -> dict[str, int]:
+    """Rows of ``table`` by state."""
+    with store.reads.connect() as connection:
+        found = connection.execute(select(table.c.state, func.count()).group_by(table.c.state))
+        return {str(state): int(number) for state, number in found}
+
+
 def older(table: Table, after: tuple[str, str]) -> ColumnElement[bool]:
     """What comes behind ``after`` (opened at, id) where the newest comes first."""
     at, identity = after

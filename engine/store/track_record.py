@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, text, tuple_, update
 
+from engine.store.counting import up_to
 from engine.store.feed import SETTLED
 from engine.store.genealogy import read_among
 from engine.store.opening import Store
@@ -118,13 +119,26 @@ def list_series(
     return _listed(store, query, series, item, supplier)
 
 
+def number_of_scorecards(store: Store, item: str | None, supplier: str | None) -> int:
+    """How many scorecards are like that; above MOST only that there are more."""
+    return up_to(store, _of(select(scorecards.c.item), scorecards, item, supplier))
+
+
+def number_of_series(store: Store, item: str | None, supplier: str | None, characteristic: str | None) -> int:
+    """How many series are like that; above MOST only that there are more."""
+    query = _of(select(series.c.item), series, item, supplier)
+    return up_to(store, query if characteristic is None else query.where(series.c.characteristic == characteristic))
+
+
 def _listed(store: Store, query: Any, table: Any, item: str | None, supplier: str | None) -> list[Any]:
+    with store.reads.connect() as connection:
+        return list(connection.execute(_of(query, table, item, supplier)))
+
+
+def _of(query: Any, table: Any, item: str | None, supplier: str | None) -> Any:
     if item is not None:
         query = query.where(table.c.item == item)
-    if supplier is not None:
-        query = query.where(table.c.supplier == supplier)
-    with store.reads.connect() as connection:
-        return list(connection.execute(query))
+    return query if supplier is None else query.where(table.c.supplier == supplier)
 
 
 def read_orders(connection: Connection) -> list[Row]:

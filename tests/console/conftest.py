@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,23 @@ expect.set_options(timeout=PATIENCE_MS)
 MAX_PAGE_BYTES = 200_000
 
 
-# Of a module: while Playwright runs, its event loop is in the way of other modules' tests in the same process.
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    assert CHROMIUM.exists(), f"the console is tested in a browser: {CHROMIUM} is missing (apt-get install chromium)"
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The browser, until the block ends."""
+    assert CHROMIUM.exists(), f"the console is looked at in a browser: {CHROMIUM} is missing (apt-get install chromium)"
     with sync_playwright() as playwright:
         # A container's user may be root, for whom chromium has no sandbox, and its /dev/shm is small.
         arguments = ["--no-sandbox", "--disable-dev-shm-usage"]
         running = playwright.chromium.launch(executable_path=str(CHROMIUM), args=arguments)
         yield running
         running.close()
+
+
+# Of a module: while Playwright runs, its event loop is in the way of other modules' tests in the same process.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
 
 
 class Visitor:

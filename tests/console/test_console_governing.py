@@ -129,7 +129,7 @@ def test_a_recall_is_previewed_opened_and_watched_until_all_is_held(
     page = person.open("/console/recalls?order=PO-RECALL&preview=yes")
     extent = service.http.post("/v1/recalls/preview", json={"order": "PO-RECALL"}).json()
     assert (extent["selected"], extent["lots"]) == (1, 2)
-    expect(page.locator("#preview .tile").nth(0)).to_have_text("1lots selected")
+    expect(page.locator("#preview .tile").nth(0)).to_have_text("1lot selected")
     expect(page.locator("#preview .tile").nth(1)).to_have_text("2with what was made of them")
     expect(page.locator("#preview table")).to_contain_text(f"{extent['balance'][0]['made']} ea")
     assert person.offences() == []

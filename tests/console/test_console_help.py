@@ -187,3 +187,11 @@ def test_a_document_runs_nothing() -> None:
     assert 'href="javascript' not in made.html
     assert "style=" not in made.html
     assert [one.anchor for one in made.sections] == ["a", "a-1"]
+
+
+def test_every_document_is_as_wide_as_its_page(visitor: Any) -> None:
+    """At a desk no table of any document goes on to the right, where nobody looks."""
+    person = visitor()
+    hidden = "[...document.querySelectorAll('.prose .scroll')].filter(one => one.scrollWidth > one.clientWidth + 1).length"
+    wide = [name for name in handbook.names() if person.open(f"{runbook.HELP}/{name}").evaluate(hidden)]
+    assert wide == []

@@ -16,43 +16,43 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from playwright.sync_api import Page, expect
-from sqlalchemy import event, text
+from sqlalchemy import event
 
-from api.console import measured
-from bench.console import FILES, NO_PAGES, addresses, routes
-from bench.plant import Teller, fill
-from bench.plant_lists import GIANT, RECALL, WIDE, lists, put
+from api.console import charts, measured
+from api.console.paging import place
+from bench.console import FILES, NO_PAGES, routes
+from bench.plant_lists import GIANT, ITEM, RECALL, WIDE, lists, put
 from engine.clock import system_clock
+from engine.events import Measurement
 from engine.reference import References
+from engine.store.counting import MOST
 from engine.store.migrate import migrate
 from engine.store.opening import open_store
-from tests.api.conftest import Service
+from engine.store.reading import ResultLine
 from tests.console.conftest import MAX_PAGE_BYTES
+from tests.console.plant import SIZES, Plant
+from tests.console.screens import shots_of
 
-#: Lots, and rows of every list.
-SIZES = {"usual": (300, 12), "large": (600, 10_000)}
 #: The most of a thing that one page may show: what a person looks through, and a browser draws at once.
 BOUNDS = {"<tr": 460, "<li": 320, "<option": 250, "<circle": 1_200, "<path": 1_200, "<form": 160}
 #: Of many that are alike axe looks at the first.
 _ALIKE = ("tbody tr:nth-child(n+5)", "ol > li:nth-child(n+5)", "ul > li:nth-child(n+9)", ".genealogy a:nth-of-type(n+5)",
           ".prose > :nth-child(n+60)", ".numbered span:nth-child(n+9)")  # fmt: skip
 _NOT_LOOKED_AT = {*NO_PAGES, *FILES}
-
-
-class Plant:
-    """A service in front of a plant, and the addresses of its pages."""
-
-    def __init__(self, home: Path, lots: int, many: int) -> None:
-        self.service = Service(home)
-        self.service.start()
-        store = open_store("", home)
-        told = Teller(self.service.http, store).tell()
-        fill(store, told, lots, many)
-        with store.reads.connect() as connection:
-            digest = connection.execute(text("SELECT digest FROM rule_sets")).scalar_one()
-            given_up = connection.execute(text("SELECT max(id) FROM deliveries WHERE state = 'dead'")).scalar_one()
-        store.close()
-        self.addresses = addresses(lots, many, digest.removeprefix("sha256:")[:10], given_up)
+#: What holds what is in it, else it runs over what stands beside it.
+_BOXES = ".panel, .tile, .tabs a, .act details, .rooms"
+#: What may be moved to and fro on a tablet. Drawings are as wide as they are.
+_LISTS = "main .scroll:not(.drawn)"
+_WIDER_THAN_ITSELF = """[...document.querySelectorAll("{}")].filter(one => one.scrollWidth > one.clientWidth + 1)
+    .map(one => `${{one.scrollWidth}} px in ${{one.clientWidth}} px: ${{one.outerHTML.slice(0, 200)}}`)"""
+#: The contrast of what stands in an empty field, by WCAG 2.2, 1.4.3; axe does not look at it.
+_CONTRAST = """() => {
+  const light = colour => { const parts = colour.match(/[0-9.]+/g).slice(0, 3).map(part => part / 255)
+    .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2] + 0.05; };
+  const field = document.querySelector("#scan");
+  const [a, b] = [getComputedStyle(field, "::placeholder").color, getComputedStyle(field).backgroundColor].map(light);
+  return Math.max(a, b) / Math.min(a, b); }"""
 
 
 @pytest.fixture(scope="module", params=SIZES)
@@ -84,6 +84,16 @@ def test_every_address_answers_within_its_bounds(plant: Plant, known: list[str])
                     assert answer.text.count(thing) <= most, (path, thing, answer.text.count(thing))
 
 
+def test_every_page_has_a_picture_to_look_at(plant: Plant, known: list[str]) -> None:
+    """By the tool that shows the console to whoever changed it, whatever lies in the plant."""
+    for found in (plant.addresses, None):
+        shots = list(shots_of(known, found, 300))
+        assert len({shot.name for shot in shots}) == len(shots)
+        for route in set(known) - {*NO_PAGES, *FILES} - (set() if found else {"/console/help/{path:path}"}):
+            pattern = re.sub(r"\{\w+:path\}", ".+", re.sub(r"\{\w+:str\}", "[^/?]+", route))
+            assert any(re.fullmatch(pattern, shot.path.partition("?")[0]) for shot in shots), route
+
+
 def test_every_page_is_legible_light_and_whole(plant: Plant, known: list[str], visitor: Callable[..., Any]) -> None:
     person = visitor(plant.service.key)
     person.service = plant.service
@@ -92,27 +102,42 @@ def test_every_page_is_legible_light_and_whole(plant: Plant, known: list[str], v
         page = person.open(path)
         assert person.transferred() < MAX_PAGE_BYTES, path
         assert person.offences(without=_ALIKE) == [], path
+        page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
         for width in (820, 1366):
             page.set_viewport_size({"width": width, "height": 1_000})
             assert page.evaluate("document.documentElement.scrollWidth") <= width, (path, width)
+            assert page.evaluate(_WIDER_THAN_ITSELF.format(_BOXES)) == [], (path, width)
+        # At a desk nobody has to find out that a list goes on to the right, nor where the button is.
+        assert page.evaluate(_WIDER_THAN_ITSELF.format(_LISTS)) == [], path
         # Whatever lies in a list, the way to every room is in sight.
         assert page.locator(".rooms a").count() > 10
         assert person.complaints == [], path
+
+
+def test_what_stands_in_an_empty_field_can_be_read(plant: Plant, visitor: Callable[..., Any]) -> None:
+    person = visitor(plant.service.key)
+    person.service = plant.service
+    page = person.open("/console/holds")
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        assert page.evaluate(_CONTRAST) >= 4.5, theme
 
 
 def test_a_person_goes_on_and_back_through_long_lists(plant: Plant, visitor: Callable[..., Any]) -> None:
     person = visitor(plant.service.key)
     person.service = plant.service
     for path in ("/console/holds", "/console/recalls", f"/console/holds/{WIDE}", f"/console/recalls/{RECALL}",
-                 "/console/quality"):  # fmt: skip
+                 "/console/quality", "/console", "/console/records", "/console/deliveries", "/console/tasks"):  # fmt: skip
         page = person.open(path)
         onward = page.get_by_role("link", name="Next page")
         if not onward.count():
             assert page.locator("table.rows tbody tr").count() < 100
             continue
         first = ids(page)
+        expect(page.locator(".pages")).to_contain_text(" 1 to 100 of ")
         onward.click()
         expect(page.get_by_role("link", name="First page")).to_be_visible()
+        expect(page.locator(".pages")).to_contain_text(" 101 to ")
         assert ids(page)
         assert not set(first) & set(ids(page)), path
         page.get_by_role("link", name="First page").click()
@@ -120,9 +145,85 @@ def test_a_person_goes_on_and_back_through_long_lists(plant: Plant, visitor: Cal
         assert ids(page) == first
 
 
+def test_what_stands_is_found_among_what_is_over(plant: Plant, visitor: Callable[..., Any]) -> None:
+    person = visitor(plant.service.key)
+    person.service = plant.service
+    for path, name, over in (("/console/holds", "standing", "lifted"), ("/console/recalls", "open", "closed")):
+        page = person.open(path)
+        number = int(re.sub(r"\D", "", page.locator("#rows .tabs a", has_text=name).inner_text()))
+        page.locator("#rows .tabs a", has_text=name).click()
+        expect(page.locator("#rows .tabs a[aria-current]")).to_contain_text(name)
+        assert 0 < number == page.locator("table.rows tbody tr").count()
+        expect(page.locator(f"table.rows .state.{over}")).to_have_count(0)
+
+
+def test_a_page_says_where_it_is_in_its_list() -> None:
+    def words(asked: dict[str, str], shown: int, following: str | None, total: int | None) -> str:
+        return place("/console", {}, asked, shown, following, total, "lot").words
+
+    assert words({}, 1, None, 1) == "1 lot"
+    assert words({}, 100, "x", 1_572) == "lots 1 to 100 of 1\u202f572"
+    assert words({"cursor": "x", "row": "1500"}, 72, None, 1_572) == "lots 1\u202f501 to 1\u202f572 of 1\u202f572"
+    assert words({}, 100, "x", MOST + 1) == "lots 1 to 100 of more than 50\u202f000"
+    assert words({"cursor": "x"}, 72, "y", None) == "72 lots"
+    assert words({}, 0, None, 0) == ""
+    here = place("/console", {"state": "blocked"}, {"cursor": "x", "row": "100"}, 100, "y")
+    assert here.onward == "/console?state=blocked&cursor=y&row=200"
+    assert here.first == "/console?state=blocked"
+
+
 def ids(page: Page) -> list[str]:
     found: list[str] = page.locator("table.rows tbody tr").evaluate_all("rows => rows.map(row => row.id)")
     return found
+
+
+def test_names_as_long_as_may_be_push_nothing_out_of_sight(plant: Plant, visitor: Callable[..., Any]) -> None:
+    order, lot = "Z" * 64, "0123456789abcdef" * 4
+    data = {"item": ITEM, "revision": "A", "quantity": {"value": "987654321.125", "unit": "ea"}, "supplier": "ACME",
+            "receipt": "R-LONG", "order": order, "plant": "P" * 64}  # fmt: skip
+    event = {"specversion": "1.0", "type": "lot.received.v1", "source": "mes", "id": "long", "subject": lot,
+             "time": "2026-01-01T00:00:00Z", "data": data}  # fmt: skip
+    headers = {"content-type": "application/cloudevents+json"}
+    assert plant.service.http.post("/v1/events", json=event, headers=headers).status_code in (200, 201)
+    person = visitor(plant.service.key)
+    person.service = plant.service
+    for path in (f"/console?order={order}", f"/console/lots/{lot}", f"/console/holds?preview=yes&order={order}"):
+        page = person.open(path)
+        expect(page.locator("main")).to_contain_text(lot)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 1366, path
+        assert page.evaluate(_WIDER_THAN_ITSELF.format(_LISTS)) == [], path
+    expect(person.open(f"/console?order={order}").locator("td.number")).to_have_text("987\u202f654\u202f321.125 ea")
+
+
+def test_of_a_lot_with_too_much_what_is_bad_comes_first(plant: Plant, visitor: Callable[..., Any]) -> None:
+    person = visitor(plant.service.key)
+    person.service = plant.service
+    page = person.open(f"/console/lots/{GIANT}")
+    expect(page.locator("#results tbody tr").first.locator(".verdict.fail")).to_be_visible()
+    expect(page.locator("#holds .stands").first).to_be_visible()
+    expect(page.locator("#holds .over").first).to_be_hidden()
+    page.locator("#ended-holds summary").click()
+    expect(page.locator("#holds .over").first).to_be_visible()
+
+
+def test_the_head_of_a_long_list_stays_in_sight(plant: Plant, visitor: Callable[..., Any]) -> None:
+    person = visitor(plant.service.key)
+    person.service = plant.service
+    page = person.open("/console/tasks")
+    page.locator("table.rows tbody tr").last.scroll_into_view_if_needed()
+    expect(page.locator("table.rows th").first).to_be_in_viewport()
+
+
+def test_what_was_given_up_is_counted_by_what_was_said(plant: Plant, visitor: Callable[..., Any]) -> None:
+    person = visitor(plant.service.key)
+    person.service = plant.service
+    page = person.open("/console/deliveries")
+    tile = page.locator("#targets .tile", has_text="given up").first
+    number = tile.locator("b").inner_text()
+    expect(page.locator(".said tbody tr").first.locator("td").first).to_have_text(number)
+    tile.click()
+    expect(page.locator("select[name=target]")).to_have_value("erp")
+    expect(page.locator("#rows .where")).to_contain_text(number)
 
 
 def test_what_was_previewed_is_seen_before_any_list(plant: Plant, visitor: Callable[..., Any]) -> None:
@@ -172,6 +273,25 @@ def test_paper_is_light_whatever_the_screen_is(plant: Plant, visitor: Callable[.
     clipped = "[...document.querySelectorAll('.scroll')].filter(one => getComputedStyle(one).overflowX !== 'visible').length"
     assert page.evaluate(clipped) == 0
     page.emulate_media(media="screen")
+
+
+def test_without_limits_nobody_says_that_no_result_is_outside() -> None:
+    def outside(limits: measured._Limits | None, **what: Any) -> int | None:
+        rows = [(ResultLine(1, "IL-1", b""), Measurement(characteristic="c", unit="mm", sample=1, **what))]
+        return measured._characteristic("c", rows, limits, 10, 10).outside
+
+    assert outside(None, value=Decimal(75)) is None
+    assert outside(measured._Limits(Decimal(70), Decimal(80), "mm"), value=Decimal(75)) == 0
+    assert outside(measured._Limits(Decimal(70), Decimal(72), "mm"), value=Decimal(75)) == 1
+    assert outside(None, conforming=False) == 1
+    assert outside(None, conforming=True) == 0
+
+
+@given(st.floats(1e-6, 1e6), st.floats(-1e6, 1e6))
+def test_lines_of_a_chart_that_are_drawn_apart_have_values_that_differ(span: float, least: float) -> None:
+    places = charts._places(span)
+    assert f"{least:.{places}f}" != f"{least + span / 4:.{places}f}"
+    assert len(f"{span:.{places}f}") <= 10
 
 
 @given(st.lists(st.decimals(-1000, 1000, places=3), min_size=1, max_size=900), st.integers(10, 200))

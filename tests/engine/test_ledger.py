@@ -173,6 +173,8 @@ def test_a_replay_takes_what_fits_and_a_dry_run_takes_nothing(store: Store, ledg
         ledger.dead(ledger.claim(target, "w", 1, 30)[0], "422")
     assert ledger.replay(dry_run=True) == 3
     assert ledger.counts() == {"erp": {"dead": 2}, "wms": {"dead": 1}}
+    assert ledger.given_up_for(None, None, 5) == [("422", 3)]
+    assert ledger.given_up_for("wms", "A", 5) == [("422", 1)]
     assert ledger.replay(target="erp", lot="A") == 1
     assert ledger.replay(lot="A") == 1
     assert ledger.replay() == 1

@@ -68,6 +68,8 @@ def test_a_hold_on_an_item_lands_on_what_is_there_and_on_what_comes(plant: Any, 
         assert Reading(store).holds(lot) == lines_of(Reading(store).journal(lot))
     assert held(store, "OTHER") == []
     assert [(w.state, w.stands, w.done) for w in wides.lines()] == [("placed", True, 2)]
+    assert (wides.counts(), wides.lines(states=("lifted",))) == ({"placed": 1}, [])
+    assert Reading(store).number(item="RING-74") == len(Reading(store).lots(item="RING-74"))
     wides.lift("W-1", OVER, "pat")
     plant.receive("AFTER")
     assert held(store, "AFTER") == [], "it is lifted from the scope at once"

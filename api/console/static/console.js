@@ -57,7 +57,16 @@ function takeOver(text) {
     part.replaceWith(next);
     if (focused) next.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
   }
+  measure();
 }
+
+// The head of a long list stays in sight where the list needs no scrolling of its own: only then can it stick to the window.
+function measure() {
+  const fits = [...document.querySelectorAll("#rows > .scroll")].every((one) => one.scrollWidth <= one.clientWidth);
+  document.documentElement.classList.toggle("fits", fits);
+}
+addEventListener("resize", measure);
+measure();
 
 function sameButToken(one, other) {
   const plain = (part) => part.innerHTML.replace(/name="token" value="[^"]*"/g, "").replace(/ open=""/g, "").replace(/ class="fresh"/g, "");
