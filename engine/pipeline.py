@@ -32,7 +32,7 @@ from engine.routing import USUAL_ROUTES, Routes
 from engine.store import writing
 from engine.submission import Submission, claims, submission
 from engine.surroundings import Surroundings
-from engine.urgency import is_urgent
+from engine.urgency import UrgentFirst, is_urgent
 from engine.watch import Watch
 from rules.judge import TwoChannelJudge
 from rules.rulebook import RuleBook
@@ -359,9 +359,13 @@ class Pipeline:
         return None
 
     def _settle_each(self, batch: list[Waiting]) -> None:
-        """Decide them one by one. What another process has is waited for once: everything behind waits, too."""
+        """Decide them one by one, holds first. What another process has is waited for once: all behind wait, too."""
         contended: dict[str, Contended] = {}
+        ordered: UrgentFirst[Waiting] = UrgentFirst()
         for waiting in batch:
+            ordered.put(waiting)
+        while len(ordered):
+            waiting = ordered.take()
             mine = claims(waiting.submission)
             known = next((contended[one] for one in mine if one in contended), None)
             if known is not None:

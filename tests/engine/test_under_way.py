@@ -162,7 +162,7 @@ def test_a_lot_that_another_process_keeps_locked_stops_nobody_else(
     stopped.close()
     assert not running.is_alive(), "the committer waits for a lot that nobody gives back"
     assert time.monotonic() - began < 10, "it is waited for once, and not by each of them"
-    assert inbox.outcomes == ["Contended"] * 40 + ["applied"]
+    assert inbox.outcomes == ["applied"] + ["Contended"] * 40, "the hold is the first that is tried by itself"
     assert Reading(store).lot("HELD").state == "blocked"
 
 
