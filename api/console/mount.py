@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from litestar import Request, Response, Router
+from litestar.exceptions import MethodNotAllowedException, NotFoundException
 
 from api.access import KeyRing
 from api.body import Patience
@@ -32,6 +33,7 @@ from api.console.tasks import task_pages
 from api.feed import Tail
 from api.health import Health
 from api.permits import Permits
+from api.problems import Refused, answer_exception
 from api.sessions import SessionRing
 from api.single_sign_on import SingleSignOn
 from engine.jobs import Jobs as Rows
@@ -85,3 +87,19 @@ def console(
         before_request=guard(permits, sessions),
         exception_handlers={Exception: problem},
     )
+
+
+def astray(engine: Front) -> Callable[[Request[Any, Any, Any], Exception], Response[bytes]]:
+    """Answers for the application what none of its routes takes: in the console with a page, elsewhere as everywhere."""
+    pages = Pages(engine)
+
+    def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+        path = request.scope["path"]
+        if not path.startswith("/console/"):
+            return answer_exception(request, error)
+        # What only takes forms is no page either: somebody looks for one where a form was sent to.
+        if isinstance(error, NotFoundException | MethodNotAllowedException) and request.method == "GET":
+            error = Refused("not-found", f"The console has no page {path}.")
+        return pages.problem(request, error)
+
+    return answer

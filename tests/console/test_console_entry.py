@@ -148,6 +148,28 @@ def test_strangers_are_sent_to_sign_in_from_every_page(tmp_path: Any, stranger: 
                 assert sent.headers["location"].startswith("/console/login"), path
 
 
+def test_a_browser_that_was_given_the_host_alone_finds_the_console(stranger: httpx.Client) -> None:
+    led = stranger.get("/", headers={"Accept": "text/html,application/xhtml+xml;q=0.9"})
+    assert (led.status_code, led.headers["location"]) == (303, "/console")
+    assert stranger.get("/", headers={"Accept": "application/json"}).status_code == 401
+
+
+def test_a_wrong_address_of_the_console_is_a_page_that_leads_back(service: Any, stranger: httpx.Client) -> None:
+    for path in ("/console/no-such-page", "/console/lots/A/no-such-page", "/console/logout", "/console/<i>"):
+        for client, link in ((service.http, '"/console">Back to lots'), (stranger, '"/console/login">Sign in')):
+            answer = client.get(path)
+            assert answer.status_code == 404
+            assert answer.headers["content-type"].startswith("text/html")
+            assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+            assert "The console has no page /console/" in answer.text
+            assert link in answer.text
+            assert "<i>" not in answer.text
+    assert '"/console/deliveries">Back to deliveries' in service.http.get("/console/deliveries/999999").text
+    assert '"/console/help">Back to help' in stranger.get("/console/help/nothing").text
+    assert service.http.post("/console/numbers").status_code == 405
+    assert service.http.get("/consoles").headers["content-type"] == "application/problem+json"
+
+
 def test_after_signing_in_nobody_is_led_elsewhere(service: Any, stranger: httpx.Client) -> None:
     for onward in ("//evil.example", "https://evil.example", "/v1/lots", "/console/../v1/lots", "/console\\evil", "/consolex"):
         answer = stranger.post("/console/login", data={"key": service.key, "next": onward})
