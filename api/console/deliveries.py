@@ -55,6 +55,7 @@ def _looking(engine: Front, pages: Pages) -> list[HTTPRouteHandler]:
                 "page": page, "left_out": left_out(ledger, state, lot),
                 "onward": page.next and links(_HOME, {**more, "cursor": page.next}),
                 "again": ledger.replay(target=target, lot=lot, dry_run=True) if state == "dead" else 0,
+                "untold": not ledger.lines(limit=1) and not ledger.archived(),
                 "asked": more, "states": _STATES, "done": asked.get("done"),
             }  # fmt: skip
 

@@ -21,10 +21,14 @@ _SHELVES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("When something is wrong", ("runbook", "problems", "operations")),
     (
         "Day by day",
-        ("console", "lifecycle", "quality", "quality-records", "inspection", "readiness", "genealogy", "kpi"),
+        ("console", "lifecycle", "inspection", "in-process", "quality", "quality-records", "readiness", "genealogy",
+         "kpi"),
     ),
     ("Rules", ("rules", "rules-lifecycle")),
-    ("Other systems", ("connectors", "connect-tryton", "inbound", "webhooks", "http", "events", "epcis", "cli")),
+    (
+        "Other systems",
+        ("connectors", "connect-tryton", "connect-others", "inbound", "webhooks", "http", "events", "epcis", "cli"),
+    ),
     ("The record", ("journal", "archive", "audit", "security")),
     ("Lotgate itself", ("quickstart", "architecture", "contributing")),
 )
