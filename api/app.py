@@ -10,6 +10,7 @@ import logging
 from collections.abc import AsyncIterator
 
 from litestar import Litestar, asgi
+from litestar.exceptions import MethodNotAllowedException, NotFoundException
 from litestar.types import ASGIApp
 from msgspec import Struct
 
@@ -26,7 +27,7 @@ from api.batch import BatchPath
 from api.body import MAX_EVENT_BYTES, Gone, Patience, answer_nobody
 from api.commands import commands
 from api.concessions import concession_routes
-from api.console.mount import astray, console
+from api.console.mount import console, unknown_addresses
 from api.deprecation import telling_deprecation
 from api.door import Door
 from api.elsewhere import elsewhere_routes
@@ -45,7 +46,7 @@ from api.lots import lot_routes
 from api.openapi import openapi_document
 from api.operations import OPERATIONS
 from api.permits import Permits
-from api.problems import problem_index, problem_page
+from api.problems import answer_exception, problem_index, problem_page
 from api.quality import quality_routes
 from api.rates import Rates
 from api.readiness import readiness_routes
@@ -146,6 +147,7 @@ def create_app(settings: Settings) -> Application:
         EVENTS_BATCH: batch.answer,
         FEED: FeedPath(tail, keys.authenticate).answer,
     }
+    unknown = unknown_addresses(engine)
     litestar = Litestar(
         [
             *(asgi(path, copy_scope=False)(answer) for path, answer in direct.items()),
@@ -178,7 +180,10 @@ def create_app(settings: Settings) -> Application:
             problem_page,
         ],
         lifespan=[life],
-        exception_handlers={Exception: astray(engine), Gone: answer_nobody},
+        exception_handlers={
+            Exception: answer_exception, Gone: answer_nobody,
+            NotFoundException: unknown, MethodNotAllowedException: unknown,
+        },
         request_max_body_size=MAX_EVENT_BYTES,
         # Our own document and log: Litestar's would describe and log what it cannot see.
         openapi_config=None,

@@ -122,7 +122,7 @@ def addresses(lots: int, many: int, active: str, delivery: int) -> dict[str, lis
         ],
         lot.format("{lot:str}/family.csv"): [lot.format(f"{middle}/family.csv"), lot.format(f"{GIANT}/family.csv")],
         "/console/backlog": [
-            *(f"/console/backlog?queue={queue}" for queue in ("inspection", "release", "blocked")),
+            *(f"/console/backlog?queue={queue}" for queue in ("blocked", "inspection", "release")),
             "/console/backlog",
         ],
         "/console/tasks": [

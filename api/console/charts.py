@@ -1,5 +1,7 @@
 """A control chart as a drawing: places of points and lines in units of their own. What may not enter: statistics."""
 
+import math
+
 from msgspec import Struct
 
 from engine.scorecards import ChartLine
@@ -63,13 +65,19 @@ def drawn(line: ChartLine) -> ControlChart:
         words = f"{one.lot}: {one.point.value:.6g}" + (f" ({', '.join(broken)})" if broken else "")
         dots.append(Dot(x(number), y(one.point.value), one.lot, words, bool(broken)))
     levels = []
+    places = _places(most - least)
     if has_limits and line.points:
         last = line.points[-1].point
         for name, of in (("upper", "upper"), ("centre", "centre"), ("lower", "lower")):
             points = " ".join(f"{x(n)},{y(getattr(p.point, of))}" for n, p in enumerate(line.points))
             value = float(getattr(last, of))
-            levels.append(Level(name, points, y(value), f"{value:.5g}"))
+            levels.append(Level(name, points, y(value), f"{value:.{places}f}"))
     signals = sum(dot.signal for dot in dots)
     path = " ".join(f"{dot.x},{dot.y}" for dot in dots)
     words = f"{line.characteristic} of {line.item}: {len(dots)} lots, {signals} with a signal"
     return ControlChart(line, dots, path, levels, signals, words)
+
+
+def _places(span: float) -> int:
+    """Decimal places with which values that are a tenth of ``span`` apart look different."""
+    return min(9, max(0, 1 - math.floor(math.log10(span))))

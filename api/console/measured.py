@@ -65,7 +65,8 @@ class Characteristic(Struct, frozen=True):
     #: The first of them, and how many there are.
     results: list[Measured]
     number: int
-    outside: int
+    #: None: nothing says of any of them.
+    outside: int | None
     drawing: Drawing | None
     #: The smallest, the mean and the largest value, with the unit; empty where nothing was measured.
     summary: str
@@ -111,7 +112,8 @@ def _characteristic(
     results = [_measured(line, one, limits) for line, one in rows[:written]]
     values = [one.value for _, one in rows if one.value is not None]
     unit = next((one.unit for _, one in rows if one.unit), None)
-    outside = sum(_good(one, limits) is False for _, one in rows)
+    said = [good for _, one in rows if (good := _good(one, limits)) is not None]
+    outside = said.count(False) if said else None
     drawing, summary = _drawing(values, limits, points), _summary(values, unit)
     return Characteristic(name, _words(limits), results, len(rows), outside, drawing, summary)
 

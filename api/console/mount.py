@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from litestar import Request, Response, Router
-from litestar.exceptions import MethodNotAllowedException, NotFoundException
 
 from api.access import KeyRing
 from api.body import Patience
@@ -89,16 +88,16 @@ def console(
     )
 
 
-def astray(engine: Front) -> Callable[[Request[Any, Any, Any], Exception], Response[bytes]]:
-    """Answers for the application what none of its routes takes: in the console with a page, elsewhere as everywhere."""
+def unknown_addresses(engine: Front) -> Callable[[Request[Any, Any, Any], Exception], Response[bytes]]:
+    """Answers an address that no route takes: a browser in the console with a page, whoever else as everywhere."""
     pages = Pages(engine)
 
     def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
         path = request.scope["path"]
-        if not path.startswith("/console/"):
+        if not path.startswith("/console/") or "text/html" not in request.headers.get("accept", ""):
             return answer_exception(request, error)
         # What only takes forms is no page either: somebody looks for one where a form was sent to.
-        if isinstance(error, NotFoundException | MethodNotAllowedException) and request.method == "GET":
+        if request.method == "GET":
             error = Refused("not-found", f"The console has no page {path}.")
         return pages.problem(request, error)
 

@@ -25,6 +25,8 @@ HOME = "/console/reference"
 _ROWS = 100
 #: Revisions that one page shows.
 _REVISIONS = 50
+#: Rows of one listing that a page shows.
+_LISTED = 200
 
 
 class Line(Struct, frozen=True):
@@ -32,6 +34,24 @@ class Line(Struct, frozen=True):
 
     name: str
     value: str
+
+
+class Listing(Struct, frozen=True):
+    """Things of one kind in a content, one a row: characteristics of a plan, lines of an order."""
+
+    name: str
+    columns: list[str]
+    rows: list[list[str]]
+    #: What does not fit on a page.
+    left_out: int
+
+
+class Content(Struct, frozen=True):
+    """What a revision says."""
+
+    withdrawn: bool
+    lines: list[Line]
+    listings: list[Listing]
 
 
 def reference_pages(engine: Front, pages: Pages) -> list[HTTPRouteHandler]:
@@ -69,7 +89,7 @@ def reference_pages(engine: Front, pages: Pages) -> list[HTTPRouteHandler]:
             shown = behind[-_REVISIONS:]
             today = engine.today().isoformat()
             return {
-                "revisions": [(row, lines_of(row)) for row in reversed(shown)],
+                "revisions": [(row, content_of(row)) for row in reversed(shown)],
                 "earlier": shown[0].revision if len(shown) < len(behind) else None, "later": before is not None,
                 "now": in_force(revisions, today, live=name in LIVE), "affects": references.affected(name, named),
             }  # fmt: skip
@@ -100,30 +120,56 @@ def in_force(revisions: list[Record], day: str, *, live: bool) -> int | None:
     return None if newest is None or ended or bytes(newest.content) == b"null" else newest.revision
 
 
-def lines_of(record: Record) -> list[Line]:
-    """A content as lines; empty: the record was withdrawn."""
-    found: list[Line] = []
-    _spread("", msgspec.json.decode(record.content), found)
-    return found
+def content_of(record: Record) -> Content:
+    """A content as lines, and as tables where it has many things of one kind."""
+    said = msgspec.json.decode(record.content)
+    lines: list[Line] = []
+    listings: list[Listing] = []
+    for name, value in (said or {}).items():
+        if _is_listing(value):
+            listings.append(_listing(_words(name), value))
+        else:
+            _spread("" if name == "fields" and isinstance(value, dict) else _words(name), value, lines)
+    return Content(said is None, lines, listings)
 
 
 def summary_of(record: Record) -> list[Line]:
     """The first words of a content: what is said once, and how many there are of the rest."""
     found: list[Line] = []
     for name, value in msgspec.json.decode(record.content).items():
-        if isinstance(value, list) and value and isinstance(value[0], dict):
-            found.append(Line(name.replace("_", " "), str(len(value))))
+        if _is_listing(value):
+            found.append(Line(_words(name), str(len(value))))
         else:
-            _spread(name.replace("_", " "), value, found)
+            _spread("" if name == "fields" and isinstance(value, dict) else _words(name), value, found)
     return found
+
+
+def _is_listing(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _listing(name: str, things: list[dict[str, Any]]) -> Listing:
+    spread: list[dict[str, str]] = []
+    for thing in things[:_LISTED]:
+        cells: list[Line] = []
+        _spread("", thing, cells)
+        spread.append({line.name: line.value for line in cells})
+    columns = list(dict.fromkeys(column for cells in spread for column in cells))
+    rows = [[cells.get(column, "–") for column in columns] for cells in spread]
+    return Listing(name, columns, rows, len(things) - len(spread))
 
 
 def _spread(name: str, value: Any, found: list[Line]) -> None:
     """``value`` and what is in it, as lines under their names."""
-    if isinstance(value, dict) and value:
+    if isinstance(value, dict) and value.keys() == {"value", "unit"}:
+        found.append(Line(name or "quantity", f"{value['value']} {value['unit']}"))
+    elif isinstance(value, dict) and value:
         for inner, one in value.items():
-            words = inner.replace("_", " ")
-            _spread(f"{name} · {words}" if name else words, one, found)
+            _spread(f"{name} · {_words(inner)}" if name else _words(inner), one, found)
     elif isinstance(value, list) and value and isinstance(value[0], dict):
         for number, one in enumerate(value, 1):
             _spread(f"{name} {number}", one, found)

@@ -8,6 +8,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from api.answers import require, visit_of
 from api.body import Patience
+from api.console import handbook
 from api.console.forms import read_form
 from api.console.render import AnyRequest, Pages, links, to
 from api.pages import page_of
@@ -45,7 +46,7 @@ def task_pages(engine: Front, pages: Pages, patience: Patience) -> list[HTTPRout
             return {
                 "page": page, "onward": page.next and links(_HOME, {**more, "cursor": page.next}), "asked": more,
                 "kinds": [(kind, *(counts.get((kind, one), 0) for one in ("open", "acknowledged"))) for kind in kinds],
-                "targets": engine.committer.targets,
+                "targets": engine.committer.targets, "known": _known(kinds, asked.get("kind")),
             }  # fmt: skip
 
         return pages.page(request, "tasks.html", may_act=_may(request), **await asyncio.to_thread(look))
@@ -64,6 +65,13 @@ def task_pages(engine: Front, pages: Pages, patience: Patience) -> list[HTTPRout
         return to(links(_HOME, {name: form.get(name) for name in ("state", "kind", "subject")}))
 
     return [list_tasks, act]
+
+
+def _known(open_ones: list[str], asked: str | None) -> list[str]:
+    """Kinds that can be asked for: those that the runbook has, and those that a rule set made up."""
+    titles = [section.title for section in handbook.document("runbook").sections]
+    kinds = {title.removeprefix("Task ") for title in titles if title.startswith("Task ")}
+    return sorted(kinds.union(open_ones, [asked] if asked else []))
 
 
 def _may(request: AnyRequest) -> bool:

@@ -56,6 +56,8 @@ class Shot(Struct, frozen=True):
     do: Callable[[Page], None] = _nothing
     #: Also on a tablet.
     main: bool = False
+    #: As much as the window shows, and no more.
+    window: bool = False
     signed_in: bool = True
 
 
@@ -106,7 +108,7 @@ def shots_of(known: list[str], found: dict[str, list[str]] | None, lots: int) ->
     yield Shot("login", "/console/login", signed_in=False)
     yield Shot("login-wrong-key", "/console/login", _wrong_key, signed_in=False)
     yield Shot("no-such-page", "/console/no-such-page")
-    yield Shot("keys", "/console", _ask_for_keys)
+    yield Shot("keys", "/console", _ask_for_keys, window=True)
     yield Shot("board-scan-finds-nothing", "/console", _scan_nothing)
     for route in sorted(set(known) - {*NO_PAGES, *FILES, _DOCUMENT}):
         none = re.sub(r"\{(\w+):\w+\}", lambda match: NOBODY.get(match[1], "no-such-thing"), route)
@@ -138,13 +140,12 @@ def _faces(found: dict[str, list[str]], lots: int) -> Iterator[Shot]:
     for story in ("inspected", "held", "released", "recorded"):
         yield Shot(f"lots-lot-{story}-forms-open", f"/console/lots/{told[story]}", _open_all)
     yield Shot("lots-lot-giant", f"/console/lots/{GIANT}", main=True)
-    yield Shot("lots-lot-family-giant", f"/console/lots/{GIANT}/family")
     yield Shot("lots-lot-family-many", found["/console/lots/{lot:str}/family"][-1])
     yield Shot("board-filtered", f"/console?state=blocked&item={ITEM}")
     yield Shot("board-finds-nothing", "/console?supplier=NOBODY")
     yield Shot("board-search", f"/console?q={ITEM}")
     yield Shot("backlog-release", "/console/backlog?queue=release")
-    yield Shot("backlog-blocked", "/console/backlog?queue=blocked")
+    yield Shot("backlog-inspection", "/console/backlog?queue=inspection")
     yield Shot("tasks-closed", "/console/tasks?state=closed")
     yield Shot("tasks-forms-open", "/console/tasks", _open_all)
     yield Shot("records-closed", "/console/records?status=closed")
@@ -219,11 +220,11 @@ class Photographer:
             shot.do(page)
         except (Error, AssertionError) as error:
             self._wrong.append(str(error).splitlines()[0])
-        high = min(MOST_HEIGHT, page.evaluate("document.documentElement.scrollHeight"))
+        high = HEIGHT if shot.window else min(MOST_HEIGHT, page.evaluate("document.documentElement.scrollHeight"))
         if (wide := page.evaluate("document.documentElement.scrollWidth")) > self._width:
             self._wrong.append(f"is {wide} px wide, more than the window")
         clip = {"x": 0, "y": 0, "width": self._width, "height": max(high, HEIGHT)}
-        page.screenshot(path=self._folder / f"{shot.name}.png", full_page=True, clip=clip)
+        page.screenshot(path=self._folder / f"{shot.name}.png", full_page=not shot.window, clip=clip)
         return [f"{self._folder.name}/{shot.name}: {what}" for what in self._wrong]
 
     def close(self) -> None:

@@ -155,10 +155,11 @@ def test_a_browser_that_was_given_the_host_alone_finds_the_console(stranger: htt
 
 
 def test_a_wrong_address_of_the_console_is_a_page_that_leads_back(service: Any, stranger: httpx.Client) -> None:
+    as_browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
     for path in ("/console/no-such-page", "/console/lots/A/no-such-page", "/console/logout", "/console/<i>"):
         for client, link in ((service.http, '"/console">Back to lots'), (stranger, '"/console/login">Sign in')):
-            answer = client.get(path)
-            assert answer.status_code == 404
+            answer = client.get(path, headers=as_browser)
+            assert answer.status_code == 404, path
             assert answer.headers["content-type"].startswith("text/html")
             assert answer.headers["content-security-policy"].startswith("default-src 'none'")
             assert "The console has no page /console/" in answer.text
@@ -166,8 +167,10 @@ def test_a_wrong_address_of_the_console_is_a_page_that_leads_back(service: Any, 
             assert "<i>" not in answer.text
     assert '"/console/deliveries">Back to deliveries' in service.http.get("/console/deliveries/999999").text
     assert '"/console/help">Back to help' in stranger.get("/console/help/nothing").text
-    assert service.http.post("/console/numbers").status_code == 405
-    assert service.http.get("/consoles").headers["content-type"] == "application/problem+json"
+    assert service.http.post("/console/numbers", headers=as_browser).status_code == 405
+    for path in ("/console/no-such-page", "/consoles"):
+        assert service.http.get(path).headers["content-type"] == "application/problem+json"
+    assert service.http.get("/v1/nothing", headers=as_browser).headers["content-type"] == "application/problem+json"
 
 
 def test_after_signing_in_nobody_is_led_elsewhere(service: Any, stranger: httpx.Client) -> None:

@@ -64,7 +64,7 @@ def test_what_was_given_up_is_read_and_sent_again(service: Any, visitor: Any, re
     page.locator(f"#delivery-{number} a.id").first.click()
     expect(page.locator("pre").first).to_contain_text("422 <unit unknown>")
     page.get_by_role("button", name="Send it again").click()
-    expect(page.locator(".head .state")).to_have_text("pending")
+    expect(page.locator(".head .state")).to_have_text("waiting")
     assert service.http.get(f"/v1/deliveries/{number}").json()["state"] == "pending"
     again = given_up(service, lot)
     page = visitor().open(f"/console/deliveries?lot={lot}")

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from playwright.sync_api import expect
 
-from api.console.reference import in_force, lines_of
+from api.console.reference import content_of, in_force
 from engine.reference import Record
 from tests.api.conftest import Service
 from tests.console.conftest import MAX_PAGE_BYTES
@@ -103,13 +103,21 @@ def test_many_records_are_pages_that_miss_none_and_are_quick(service: Any, visit
     assert not re.search(r'id="record-', found), "a percent sign is no wildcard"
 
 
-def test_a_content_becomes_lines_and_a_withdrawn_one_none() -> None:
+def test_a_content_becomes_lines_and_tables_and_a_withdrawn_one_none() -> None:
     def record(text: str, first: str = "2026-01-01", last: str | None = None, number: int = 1) -> Record:
         return Record("fact", "K", number, first, last, msgspec.Raw(text.encode()), "2026-01-01T00:00:00Z", "x")
 
-    lines = lines_of(record('{"a": 1, "b": {"c": true, "d": null}, "e": [{"f": "x"}, {"f": "y"}], "g": ["p", "q"], "h": []}'))
-    assert {line.name: line.value for line in lines} == {"a": "1", "b · c": "yes", "e 1 · f": "x", "e 2 · f": "y", "g": "p, q"}
-    assert lines_of(record("null")) == []
+    said = content_of(record('{"a": 1, "b": {"c": true, "d": null}, "g_h": ["p", "q"], "i": [], "fields": {"value": "2.50", "per": "ea"},'
+                             ' "lines": [{"f": "x", "quantity": {"value": "10", "unit": "ea"}}, {"f": "y", "j": [1, 2]}]}'))  # fmt: skip
+    assert {line.name: line.value for line in said.lines} == {"a": "1", "b · c": "yes", "g h": "p, q", "value": "2.50", "per": "ea"}
+    [lines] = said.listings
+    assert (lines.name, lines.columns, lines.left_out) == ("lines", ["f", "quantity", "j"], 0)
+    assert lines.rows == [["x", "10 ea", "–"], ["y", "–", "1, 2"]]
+    [many] = content_of(record(msgspec.json.encode({"e": [{"f": n} for n in range(250)]}).decode())).listings
+    assert (len(many.rows), many.left_out) == (200, 50)
+    assert content_of(record("null")).withdrawn
+    # Nothing is said of it beyond that it is there, which is not that it is gone.
+    assert not content_of(record("{}")).withdrawn
     rows = [record("{}"), record("{}", "2026-03-01", "2026-03-31", 2), record("null", "2026-06-01", None, 3)]
     assert [in_force(rows, day, live=False) for day in ("2025-12-31", "2026-02-01", "2026-03-15", "2026-04-15", "2026-07-01")] == [
         None, 1, 2, None, None,

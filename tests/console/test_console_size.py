@@ -18,13 +18,15 @@ from hypothesis import strategies as st
 from playwright.sync_api import Page, expect
 from sqlalchemy import event
 
-from api.console import measured
+from api.console import charts, measured
 from bench.console import FILES, NO_PAGES, routes
 from bench.plant_lists import GIANT, RECALL, WIDE, lists, put
 from engine.clock import system_clock
+from engine.events import Measurement
 from engine.reference import References
 from engine.store.migrate import migrate
 from engine.store.opening import open_store
+from engine.store.reading import ResultLine
 from tests.console.conftest import MAX_PAGE_BYTES
 from tests.console.plant import SIZES, Plant
 from tests.console.screens import shots_of
@@ -35,6 +37,20 @@ BOUNDS = {"<tr": 460, "<li": 320, "<option": 250, "<circle": 1_200, "<path": 1_2
 _ALIKE = ("tbody tr:nth-child(n+5)", "ol > li:nth-child(n+5)", "ul > li:nth-child(n+9)", ".genealogy a:nth-of-type(n+5)",
           ".prose > :nth-child(n+60)", ".numbered span:nth-child(n+9)")  # fmt: skip
 _NOT_LOOKED_AT = {*NO_PAGES, *FILES}
+#: What holds what is in it, else it runs over what stands beside it.
+_BOXES = ".panel, .tile, .tabs a, .act details, .rooms"
+#: What may be moved to and fro on a tablet. Drawings and the tables of documents are as wide as they are.
+_LISTS = "main .scroll:not(.drawn, .prose *)"
+_WIDER_THAN_ITSELF = """[...document.querySelectorAll("{}")].filter(one => one.scrollWidth > one.clientWidth + 1)
+    .map(one => `${{one.scrollWidth}} px in ${{one.clientWidth}} px: ${{one.outerHTML.slice(0, 200)}}`)"""
+#: The contrast of what stands in an empty field, by WCAG 2.2, 1.4.3; axe does not look at it.
+_CONTRAST = """() => {
+  const light = colour => { const parts = colour.match(/[0-9.]+/g).slice(0, 3).map(part => part / 255)
+    .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2] + 0.05; };
+  const field = document.querySelector("#scan");
+  const [a, b] = [getComputedStyle(field, "::placeholder").color, getComputedStyle(field).backgroundColor].map(light);
+  return Math.max(a, b) / Math.min(a, b); }"""
 
 
 @pytest.fixture(scope="module", params=SIZES)
@@ -84,12 +100,25 @@ def test_every_page_is_legible_light_and_whole(plant: Plant, known: list[str], v
         page = person.open(path)
         assert person.transferred() < MAX_PAGE_BYTES, path
         assert person.offences(without=_ALIKE) == [], path
+        page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
         for width in (820, 1366):
             page.set_viewport_size({"width": width, "height": 1_000})
             assert page.evaluate("document.documentElement.scrollWidth") <= width, (path, width)
+            assert page.evaluate(_WIDER_THAN_ITSELF.format(_BOXES)) == [], (path, width)
+        # At a desk nobody has to find out that a list goes on to the right, nor where the button is.
+        assert page.evaluate(_WIDER_THAN_ITSELF.format(_LISTS)) == [], path
         # Whatever lies in a list, the way to every room is in sight.
         assert page.locator(".rooms a").count() > 10
         assert person.complaints == [], path
+
+
+def test_what_stands_in_an_empty_field_can_be_read(plant: Plant, visitor: Callable[..., Any]) -> None:
+    person = visitor(plant.service.key)
+    person.service = plant.service
+    page = person.open("/console/holds")
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        assert page.evaluate(_CONTRAST) >= 4.5, theme
 
 
 def test_a_person_goes_on_and_back_through_long_lists(plant: Plant, visitor: Callable[..., Any]) -> None:
@@ -164,6 +193,25 @@ def test_paper_is_light_whatever_the_screen_is(plant: Plant, visitor: Callable[.
     clipped = "[...document.querySelectorAll('.scroll')].filter(one => getComputedStyle(one).overflowX !== 'visible').length"
     assert page.evaluate(clipped) == 0
     page.emulate_media(media="screen")
+
+
+def test_without_limits_nobody_says_that_no_result_is_outside() -> None:
+    def outside(limits: measured._Limits | None, **what: Any) -> int | None:
+        rows = [(ResultLine(1, "IL-1", b""), Measurement(characteristic="c", unit="mm", sample=1, **what))]
+        return measured._characteristic("c", rows, limits, 10, 10).outside
+
+    assert outside(None, value=Decimal(75)) is None
+    assert outside(measured._Limits(Decimal(70), Decimal(80), "mm"), value=Decimal(75)) == 0
+    assert outside(measured._Limits(Decimal(70), Decimal(72), "mm"), value=Decimal(75)) == 1
+    assert outside(None, conforming=False) == 1
+    assert outside(None, conforming=True) == 0
+
+
+@given(st.floats(1e-6, 1e6), st.floats(-1e6, 1e6))
+def test_lines_of_a_chart_that_are_drawn_apart_have_values_that_differ(span: float, least: float) -> None:
+    places = charts._places(span)
+    assert f"{least:.{places}f}" != f"{least + span / 4:.{places}f}"
+    assert len(f"{span:.{places}f}") <= 10
 
 
 @given(st.lists(st.decimals(-1000, 1000, places=3), min_size=1, max_size=900), st.integers(10, 200))
