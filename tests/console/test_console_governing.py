@@ -14,6 +14,9 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
+from api.console.holds import _selection
+from api.console.readiness import _question
+from engine.errors import EventInvalid
 from rules.lint.drafts import look_at
 from rules.rulebook import SHIPPED, RuleBook
 from tests.console.conftest import MAX_PAGE_BYTES
@@ -152,6 +155,14 @@ def test_a_recall_is_previewed_opened_and_watched_until_all_is_held(
     page.locator("#close-recall button").click()
     expect(page.locator(".head .state").first).to_have_text("closed")
     assert service.http.get(f"/v1/recalls/{identity}").json()["recall"]["note"] == "false alarm"
+
+
+def test_what_is_wrong_with_a_question_is_said_as_people_say_it() -> None:
+    with pytest.raises(EventInvalid, match="Say which lots"):
+        _question({"shipment": "S", "customer": "C", "lots": " \n "})
+    with pytest.raises(EventInvalid, match="in the state bloked: say some of received"):
+        _selection({"states": "blocked, bloked"})
+    assert _selection({"states": "blocked received"}) == {"states": ["blocked", "received"]}
 
 
 def test_many_lots_are_looked_at_held_and_lifted(service: Any, visitor: Any, receipt: Make, clock: None) -> None:
