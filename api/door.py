@@ -2,7 +2,8 @@
 
 It reads the headers once, bounds them, finds out who is calling, refuses strangers and whoever may not even
 read (deny by default; routes that ask for more say so), and hands on the path as it was sent, so that a lot
-id with ``%2F`` stays one path part. HEAD goes the way of GET. What may not enter: bodies, routes, anything
+id with ``%2F`` stays one path part. HEAD goes the way of GET. A browser that was given the host alone is led to the
+console. What may not enter: bodies, routes, anything
 that waits (but for keys that are limited to plants: where a lot is, the database knows; and for a token whose signing
 key is not known yet).
 """
@@ -94,6 +95,9 @@ class Door:
             visit, refusal = self._receive(request)
         request["lotgate"] = visit
         raw_path = request["raw_path"]
+        if raw_path == b"/" and request["method"] == "GET" and b"text/html" in visit.headers.get(b"accept", b""):
+            await _to_console(visit.request_id, send)
+            return
         if refusal is not None:
             await _refuse(refusal[0], refusal[1], raw_path, visit.request_id, send)
             return
@@ -202,6 +206,12 @@ async def _refuse(
         headers.append((b"www-authenticate", b'Bearer realm="lotgate"'))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def _to_console(request_id: bytes, send: Send) -> None:
+    headers: Headers = [(b"location", CONSOLE), (b"content-length", b"0"), (b"x-request-id", request_id)]
+    await send({"type": "http.response.start", "status": 303, "headers": headers})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _signing(send: Send, request_id: bytes) -> Send:

@@ -30,6 +30,8 @@ _ASKED = (*_TEXTS, "lots", "states", "scope", "lifts")
 _ROWS = 100
 #: What a list can be narrowed to: of holds that are not over, and of those that are.
 STATES = {"standing": ("placing", "placed", "lifting"), "lifted": ("lifted",)}
+#: States in which lots can be selected.
+_HELD_IN = ("received", "quarantined", "inspected", "released", "blocked")
 
 
 def hold_pages(engine: Front, pages: Pages, patience: Patience) -> list[HTTPRouteHandler]:
@@ -136,11 +138,15 @@ def _reason(form: dict[str, str]) -> dict[str, str]:
 
 
 def _selection(said: dict[str, str]) -> dict[str, Any]:
-    """What a form selects. A day means its beginning in UTC."""
+    """What a form selects; raises EventInvalid. A day means its beginning in UTC."""
     found: dict[str, Any] = {name: said[name] for name in _TEXTS if said.get(name)}
     for name in ("lots", "states"):
         if said.get(name):
             found[name] = said[name].replace(",", " ").split()
+    unknown = [name for name in found.get("states", ()) if name not in _HELD_IN]
+    if unknown:
+        words = ", ".join(_HELD_IN)
+        raise EventInvalid(f"Nothing is held in the state {unknown[0]}: say some of {words}, or none for all.")
     for name in ("received_from", "received_until"):
         if len(found.get(name, "")) == len("2026-11-24"):
             found[name] += "T00:00:00Z"

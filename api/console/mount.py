@@ -32,24 +32,11 @@ from api.console.tasks import task_pages
 from api.feed import Tail
 from api.health import Health
 from api.permits import Permits
-from api.problems import answer_exception
+from api.problems import Refused, answer_exception
 from api.sessions import SessionRing
 from api.single_sign_on import SingleSignOn
 from engine.jobs import Jobs as Rows
 from engine.runtime import Front
-
-
-def unknown_addresses(engine: Front) -> Callable[[Request[Any, Any, Any], Exception], Response[bytes]]:
-    """What nobody answers for, where no page's own handler is asked: words for a browser under /console, else JSON."""
-    pages = Pages(engine)
-
-    def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-        asks_for_a_page = "text/html" in request.headers.get("accept", "")
-        if asks_for_a_page and request.scope["path"].startswith("/console/"):
-            return pages.problem(request, error)
-        return answer_exception(request, error)
-
-    return answer
 
 
 def console(
@@ -99,3 +86,19 @@ def console(
         before_request=guard(permits, sessions),
         exception_handlers={Exception: problem},
     )
+
+
+def unknown_addresses(engine: Front) -> Callable[[Request[Any, Any, Any], Exception], Response[bytes]]:
+    """Answers an address that no route takes: a browser in the console with a page, whoever else as everywhere."""
+    pages = Pages(engine)
+
+    def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+        path = request.scope["path"]
+        if not path.startswith("/console/") or "text/html" not in request.headers.get("accept", ""):
+            return answer_exception(request, error)
+        # What only takes forms is no page either: somebody looks for one where a form was sent to.
+        if request.method == "GET":
+            error = Refused("not-found", f"The console has no page {path}.")
+        return pages.problem(request, error)
+
+    return answer

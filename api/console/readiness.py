@@ -47,6 +47,8 @@ def _question(said: dict[str, str]) -> Question:
     plain = ("shipment", "customer", "order", "deliver_on")
     asked: dict[str, Any] = {name: said[name] for name in plain if name in said}
     asked["lines"] = [_line(line) for line in said.get("lots", "").splitlines() if line.strip()]
+    if not asked["lines"]:
+        raise EventInvalid("Say which lots: one a line, at least one.")
     if "remaining_days" in said:
         asked["remaining_days"] = said["remaining_days"]
     if "plants" in said:

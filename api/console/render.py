@@ -120,7 +120,9 @@ class Pages:
         """The page that says what went wrong and what to do."""
         visit = visit_of(request.scope)
         made, more = explain(error, request.scope["path"], visit.request_id.decode())
-        answer = self.page(request, "problem.html", status=made.status, problem=made, code=made.type.rpartition("/")[2])
+        code = made.type.rpartition("/")[2]
+        back = room_of(request.scope["path"])
+        answer = self.page(request, "problem.html", status=made.status, problem=made, code=code, back=back)
         answer.headers.update(more)
         return answer
 
@@ -151,6 +153,11 @@ def _seal(visit: Visit) -> Markup:
     if visit.signed_in is None:
         return Markup()
     return Markup('<input type="hidden" name="csrf" value="{}">').format(visit.signed_in.csrf)
+
+
+def room_of(path: str) -> Room:
+    """The room in which an address lies; lots are in the first."""
+    return next((room for room in ROOMS[1:] if path == room.path or path.startswith(f"{room.path}/")), ROOMS[0])
 
 
 def to(path: str) -> Response[None]:

@@ -1,6 +1,5 @@
 """The way in: signing in with a key, what a session opens and what ends it, and strangers everywhere."""
 
-import contextlib
 import re
 import sqlite3
 import time
@@ -149,24 +148,29 @@ def test_strangers_are_sent_to_sign_in_from_every_page(tmp_path: Any, stranger: 
                 assert sent.headers["location"].startswith("/console/login"), path
 
 
-def test_an_address_that_there_is_not_is_answered_in_words_to_a_browser_and_in_json_to_programs(
-    service: Any, stranger: httpx.Client
-) -> None:
+def test_a_browser_that_was_given_the_host_alone_finds_the_console(stranger: httpx.Client) -> None:
+    led = stranger.get("/", headers={"Accept": "text/html,application/xhtml+xml;q=0.9"})
+    assert (led.status_code, led.headers["location"]) == (303, "/console")
+    assert stranger.get("/", headers={"Accept": "application/json"}).status_code == 401
+
+
+def test_a_wrong_address_of_the_console_is_a_page_that_leads_back(service: Any, stranger: httpx.Client) -> None:
     as_browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
-    with contextlib.closing(signed_in(service, service.key)) as person:
-        # The last one is where a refused hold left the browser: whoever reloads it asks for a page that there is not.
-        for path, status in (("/console/no-such-page", 404), ("/console/audit/no/such", 404), ("/console/lots/L1/hold", 405)):
-            answer = person.get(path, headers=as_browser)
-            assert answer.status_code == status, path
-            assert answer.headers["content-type"].startswith("text/html"), path
-        answer = person.get("/console/no-such-page", headers=as_browser)
-        assert "There is nothing here" in answer.text
-        assert 'href="/console">Lots</a>' in answer.text
-        assert "script-src 'self'" in answer.headers["content-security-policy"]
-    assert 'href="/console/login">Sign in</a>' in stranger.get("/console/no-such-page", headers=as_browser).text
-    assert service.http.get("/v1/no-such-thing", headers=as_browser).json()["type"] == "/problems/not-found"
-    problem = service.http.get("/console/no-such-page")
-    assert (problem.status_code, problem.headers["content-type"]) == (404, "application/problem+json")
+    for path in ("/console/no-such-page", "/console/lots/A/no-such-page", "/console/logout", "/console/<i>"):
+        for client, link in ((service.http, '"/console">Back to lots'), (stranger, '"/console/login">Sign in')):
+            answer = client.get(path, headers=as_browser)
+            assert answer.status_code == 404, path
+            assert answer.headers["content-type"].startswith("text/html")
+            assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+            assert "The console has no page /console/" in answer.text
+            assert link in answer.text
+            assert "<i>" not in answer.text
+    assert '"/console/deliveries">Back to deliveries' in service.http.get("/console/deliveries/999999").text
+    assert '"/console/help">Back to help' in stranger.get("/console/help/nothing").text
+    assert service.http.post("/console/numbers", headers=as_browser).status_code == 405
+    for path in ("/console/no-such-page", "/consoles"):
+        assert service.http.get(path).headers["content-type"] == "application/problem+json"
+    assert service.http.get("/v1/nothing", headers=as_browser).headers["content-type"] == "application/problem+json"
 
 
 def test_after_signing_in_nobody_is_led_elsewhere(service: Any, stranger: httpx.Client) -> None:

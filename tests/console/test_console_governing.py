@@ -14,6 +14,9 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
+from api.console.holds import _selection
+from api.console.readiness import _question
+from engine.errors import EventInvalid
 from rules.lint.drafts import look_at
 from rules.rulebook import SHIPPED, RuleBook
 from tests.console.conftest import MAX_PAGE_BYTES
@@ -126,6 +129,9 @@ def test_a_recall_is_previewed_opened_and_watched_until_all_is_held(
     submit(service, {"specversion": "1.0", "id": f"p-{raw}", "source": "mes", "type": "lot.produced.v1",
                      "subject": child, "data": made})  # fmt: skip
     person = visitor()
+    page = person.open("/console/recalls?order=PO-NOBODY&preview=yes")
+    expect(page.locator("#preview")).to_contain_text("nothing can be recalled")
+    expect(page.locator("#open-recall")).to_have_count(0)
     page = person.open("/console/recalls?order=PO-RECALL&preview=yes")
     extent = service.http.post("/v1/recalls/preview", json={"order": "PO-RECALL"}).json()
     assert (extent["selected"], extent["lots"]) == (1, 2)
@@ -151,11 +157,24 @@ def test_a_recall_is_previewed_opened_and_watched_until_all_is_held(
     assert service.http.get(f"/v1/recalls/{identity}").json()["recall"]["note"] == "false alarm"
 
 
+def test_what_is_wrong_with_a_question_is_said_as_people_say_it() -> None:
+    with pytest.raises(EventInvalid, match="Say which lots"):
+        _question({"shipment": "S", "customer": "C", "lots": " \n "})
+    with pytest.raises(EventInvalid, match="in the state bloked: say some of received"):
+        _selection({"states": "blocked, bloked"})
+    assert _selection({"states": "blocked received"}) == {"states": ["blocked", "received"]}
+
+
 def test_many_lots_are_looked_at_held_and_lifted(service: Any, visitor: Any, receipt: Make, clock: None) -> None:
     first = submit(service, receipt("wide-1", order="PO-WIDE-PAGE"))["lot"]
     person = visitor()
+    page = person.open("/console/holds?order=PO-NOBODY&preview=yes")
+    expect(page.locator("#preview")).to_contain_text("nothing can be held")
+    expect(page.locator("#open-hold")).to_have_count(0)
+    page = person.open("/console/holds?scope=order&order=PO-NOBODY&preview=yes")  # stands for what comes in later
+    expect(page.locator("#open-hold summary")).to_have_text("Hold what comes in …")
     page = person.open("/console/holds?scope=order&order=PO-WIDE-PAGE&preview=yes")
-    expect(page.locator("#preview .tile").nth(0)).to_have_text("1lots")
+    expect(page.locator("#preview .tile").nth(0)).to_have_text("1lot")
     assert person.offences() == []
     page.locator("#open-hold summary").click()
     page.locator("#open-hold input[name=reason]").fill("SUSPECT")

@@ -81,6 +81,15 @@ def test_every_link_of_every_document_leads_to_an_anchor_that_exists(service: An
         assert found
 
 
+def test_every_help_that_a_page_offers_is_a_section_that_exists() -> None:
+    pages = "".join(path.read_text() for path in sorted((ROOT / "api" / "console" / "templates").glob("*.html")))
+    found = set(re.findall(r"/console/help/([\w-]+)(?:#([\w-]+))?[\"']", pages))
+    assert len(found) > 10
+    for name, section in found:
+        assert name in handbook.names()
+        assert not section or section in anchors(name), f"{name}#{section}"
+
+
 def test_every_alert_leads_to_its_section_here_and_where_it_is_published() -> None:
     urls = [rule["annotations"]["runbook_url"] for group in yaml.safe_load(ALERTS)["groups"] for rule in group["rules"]]
     assert len(urls) > 10

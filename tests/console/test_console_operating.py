@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
+from api.console.render import ROOMS
 from engine.clock import instant, system_clock
 from engine.ledger import Ledger
 from engine.store.backlog import Backlog
@@ -141,9 +142,42 @@ def test_operators_pages_are_accessible_and_light(service: Any, visitor: Any, re
         assert person.offences() == []
 
 
-def test_the_system_page_shows_who_is_alive_and_who_is_missing(own: Any, visitor: Any) -> None:
+#: Room -> what a fresh installation says of it, and the page that it leads to.
+BEGINNINGS = {
+    "/console": ("No lot has arrived yet", "/console/help/quickstart"),
+    "/console/backlog": ("No lot waits for its inspection", "/console/backlog?queue=release"),
+    "/console/tasks": ("Nothing for anybody to look at", "/console/help/operations#tasks"),
+    "/console/records": ("No record is under way", "/console/help/quality-records"),
+    "/console/deliveries": ("Nothing was told to any system yet", "/console/help/connectors"),
+    "/console/numbers": ("No lot's inspection is complete yet", "/console/help/kpi"),
+    "/console/quality": ("No lot's inspection is complete yet", "/console/help/quality"),
+    "/console/readiness": ("Every lot is asked", "/console/help/genealogy#shipment-readiness"),
+    "/console/holds": ("No hold was ever placed", "/console/help/genealogy#holds-on-many-lots"),
+    "/console/recalls": ("There was never a recall", "/console/help/genealogy#recalls"),
+    "/console/rules": ("rules at the gates", "/console/help/rules"),
+    "/console/reference": ("No inspection plan is in force", "/console/help/cli#lotgate-reference"),
+    "/console/audit": ("None was signed yet", "/console/help/audit#checkpoints-of-everything"),
+    "/console/system": ("None yet", "/console/help/runbook#a-process-is-missing"),
+    "/console/help": ("New here?", "/console/help/quickstart"),
+}
+
+
+def test_a_fresh_house_says_where_to_begin_and_who_is_alive(own: Any, visitor: Any) -> None:
     person = visitor(own.key)
     person.service = own
+    assert [room.path for room in ROOMS] == list(BEGINNINGS)
+    for path, (words, there) in BEGINNINGS.items():
+        page = person.open(path)
+        expect(page.locator("main")).to_contain_text(words)
+        assert page.locator(f'main a[href="{there}"], .rooms a[href="{there}"]').count(), path
+        page.set_viewport_size({"width": 390, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+        assert page.locator("#scan").bounding_box()["width"] > 300, "on a phone, too, a lot can be typed"
+    # Nobody has asked them: that they answer is not known.
+    assert own.http.get("/console/deliveries").text.count(">nothing told yet<") == 2
+    page.set_viewport_size({"width": 1366, "height": 900})
+    page = person.open("/console/backlog")
+    assert page.evaluate("document.documentElement.scrollHeight") == 900, "what fits is not scrolled"
     page = person.open("/console/system")
     rows = page.locator("#processes tbody tr")
     expect(rows).to_have_count(1)
