@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from msgspec import Struct, field, json
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from engine.errors import NotFound
@@ -173,7 +174,7 @@ def _node(end: str, depth: int, known: dict[str, Node]) -> Node:
     there = known.get(lot)
     if there is None:
         return Node(lot, "lot", depth, known=False)
-    return Node(**{name: getattr(there, name) for name in Node.__struct_fields__} | {"depth": depth})
+    return replace(there, depth=depth)
 
 
 def children(connection: Connection, lots: Iterable[str]) -> list[tuple[str, str]]:

@@ -211,14 +211,42 @@ def begins(entry: Any) -> bool:
 def beginning_of(type_: str, block: str) -> Beginning:
     """What a lot began with, out of such an entry's type and data block."""
     type_, text_ = current(type_, block.encode())
-    data = json.decode(text_)
     if type_ == "lot.split_off.v1":
-        used = data.get("used")
-        return Beginning(
-            Decimal(str(data["lot"]["quantity"])), data["parent"], None if used is None else Decimal(used["value"])
-        )
+        off = json.decode(text_, type=_SplitOff)
+        return Beginning(off.lot.quantity, off.parent, None if off.used is None else off.used.value)
     if type_ == "lot.merged.v1":
-        parts = {part["lot"]: Decimal(part["quantity"]["value"]) for part in data["parts"]}
-        return Beginning(Decimal(str(data["lot"]["quantity"])), parts=parts)
-    return Beginning(Decimal(str(data["quantity"]["value"])))
+        merged = json.decode(text_, type=_Merged)
+        return Beginning(merged.lot.quantity, parts={part.lot: part.quantity.value for part in merged.parts})
+    return Beginning(json.decode(text_, type=_Came).quantity.value)
+
+
+# Of thousands of lots at once: what is not asked for is not read.
+
+
+class _Amount(Struct):
+    value: Decimal
+
+
+class _Came(Struct):
+    quantity: _Amount
+
+
+class _Whole(Struct):
+    quantity: Decimal
+
+
+class _SplitOff(Struct):
+    lot: _Whole
+    parent: str
+    used: _Amount | None = None
+
+
+class _Part(Struct):
+    lot: str
+    quantity: _Amount
+
+
+class _Merged(Struct):
+    lot: _Whole
+    parts: list[_Part]
 
