@@ -32,6 +32,10 @@ class Section(Struct, frozen=True):
     level: int
 
 
+#: What is drawn where the documents are published. Here it is text, and the words around it say the same.
+_DRAWING = re.compile(r'(<pre[^>]*><code[^>]*"language-mermaid".*?</pre>)', re.DOTALL)
+
+
 class Document(Struct, frozen=True):
     """One document, rendered."""
 
@@ -79,6 +83,7 @@ def rendered(name: str, text: str) -> Document:
     html = re.sub(r"(?<!<pre><code>)(?<=<code>)[^<]{20,}(?=</code>)", _breakable, html)
     html = html.replace("<table>", '<div class="scroll" tabindex="0" role="group" aria-label="Table"><table>')
     html = html.replace("</table>", "</table></div>").replace("<pre><code", '<pre tabindex="0"><code')
+    html = _DRAWING.sub(r"<details><summary>A drawing, as Mermaid writes it</summary>\1</details>", html)
     return Document(name, sections[0].title if sections else name, html, tuple(sections))
 
 

@@ -198,6 +198,14 @@ def test_a_document_runs_nothing() -> None:
     assert [one.anchor for one in made.sections] == ["a", "a-1"]
 
 
+def test_what_is_drawn_elsewhere_is_folded_up_as_text() -> None:
+    made = handbook.rendered("x", "# A\n\n```mermaid\na --> b\n```\n\n```sh\nls\n```\n")
+    before, drawing = made.html.split("<details>")
+    assert "a --&gt; b" in drawing.partition("</details>")[0]
+    assert "ls" in drawing.partition("</details>")[2]
+    assert "<pre" not in before
+
+
 def test_every_document_is_as_wide_as_its_page(visitor: Any) -> None:
     """At a desk no table of any document goes on to the right, where nobody looks."""
     person = visitor()
