@@ -7,8 +7,8 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 STAMP := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml 2>/dev/null | cksum | cut -d' ' -f1)
 
-# One more than there are cores: many tests wait for processes.
-TESTERS ?= $(shell echo $$(($$(nproc 2>/dev/null || echo 2) + 1)))
+# Two more than there are cores: half of the time tests wait for processes.
+TESTERS ?= $(shell echo $$(($$(nproc 2>/dev/null || echo 2) + 2)))
 
 .PHONY: up test lint contract bench lock clean
 
