@@ -14,6 +14,10 @@ RESERVED_EVENTS = 1_000
 RESERVED_BYTES = 4 * 1024 * 1024
 
 
+#: Holds that are taken one after the other while others wait: whoever holds without end must not keep everybody out.
+MOST_IN_A_ROW = 16
+
+
 def is_urgent(event: ev.Event) -> bool:
     """A hold keeps bad goods from moving: nothing is worth waiting for."""
     return isinstance(event, ev.HoldApplied)
@@ -29,11 +33,13 @@ Item = TypeVar("Item", bound=Submitted)
 
 
 class UrgentFirst(Generic[Item]):
-    """A queue out of which holds come first."""
+    """A queue out of which holds come first, and of many holds now and then something else."""
 
     def __init__(self) -> None:
         self._urgent: deque[Item] = deque()
         self._ordinary: deque[Item] = deque()
+        #: Holds taken since anything else was.
+        self._in_a_row = 0
         #: Lot -> ordinary events waiting that touch it.
         self._touched: dict[str, int] = {}
 
@@ -43,7 +49,7 @@ class UrgentFirst(Generic[Item]):
     @property
     def is_urgent(self) -> bool:
         """Is the next one a hold that goes before others?"""
-        return bool(self._urgent)
+        return bool(self._urgent) and (self._in_a_row < MOST_IN_A_ROW or not self._ordinary)
 
     def put(self, item: Item) -> None:
         """Add one at its place."""
@@ -57,9 +63,11 @@ class UrgentFirst(Generic[Item]):
 
     def take(self) -> Item:
         """The next; raises IndexError when there is none."""
-        if self._urgent:
+        if self.is_urgent:
+            self._in_a_row += 1
             return self._urgent.popleft()
         item = self._ordinary.popleft()
+        self._in_a_row = 0
         for lot in item.submission.touched:
             left = self._touched[lot] - 1
             if left:

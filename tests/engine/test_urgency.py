@@ -17,7 +17,7 @@ from engine.inbox import Waiting
 from engine.pipeline import Pipeline
 from engine.store.opening import Store
 from engine.submission import Submission, submission
-from engine.urgency import UrgentFirst
+from engine.urgency import MOST_IN_A_ROW, UrgentFirst
 from rules.judge import TwoChannelJudge
 from rules.rulebook import RuleBook
 
@@ -57,6 +57,14 @@ def test_a_hold_overtakes_nothing_of_its_own_lot_nor_the_split_that_makes_it() -
 def test_two_holds_of_one_lot_keep_their_order_and_a_late_event_stays_behind_them() -> None:
     sent = ("lot.released.v1", "L1"), ("hold.applied.v1", "L9"), ("hold.applied.v1", "L9"), ("lot.released.v1", "L9")
     assert order(*sent) == [1, 2, 0, 3]
+
+
+def test_of_very_many_holds_only_so_many_are_taken_before_anything_else() -> None:
+    sent = [("lot.released.v1", "L1"), *(("hold.applied.v1", f"H{n}") for n in range(3 * MOST_IN_A_ROW)), ("lot.released.v1", "L2")]
+    taken = order(*sent)
+    assert taken.index(0) == MOST_IN_A_ROW
+    assert taken.index(len(sent) - 1) == 2 * MOST_IN_A_ROW + 1
+    assert [number for number in taken if sent[number][0] == "hold.applied.v1"] == list(range(1, 3 * MOST_IN_A_ROW + 1))
 
 
 @given(st.lists(st.tuples(st.sampled_from(list(DATA)), st.sampled_from(["L1", "L2", "L3"])), max_size=30), st.data())
