@@ -13,6 +13,10 @@ from msgspec import Struct
 
 from rules.rulebook import digest_of
 
+#: What zipfile raises for bytes that are no zip file, are damaged, or say that they are of a later format than it knows
+#: (NotImplementedError is its word for that). Whoever catches it refuses the file and says which.
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, ValueError)
+
 
 class PackedRefused(Exception):
     """Nothing of the file is unpacked; the message says why."""
@@ -49,19 +53,14 @@ def unpack(content: bytes, bounds: Bounds) -> dict[str, bytes]:
             if len({part.filename for part in parts}) < len(parts):
                 raise PackedRefused("it holds two files of one name")
             return {part.filename: packed.read(part) for part in parts}
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise NoZip(f"it is no zip file, or a damaged one: {error}") from None
-
-
-#: All that zipfile says of bytes that are none, are damaged, or are of a later format than it knows (that is what it
-#: means by NotImplementedError); they are in memory, so no OSError is of a disk.
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, ValueError)
 
 
 def _opened(content: io.BytesIO) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(content)
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise NoZip(f"it is no zip file, or a damaged one: {error}") from None
 
 

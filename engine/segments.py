@@ -17,7 +17,6 @@ import os
 import secrets
 import time
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from importlib.metadata import version as release_of
@@ -30,7 +29,7 @@ from msgspec import Struct
 from engine.errors import ArchiveUnavailable
 from engine.journal import Entry
 from engine.lot import Lot
-from engine.packed import Bounds, PackedRefused, unpack
+from engine.packed import DAMAGED, Bounds, PackedRefused, unpack
 from engine.seals import Seal, Sealer
 
 FORMAT = "lotgate.archive.v1"
@@ -347,8 +346,7 @@ def _content(path: str, name: str, member: str) -> bytes:
             if archive.getinfo(member).file_size > MOST_BYTES:
                 raise _unavailable(name, f"it is damaged: {member} is larger than any")
             return archive.read(member)
-    # All that zipfile says of bytes that are none of a zip file, or were damaged.
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, OSError, ValueError) as error:
+    except (*DAMAGED, KeyError) as error:
         raise _unavailable(name, f"it cannot be read: {error}") from None
 
 

@@ -19,7 +19,7 @@ from engine.pipeline import Pipeline
 from engine.store import opening
 from engine.store.opening import Store
 from engine.store.reading import Reading
-from engine.submission import submission
+from engine.submission import Submission, submission
 from rules.judge import TwoChannelJudge
 from rules.rulebook import Case, Judgement, RuleBook
 from tests.engine.test_concessions import rejected, use
@@ -66,6 +66,18 @@ def comes(plant: Any, type_: str, lot: str, data: dict[str, Any]) -> Waiting:
     return Waiting(submission(plant.event(type_, lot, data), "tester"))
 
 
+def a_merge_is_met(plant: Any) -> list[Submission]:
+    """What is decided together with a use of the concession by A: the split of P that the merge of M, with B, awaits."""
+    for lot in ("P", "B"):
+        plant.released(lot)
+    parts = [{"lot": "CHILD", "quantity": TEN}, {"lot": "B", "quantity": TEN}]
+    assert plant.send("lot.merged.v1", "M", {"parts": parts}).outcome == "parked"
+    return [
+        comes(plant, "lot.split.v1", "P", {"children": [{"lot": "CHILD", "quantity": TEN}]}).submission,
+        comes(plant, "lot.dispositioned.v1", "A", use()).submission,
+    ]
+
+
 def test_what_was_taken_up_and_waits_for_another_lot_is_found_by_it_before_that_is_written(
     plant: Any, store: Store, committer: Pipeline
 ) -> None:
@@ -93,16 +105,9 @@ def test_nobody_waits_for_a_concession_while_a_lot_is_locked_that_others_wait_fo
     for lot in ("A", "X", "FIRST"):
         rejected(plant, lot, "20")
     assert plant.send("lot.dispositioned.v1", "FIRST", use()).status == 201
-    for lot in ("P", "B"):
-        plant.released(lot)
-    parts = [{"lot": "CHILD", "quantity": TEN}, {"lot": "B", "quantity": TEN}]
-    assert plant.send("lot.merged.v1", "M", {"parts": parts}).outcome == "parked"
     slow = Slow(judge)
     alone = Pipeline(store, slow, rulebook, clock)
-    together = [
-        comes(plant, "lot.split.v1", "P", {"children": [{"lot": "CHILD", "quantity": TEN}]}).submission,
-        comes(plant, "lot.dispositioned.v1", "A", use()).submission,
-    ]
+    together = a_merge_is_met(plant)
     answers: list[Any] = []
     elsewhere = threading.Thread(target=lambda: answers.extend(alone.process(together)), daemon=True)
 
@@ -136,12 +141,11 @@ def test_nobody_waits_for_a_concession_while_a_lot_is_locked_that_others_wait_fo
     assert verify(Reading(store).journals()).intact
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # SQLite's one writer locks no lot
 def test_a_lot_that_another_process_keeps_locked_stops_nobody_else(
     plant: Any, store: Store, committer: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its machine has stopped in the middle of a batch, say: the database goes on for hours before it notices."""
-    if store.dialect == "sqlite":
-        pytest.skip("its one writer has no lots locked before it writes")
     monkeypatch.setattr(opening, "LOCKED_SECONDS", 0.5)
     monkeypatch.setattr(pipeline, "CONFLICT_SECONDS", 0.4)
     for lot in ("GONE", "HELD"):
@@ -166,11 +170,10 @@ def test_a_lot_that_another_process_keeps_locked_stops_nobody_else(
     assert Reading(store).lot("HELD").state == "blocked"
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # SQLite's one writer locks no lot
 def test_a_process_that_has_stopped_lets_go_of_its_lots(
     plant: Any, store: Store, committer: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if store.dialect == "sqlite":
-        pytest.skip("its one writer has no lots locked before it writes")
     plant.receive("L")
     monkeypatch.setattr(opening, "STALLED_SECONDS", 0.3)
     stopped = store.raw()
@@ -201,16 +204,9 @@ def test_the_feed_has_the_entries_of_a_lot_in_order_whichever_transaction_began_
 ) -> None:
     """A batch that began before another one takes up what concerns the lot that the other has changed meanwhile."""
     rejected(plant, "A", "20")
-    for lot in ("P", "B"):
-        plant.released(lot)
-    parts = [{"lot": "CHILD", "quantity": TEN}, {"lot": "B", "quantity": TEN}]
-    assert plant.send("lot.merged.v1", "M", {"parts": parts}).outcome == "parked"
     slow = Slow(judge)
     alone = Pipeline(store, slow, rulebook, clock)
-    together = [
-        comes(plant, "lot.split.v1", "P", {"children": [{"lot": "CHILD", "quantity": TEN}]}).submission,
-        comes(plant, "lot.dispositioned.v1", "A", use()).submission,
-    ]
+    together = a_merge_is_met(plant)
     elsewhere = threading.Thread(target=alone.process, args=(together,), daemon=True)
     elsewhere.start()
     assert slow.asked.wait(20)
