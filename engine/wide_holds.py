@@ -51,10 +51,14 @@ class WrongRole(LotgateError):
     status = 409
 
 
+#: States in which a lot can be found by a filter: what was shipped is no longer here.
+HeldIn = Literal["received", "quarantined", "inspected", "released", "blocked"]
+
+
 class Filter(Selection, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Which lots: those that fit everything that is said."""
 
-    states: list[Literal["received", "quarantined", "inspected", "released", "blocked"]] = []
+    states: list[HeldIn] = []
 
 
 class Preview(Struct, frozen=True, forbid_unknown_fields=True):

@@ -61,7 +61,7 @@ def _looking(engine: Front, pages: Pages) -> list[HTTPRouteHandler]:
                 "page": page, "left_out": left_out(ledger, state, lot),
                 "place": here, "again": again,
                 "said": ledger.given_up_for(target, lot, _SAID) if again > 1 else [],
-                 "untold": not ledger.lines(limit=1) and not ledger.archived(),
+                "untold": not ledger.lines(limit=1) and not ledger.archived(),
                 "asked": more, "states": _STATES, "done": asked.get("done"),
             }  # fmt: skip
 

@@ -6,10 +6,12 @@ What may not enter: routes.
 """
 
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path, PurePosixPath
 
 from markdown_it import MarkdownIt
+from markdown_it.common.utils import escapeHtml
 from markdown_it.token import Token
 from msgspec import Struct
 
@@ -32,8 +34,10 @@ class Section(Struct, frozen=True):
     level: int
 
 
-#: What is drawn where the documents are published. Here it is text, and the words around it say the same.
-_DRAWING = re.compile(r'(<pre[^>]*><code[^>]*"language-mermaid".*?</pre>)', re.DOTALL)
+#: Around what is drawn where the documents are published. Here it is text, and the words around it say the same.
+_FOLDED, _UNFOLDED = "<details><summary>A drawing, as Mermaid writes it</summary>", "</details>"
+#: Letters from which on a name in the text may go on in the next line.
+_LONG = 20
 
 
 class Document(Struct, frozen=True):
@@ -79,17 +83,28 @@ def rendered(name: str, text: str) -> Document:
         for inner in token.children or ():
             if inner.type == "link_open":
                 inner.attrs["href"] = _there(str(inner.attrs["href"]), name)
-    html = markdown.renderer.render(tokens, markdown.options, {})
-    html = re.sub(r"(?<!<pre><code>)(?<=<code>)[^<]{20,}(?=</code>)", _breakable, html)
+            elif inner.type == "code_inline" and len(inner.content) >= _LONG:
+                inner.type, inner.content = "html_inline", f"<code>{_breakable(inner.content)}</code>"
+    html = markdown.renderer.render(list(_folded(tokens)), markdown.options, {})
     html = html.replace("<table>", '<div class="scroll" tabindex="0" role="group" aria-label="Table"><table>')
     html = html.replace("</table>", "</table></div>").replace("<pre><code", '<pre tabindex="0"><code')
-    html = _DRAWING.sub(r"<details><summary>A drawing, as Mermaid writes it</summary>\1</details>", html)
     return Document(name, sections[0].title if sections else name, html, tuple(sections))
 
 
-def _breakable(code: re.Match[str]) -> str:
+def _breakable(words: str) -> str:
     """A long name, which may go on in the next line of a narrow column where a reader would break it."""
-    return re.sub(r"([/_])(?=\w)", r"\1<wbr>", code[0])
+    return re.sub(r"([/_])(?=\w)", r"\1<wbr>", escapeHtml(words))
+
+
+def _folded(tokens: list[Token]) -> Iterator[Token]:
+    """Drawings between what folds them up."""
+    for token in tokens:
+        is_drawing = token.type == "fence" and token.info.strip() == "mermaid"
+        if is_drawing:
+            yield Token("html_block", "", 0, content=_FOLDED)
+        yield token
+        if is_drawing:
+            yield Token("html_block", "", 0, content=_UNFOLDED)
 
 
 def _sections(tokens: list[Token]) -> list[Section]:

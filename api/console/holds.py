@@ -1,7 +1,7 @@
 """Holds on many lots in the browser: looked at beforehand, placed, watched, lifted. What may not enter: the holding."""
 
 import asyncio
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from litestar import Response, get, post
@@ -22,7 +22,7 @@ from engine import events as ev
 from engine.errors import EventInvalid
 from engine.hold_reasons import check_reason, declared
 from engine.runtime import Front
-from engine.wide_holds import LiftMany, OpenHold, Outdated, Preview, WideHolds, WrongRole
+from engine.wide_holds import HeldIn, LiftMany, OpenHold, Outdated, Preview, WideHolds, WrongRole
 
 _HOME = "/console/holds"
 _TEXTS = ("supplier", "item", "revision", "order", "plant", "received_from", "received_until")
@@ -30,8 +30,7 @@ _ASKED = (*_TEXTS, "lots", "states", "scope", "lifts")
 _ROWS = 100
 #: What a list can be narrowed to: of holds that are not over, and of those that are.
 STATES = {"standing": ("placing", "placed", "lifting"), "lifted": ("lifted",)}
-#: States in which lots can be selected.
-_HELD_IN = ("received", "quarantined", "inspected", "released", "blocked")
+_HELD_IN: tuple[str, ...] = get_args(HeldIn)
 
 
 def hold_pages(engine: Front, pages: Pages, patience: Patience) -> list[HTTPRouteHandler]:

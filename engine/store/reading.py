@@ -1,7 +1,7 @@
 """The questions that the state API, the command line and verification ask of the store. Reads only."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TypedDict, Unpack
 
 import msgspec
 from msgspec import Struct
@@ -94,6 +94,16 @@ _LOTS = 500
 _ENTRY_COLUMNS = tuple(journal.c[name] for name in Entry.__struct_fields__)
 
 
+class Wanted(TypedDict, total=False):
+    """What lots are asked for; None and what is left out: whatever it is."""
+
+    state: str | None
+    item: str | None
+    supplier: str | None
+    order: str | None
+    plant: str | None
+
+
 class Reading:
     """Questions to one store."""
 
@@ -101,32 +111,14 @@ class Reading:
         self._store = store
         self._archived = Archived(store)
 
-    def lots(
-        self,
-        *,
-        state: str | None = None,
-        item: str | None = None,
-        supplier: str | None = None,
-        order: str | None = None,
-        plant: str | None = None,
-        after: str = "",
-        limit: int = 100,
-    ) -> list[LotLine]:
+    def lots(self, *, after: str = "", limit: int = 100, **wanted: Unpack[Wanted]) -> list[LotLine]:
         """Lots in order of their id, from ``after`` on."""
-        query = _like(select(*_LOT_COLUMNS).where(lots.c.id > after), state, item, supplier, order, plant)
-        return [LotLine(*row) for row in self._rows(query.order_by(lots.c.id).limit(limit))]
+        query = select(*_LOT_COLUMNS).where(lots.c.id > after, *_like(wanted)).order_by(lots.c.id).limit(limit)
+        return [LotLine(*row) for row in self._rows(query)]
 
-    def number(
-        self,
-        *,
-        state: str | None = None,
-        item: str | None = None,
-        supplier: str | None = None,
-        order: str | None = None,
-        plant: str | None = None,
-    ) -> int:
+    def number(self, **wanted: Unpack[Wanted]) -> int:
         """How many lots there are like that; more than MOST: only that there are more."""
-        return up_to(self._store, _like(select(lots.c.id), state, item, supplier, order, plant))
+        return up_to(self._store, select(lots.c.id).where(*_like(wanted)))
 
     def search(self, text: str, *, after: str = "", limit: int = 100) -> list[LotLine]:
         """Lots whose id begins with ``text``, or whose item, supplier or order it is; in order of their id.
@@ -285,11 +277,10 @@ def _missing(unread: Unread) -> Iterator[Entry]:
     yield
 
 
-def _like(
-    query: Select[Any], state: str | None, item: str | None, supplier: str | None, order: str | None, plant: str | None
-) -> Select[Any]:
-    wanted = (
-        (lots.c.state, state), (lots.c.item, item), (lots.c.supplier, supplier), (lots.c.order_number, order),
-        (lots.c.plant, plant),
+def _like(wanted: Wanted) -> list[ColumnElement[bool]]:
+    said = (
+        (lots.c.state, wanted.get("state")), (lots.c.item, wanted.get("item")),
+        (lots.c.supplier, wanted.get("supplier")), (lots.c.order_number, wanted.get("order")),
+        (lots.c.plant, wanted.get("plant")),
     )  # fmt: skip
-    return query.where(*(column == value for column, value in wanted if value is not None))
+    return [column == value for column, value in said if value is not None]

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from msgspec import Struct, json
-from sqlalchemy import ColumnElement, Table, and_, func, insert, or_, select, text, update
+from sqlalchemy import ColumnElement, Table, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from engine.store.genealogy import read_among
@@ -33,13 +33,7 @@ def lines(
     store: Store, states: Sequence[str] = (), after: tuple[str, str] | None = None, limit: int | None = None
 ) -> list[Any]:
     """Recalls in ``states``, or all; the newest first, from ``after`` (opened at, id) on."""
-    query = select(recalls).order_by(recalls.c.opened_at.desc(), recalls.c.id).limit(limit)
-    if after is not None:
-        query = query.where(older(recalls, after))
-    if states:
-        query = query.where(recalls.c.state.in_(states))
-    with store.reads.connect() as connection:
-        return list(connection.execute(query))
+    return listed(store, recalls, states, after, limit)
 
 
 def counts(store: Store) -> dict[str, int]:
@@ -47,17 +41,25 @@ def counts(store: Store) -> dict[str, int]:
     return counted(store, recalls)
 
 
+def listed(
+    store: Store, table: Table, states: Sequence[str], after: tuple[str, str] | None, limit: int | None
+) -> list[Any]:
+    """Rows of ``table`` in ``states``, or all; the newest first, from ``after`` (opened at, id) on."""
+    query = select(table).order_by(table.c.opened_at.desc(), table.c.id).limit(limit)
+    if after is not None:
+        at, identity = after
+        query = query.where((table.c.opened_at < at) | ((table.c.opened_at == at) & (table.c.id > identity)))
+    if states:
+        query = query.where(table.c.state.in_(states))
+    with store.reads.connect() as connection:
+        return list(connection.execute(query))
+
+
 def counted(store: Store, table: Table) -> dict[str, int]:
     """Rows of ``table`` by state."""
     with store.reads.connect() as connection:
         found = connection.execute(select(table.c.state, func.count()).group_by(table.c.state))
         return {str(state): int(number) for state, number in found}
-
-
-def older(table: Table, after: tuple[str, str]) -> ColumnElement[bool]:
-    """What comes behind ``after`` (opened at, id) where the newest comes first."""
-    at, identity = after
-    return or_(table.c.opened_at < at, and_(table.c.opened_at == at, table.c.id > identity))
 
 
 def line(store: Store, identity: str) -> Any:

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, exists, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from engine.store.opening import Store
-from engine.store.recalls import counted, held, older, select_lots
+from engine.store.recalls import counted, held, listed, select_lots
 from engine.store.schema.lots import holds, journal, lots
 from engine.store.schema.quality import scope_changes, wide_hold_steps, wide_holds
 
@@ -20,13 +20,7 @@ def lines(
     store: Store, states: Sequence[str] = (), after: tuple[str, str] | None = None, limit: int | None = None
 ) -> list[Any]:
     """Those in ``states``, or all; the newest first, from ``after`` (opened at, id) on."""
-    query = select(wide_holds).order_by(wide_holds.c.opened_at.desc(), wide_holds.c.id).limit(limit)
-    if after is not None:
-        query = query.where(older(wide_holds, after))
-    if states:
-        query = query.where(wide_holds.c.state.in_(states))
-    with store.reads.connect() as connection:
-        return list(connection.execute(query))
+    return listed(store, wide_holds, states, after, limit)
 
 
 def counts(store: Store) -> dict[str, int]:
